@@ -1,0 +1,7 @@
+"""Calibration data: feeds, one after another, as often as asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Data = Any

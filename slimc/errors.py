@@ -1,0 +1,26 @@
+"""The one root of every error a user can cause or meet."""
+
+from __future__ import annotations
+
+
+class SlimcError(Exception):
+    """State what is wrong, where, and how to mend it.
+
+    `name` is a stable kebab-case word with a paragraph in docs/errors.md. Texts are lower case, without a
+    final period, and quote the user's own node names.
+    """
+
+    def __init__(self, name: str, message: str, where: str = "", help: str = "") -> None:
+        super().__init__(message)
+        self.name = name
+        self.message = message
+        self.where = where
+        self.help = help
+
+    def __str__(self) -> str:
+        lines = [f"error[{self.name}]: {self.message}"]
+        if self.where:
+            lines.append(f"  where: {self.where}")
+        if self.help:
+            lines.append(f"  help:  {self.help}")
+        return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""The intermediate representation: frozen graphs and the one way from a graph to the next."""

@@ -1,0 +1,194 @@
+"""Graphs: frozen, edges by value name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cached_property
+from types import MappingProxyType
+
+import numpy as np
+
+from slimc.ir.constant import Constant
+from slimc.ir.types import DType, ValueType
+
+OPSET = 28  # the ONE opset of the default domain that the IR speaks
+
+
+class Form(Enum):
+    """How far a graph has come; `ir/verify.py` holds what each form promises."""
+
+    IMPORTED = "imported"
+    CANONICAL = "canonical"
+    QUANTIZED = "quantized"
+    LEGAL = "legal"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a node comes from: the pass that made it and the user's nodes it stands for."""
+
+    made_by: str
+    nodes: tuple[str, ...]
+
+
+Attr = object  # int | float | bytes | Constant | Graph | ValueType | tuple of those
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """An operator applied to values. An absent optional operand is the empty name.
+
+    `integer` asks for integer arithmetic: the target's emitter puts Q/DQ around it. Values an operator's body
+    captures (If, Loop, Scan) are not listed in `inputs`; `Graph.users` knows them.
+    """
+
+    op: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    name: str
+    attrs: Mapping[str, Attr] = field(default_factory=dict)
+    domain: str = ""
+    origin: Origin | None = None
+    integer: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "attrs", MappingProxyType(dict(self.attrs)))
+
+    @property
+    def kind(self) -> str:
+        """The key of the operator table: `Conv`, or `com.microsoft.Gelu` outside the default domain."""
+        return f"{self.domain}.{self.op}" if self.domain else self.op
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """The user's node names that this node stands for."""
+        return self.origin.nodes if self.origin else (self.name,)
+
+    @cached_property
+    def bodies(self) -> tuple[Graph, ...]:
+        """Graphs among the attributes, in order of attribute names."""
+        found: list[Graph] = []
+        for key in sorted(self.attrs):
+            value = self.attrs[key]
+            found += [
+                v for v in (value if isinstance(value, tuple) else (value,)) if isinstance(v, Graph)
+            ]
+        return tuple(found)
+
+    @cached_property
+    def reads(self) -> tuple[str, ...]:
+        """Every value the node needs: its present inputs, then what its bodies capture; each once."""
+        names = [i for i in self.inputs if i]
+        for body in self.bodies:
+            names += body.captured
+        return tuple(dict.fromkeys(names))
+
+
+@dataclass(frozen=True, eq=False)
+class Quantization:
+    """How the elements of a value become integers: q = clip(round(x / scale) + zero_point).
+
+    scale: f32[] per tensor, or f32[C] along `axis`; zero_point: same shape, integers of `dtype`.
+    `low`, `high`: the integers used (7-bit weights use -64..64). Neutral of the target's file form: where Q and DQ
+    stand and how the integers are stored is the emitter's business.
+    """
+
+    dtype: DType
+    scale: np.ndarray
+    zero_point: np.ndarray
+    low: int
+    high: int
+    axis: int | None = None
+
+    def quantize(self, array: np.ndarray) -> np.ndarray:
+        """Return the integers of `array`, as `dtype`."""
+        scale, zero = self._spread(array.ndim)
+        q = np.rint(array.astype(np.float32) / scale) + zero
+        return np.clip(q, self.low, self.high).astype(self.dtype.numpy)
+
+    def dequantize(self, integers: np.ndarray) -> np.ndarray:
+        """Return the f32 numbers that `integers` stand for."""
+        scale, zero = self._spread(integers.ndim)
+        return ((integers.astype(np.float32) - zero) * scale).astype(np.float32)
+
+    def _spread(self, rank: int) -> tuple[np.ndarray, np.ndarray]:
+        if self.axis is None:
+            return self.scale, self.zero_point.astype(np.float32)
+        shape = [1] * rank
+        shape[self.axis] = -1
+        return self.scale.reshape(shape), self.zero_point.astype(np.float32).reshape(shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A frozen dataflow graph in topological order.
+
+    `types` holds the type of every value, constants and the inside of bodies excepted (a body has its own).
+    Value names are unique over a graph and all its bodies, so a body reads outer values by plain name.
+    `records` (form QUANTIZED) says how values become integers. `opsets` lists domains besides the default one.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    nodes: tuple[Node, ...]
+    constants: Mapping[str, Constant] = field(default_factory=dict)
+    types: Mapping[str, ValueType] = field(default_factory=dict)
+    form: Form = Form.IMPORTED
+    target: str = ""  # of form LEGAL
+    opsets: Mapping[str, int] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    records: Mapping[str, Quantization] = field(default_factory=dict)
+    doc: str = ""
+
+    def __post_init__(self) -> None:
+        for key in ("constants", "types", "opsets", "metadata", "records"):
+            value = getattr(self, key)
+            if not isinstance(value, MappingProxyType):
+                object.__setattr__(self, key, MappingProxyType(dict(value)))
+
+    @cached_property
+    def producers(self) -> Mapping[str, Node]:
+        """value -> the node that makes it (graph inputs and constants have none)."""
+        return MappingProxyType({out: node for node in self.nodes for out in node.outputs if out})
+
+    @cached_property
+    def users(self) -> Mapping[str, tuple[Node, ...]]:
+        """value -> nodes that read it, also from inside their bodies; values nobody reads are missing."""
+        found: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            for value in node.reads:
+                found.setdefault(value, []).append(node)
+        return MappingProxyType({k: tuple(v) for k, v in found.items()})
+
+    @cached_property
+    def captured(self) -> tuple[str, ...]:
+        """Values read here (or deeper) and made outside: not inputs, constants or results of this graph."""
+        own = {*self.inputs, *self.constants, *self.producers}
+        names = [v for node in self.nodes for v in node.reads if v not in own]
+        names += [v for v in self.outputs if v not in own]
+        return tuple(dict.fromkeys(names))
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Node]:
+        """node name -> node."""
+        return MappingProxyType({node.name: node for node in self.nodes})
+
+    def type_of(self, value: str) -> ValueType | None:
+        """Return the type of a value, or None where it is not known."""
+        constant = self.constants.get(value)
+        return constant.type if constant is not None else self.types.get(value)
+
+    def array(self, value: str) -> np.ndarray | None:
+        """Return the elements of a constant, or None if the value is not constant."""
+        constant = self.constants.get(value)
+        return None if constant is None else constant.array
+
+    def walk(self) -> Iterator[Node]:
+        """Yield every node, those of bodies included, outer before inner."""
+        for node in self.nodes:
+            yield node
+            for body in node.bodies:
+                yield from body.walk()

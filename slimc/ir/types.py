@@ -1,0 +1,137 @@
+"""Element types, dimensions and the types of values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+import ml_dtypes
+import numpy as np
+
+Dim = int | str | None  # a size, a named (or computed) size, or unknown
+Shape = tuple[Dim, ...]
+
+
+class DType(Enum):
+    """Element types of ONNX tensors: text name, code in TensorProto, numpy type."""
+
+    F32 = ("f32", 1, np.float32)
+    U8 = ("u8", 2, np.uint8)
+    I8 = ("i8", 3, np.int8)
+    U16 = ("u16", 4, np.uint16)
+    I16 = ("i16", 5, np.int16)
+    I32 = ("i32", 6, np.int32)
+    I64 = ("i64", 7, np.int64)
+    STRING = ("string", 8, np.object_)
+    BOOL = ("bool", 9, np.bool_)
+    F16 = ("f16", 10, np.float16)
+    F64 = ("f64", 11, np.float64)
+    U32 = ("u32", 12, np.uint32)
+    U64 = ("u64", 13, np.uint64)
+    C64 = ("c64", 14, np.complex64)
+    C128 = ("c128", 15, np.complex128)
+    BF16 = ("bf16", 16, ml_dtypes.bfloat16)
+    F8E4M3FN = ("f8e4m3fn", 17, ml_dtypes.float8_e4m3fn)
+    F8E4M3FNUZ = ("f8e4m3fnuz", 18, ml_dtypes.float8_e4m3fnuz)
+    F8E5M2 = ("f8e5m2", 19, ml_dtypes.float8_e5m2)
+    F8E5M2FNUZ = ("f8e5m2fnuz", 20, ml_dtypes.float8_e5m2fnuz)
+    U4 = ("u4", 21, ml_dtypes.uint4)
+    I4 = ("i4", 22, ml_dtypes.int4)
+    F4E2M1 = ("f4e2m1", 23, ml_dtypes.float4_e2m1fn)
+    F8E8M0 = ("f8e8m0", 24, ml_dtypes.float8_e8m0fnu)
+    U2 = ("u2", 25, ml_dtypes.uint2)
+    I2 = ("i2", 26, ml_dtypes.int2)
+
+    def __init__(self, text: str, code: int, numpy: type) -> None:
+        self.text = text
+        self.code = code
+        self.numpy = np.dtype(numpy)
+
+    @property
+    def is_float(self) -> bool:
+        return self.text.startswith(("f", "bf"))
+
+    @property
+    def is_integer(self) -> bool:
+        return self.text[0] in "ui"
+
+    @property
+    def bits(self) -> int:
+        """Bits that an element takes in a file (4-bit types are packed in pairs, 2-bit ones in fours)."""
+        digits = "".join(c for c in self.text.split("e")[0] if c.isdigit())
+        return 8 if self is DType.BOOL else int(digits or 0)
+
+    @classmethod
+    def of_code(cls, code: int) -> DType:
+        """Return the type with this TensorProto code; KeyError if there is none."""
+        return _BY_CODE[code]
+
+    @classmethod
+    def of_text(cls, text: str) -> DType:
+        """Return the type with this text name; KeyError if there is none."""
+        return _BY_TEXT[text]
+
+    @classmethod
+    def of_numpy(cls, dtype: np.dtype) -> DType:
+        """Return the type of a numpy array; KeyError if ONNX has none."""
+        return DType.STRING if dtype.kind in "OUS" else _BY_NUMPY[dtype]
+
+
+_BY_CODE = {d.code: d for d in DType}
+_BY_TEXT = {d.text: d for d in DType}
+_BY_NUMPY = {d.numpy: d for d in DType}
+
+
+@dataclass(frozen=True)
+class TensorType:
+    """Type of a tensor; `shape` None means that even the rank is unknown."""
+
+    dtype: DType
+    shape: Shape | None
+
+    def __str__(self) -> str:
+        if self.shape is None:
+            return f"{self.dtype.text}[...]"
+        return f"{self.dtype.text}[{','.join('?' if d is None else str(d) for d in self.shape)}]"
+
+
+@dataclass(frozen=True)
+class SequenceType:
+    """A sequence of values of one type."""
+
+    element: ValueType
+
+    def __str__(self) -> str:
+        return f"seq<{self.element}>"
+
+
+@dataclass(frozen=True)
+class OptionalType:
+    """A value that may be absent at run time."""
+
+    element: ValueType
+
+    def __str__(self) -> str:
+        return f"optional<{self.element}>"
+
+
+@dataclass(frozen=True)
+class MapType:
+    """A dictionary, as classic machine-learning operators return."""
+
+    key: DType
+    value: ValueType
+
+    def __str__(self) -> str:
+        return f"map<{self.key.text},{self.value}>"
+
+
+ValueType = TensorType | SequenceType | OptionalType | MapType
+
+
+def static_shape(value_type: ValueType | None) -> tuple[int, ...] | None:
+    """Return the shape if every size is a number, else None."""
+    if not isinstance(value_type, TensorType) or value_type.shape is None:
+        return None
+    sizes = tuple(d for d in value_type.shape if isinstance(d, int))
+    return sizes if len(sizes) == len(value_type.shape) else None

@@ -1,0 +1,1 @@
+"""The operator table: one row per operator, one file per family."""

@@ -1,0 +1,80 @@
+"""The form of a pass: a frozen dataclass whose fields are its options."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from slimc.ir.graph import Graph
+from slimc.passes.context import Context
+from slimc.remarks import Remark
+
+Promise = Literal["same", "approximate", "integers"]
+
+
+def option(default: Any, help: str) -> Any:
+    """Declare an option of a pass: its default and one sentence for help texts (what, why, example)."""
+    if isinstance(default, (list, dict, set)):
+        raise TypeError("the default of an option must be immutable")
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True)
+class PassResult:
+    """What a pass returns. `facts`: tables for the report, plain JSON values.
+
+    `expected`: where a pass changes values on purpose but knows what they must be now (channels removed = masked),
+    the graph that computes the same as `graph` must compute; the pipeline runs both and compares.
+    """
+
+    graph: Graph
+    remarks: tuple[Remark, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    expected: Graph | None = None
+
+
+@dataclass(frozen=True)
+class Pass(ABC):
+    """A pure function from graph to graph. Subclasses are frozen dataclasses; their fields are the options.
+
+    name: kebab-case, verb first; the file is named alike. promise: what becomes of the values of the outputs:
+    "same" up to `tolerance` (relative to the largest magnitude of an output), "approximate" (reported, not
+    enforced), "integers" (simulated integer arithmetic; reported). Types: int, float, bool, str, tuple[str, ...],
+    Literal[...], each optionally `| None`.
+    """
+
+    name: ClassVar[str]
+    promise: ClassVar[Promise] = "same"
+    tolerance: ClassVar[float] = (
+        1e-4  # f32 sums in another order; ORT kernels differ by as much between themselves
+    )
+
+    @abstractmethod
+    def run(self, graph: Graph, ctx: Context) -> PassResult:
+        """Return the next graph and a remark for every node changed, or considered and left alone."""
+
+    def __str__(self) -> str:
+        """Return the text of the pass with the options that differ from their defaults; it round-trips."""
+        given = []
+        for f in dataclasses.fields(self):
+            value = getattr(self, f.name)
+            if value != f.default:
+                given.append(f"{f.name}={_text(value)}")
+        return self.name + (f"{{{','.join(given)}}}" if given else "")
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        return "[" + ",".join(_text(v) for v in value) + "]"
+    if isinstance(value, str):
+        return (
+            value
+            if value.replace("-", "").replace("_", "").isalnum() and not value[0].isdigit()
+            else f'"{value}"'
+        )
+    return repr(value)
