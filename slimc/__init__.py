@@ -1,0 +1,1 @@
+"""Prune, quantize and lower trained ONNX graphs for a device."""

@@ -6,8 +6,8 @@ from __future__ import annotations
 class SlimcError(Exception):
     """State what is wrong, where, and how to mend it.
 
-    `name` is a stable kebab-case word with a paragraph in docs/errors.md. Texts are lower case, without a
-    final period, and quote the user's own node names.
+    `name` is a stable kebab-case word with a paragraph in docs/errors.md. Texts are lower case,
+    without a final period, and quote the user's own node names.
     """
 
     def __init__(self, name: str, message: str, where: str = "", help: str = "") -> None:

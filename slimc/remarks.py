@@ -39,7 +39,7 @@ def note(message: str, node: str = "", help: str = "") -> Remark:
 
 @dataclass(frozen=True)
 class PassReport:
-    """What one pass did: its text with options, seconds, remarks, and tables of its own (`facts`, plain JSON)."""
+    """What one pass did: its text, seconds, remarks, and tables (`facts`, plain JSON)."""
 
     text: str
     seconds: float
@@ -62,7 +62,8 @@ class Measure:
 class Agreement:
     """How close an output is to the original's on the same samples.
 
-    `sqnr_db`: 10 log10(E[y^2] / E[(y - y')^2]); `top1`: share of equal arg-max on the last axis, or None.
+    `sqnr_db`: 10 log10(E[y^2] / E[(y - y')^2]); `top1`: share of equal arg-max on the last axis,
+    or None.
     """
 
     output: str

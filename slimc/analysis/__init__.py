@@ -1,0 +1,1 @@
+"""Facts about graphs: shapes, costs, what must leave together."""

@@ -12,7 +12,10 @@ from slimc.ir.types import DType, TensorType
 
 @dataclass(frozen=True, eq=False)
 class Constant:
-    """A tensor whose elements are known. The array is read-only; it may be a memory map of the model's data file."""
+    """A tensor whose elements are known.
+
+    The array is read-only; it may be a memory map of the model's data file.
+    """
 
     array: np.ndarray
 

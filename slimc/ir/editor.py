@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +41,7 @@ def _reading(node: Node, mapping: Mapping[str, str]) -> Node:
     )
 
 
-def with_bodies(node: Node, change) -> Mapping[str, Attr]:  # type: ignore[no-untyped-def]
+def with_bodies(node: Node, change: Callable[[Graph], Graph]) -> Mapping[str, Attr]:
     """Return the attributes of `node` with `change` (Graph -> Graph) applied to every body."""
     if not node.bodies:
         return node.attrs
@@ -56,12 +57,16 @@ def with_bodies(node: Node, change) -> Mapping[str, Attr]:  # type: ignore[no-un
 class Editor:
     """Collect changes to a frozen graph, then make the next one.
 
-    Constants are copy-on-write: `set_constant` replaces what every reader of that name sees; `add_constant` makes
-    a new one for a single reader. Graph inputs and outputs keep their names whatever happens.
+    Constants are copy-on-write: `set_constant` replaces what every reader of that name sees;
+    `add_constant` makes a new one for a single reader. Graph inputs and outputs keep their names
+    whatever happens.
     """
 
     def __init__(self, graph: Graph, taken: Iterable[str] = (), made_by: str = "") -> None:
-        """Start from `graph`; `taken`: names of enclosing graphs; `made_by`: pass recorded as origin of new nodes."""
+        """Start from `graph`.
+
+        taken: names of enclosing graphs; made_by: pass recorded as origin of new nodes.
+        """
         self.graph = graph
         self.made_by = made_by
         self._taken = all_names(graph) | set(taken)
@@ -90,7 +95,7 @@ class Editor:
         return name in self._nodes
 
     def producer(self, value: str) -> Node | None:
-        """Return the node that makes `value` now, or None for inputs, constants and captured values."""
+        """Return the node that makes `value` now; inputs, constants, captures have none."""
         name = self._producer.get(value)
         return None if name is None else self._nodes[name]
 
@@ -115,7 +120,7 @@ class Editor:
     # --- changing ----------------------------------------------------------------------------
 
     def fresh(self, hint: str) -> str:
-        """Return `hint`, or `hint_1`, `hint_2` ...: a name that nothing else carries, and reserve it."""
+        """Reserve and return a name nothing else carries: `hint`, `hint_1`, ..."""
         name, k = hint, 0
         while name in self._taken or not name:
             k += 1
@@ -153,8 +158,9 @@ class Editor:
     ) -> tuple[str, ...]:
         """Add a node and return its output names.
 
-        `outputs`: wanted names (default one fresh name after the node); `near`: the existing node whose place in
-        the order it takes; `origins`: the user's nodes it stands for (default: those of `near`).
+        `outputs`: wanted names (default one fresh name after the node); `near`: the existing node
+        whose place in the order it takes; `origins`: the user's nodes it stands for (default:
+        those of `near`).
         """
         name = self.fresh(name or op)
         made = tuple(outputs) or (self.fresh(f"{name}.out"),)
@@ -179,10 +185,10 @@ class Editor:
         self._unlink(self._nodes.pop(name))
         self.changed = True
 
-    def update(self, name: str, **changes: object) -> Node:
-        """Replace fields of a node (op, inputs, outputs, attrs, domain, integer, origin); its name stays."""
+    def update(self, name: str, **changes: Any) -> Node:
+        """Replace fields of a node (op, inputs, outputs, attrs, ...); its name stays."""
         old = self._nodes[name]
-        new = replace(old, **changes)  # type: ignore[arg-type]
+        new = replace(old, **changes)
         self._unlink(old)
         self._nodes[name] = new
         self._link(new)
@@ -190,7 +196,7 @@ class Editor:
         return new
 
     def set_input(self, name: str, index: int, value: str) -> None:
-        """Let one operand of a node read another value; trailing absent operands are made as needed."""
+        """Let one operand of a node read another value; absent operands before it are made."""
         inputs = list(self._nodes[name].inputs)
         inputs += [""] * (index + 1 - len(inputs))
         inputs[index] = value
@@ -212,10 +218,12 @@ class Editor:
         self.changed = True
 
     def redirect(self, old: str, new: str, keep: Sequence[str] = ()) -> None:
-        """Let everything that reads `old` read `new`: nodes, bodies and graph outputs (whose names stay).
+        """Let everything that reads `old` read `new`: nodes, bodies and graph outputs.
 
-        Nodes named in `keep` go on reading what `old` was (a node inserted behind `old` does). Where `old` is a graph output, the node that makes `new` makes it under the name `old` from now on, or,
-        where that cannot be (an input, a constant, another output), an Identity does.
+        Graph outputs keep their names. Nodes named in `keep` go on reading what `old` was (a node
+        inserted behind `old` does). Where `old` is a graph output, the node that makes `new` makes
+        it under the name `old` from now on, or, where that cannot be (an input, a constant, another
+        output), an Identity does.
         """
         if old == new:
             return
@@ -255,7 +263,10 @@ class Editor:
     def done(
         self, *, form: Form | None = None, target: str | None = None, keep_dead: bool = False
     ) -> Graph:
-        """Make the next graph: topological order (stable), without dead nodes, unread constants and stale types."""
+        """Make the next graph: topological order (stable), no stale types.
+
+        Dead nodes and unread constants go too, unless `keep_dead`.
+        """
         if not self.changed and keep_dead and form in (None, self.graph.form):
             return self.graph
         nodes = self._sorted(self._nodes if keep_dead else self._alive())

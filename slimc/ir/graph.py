@@ -40,8 +40,8 @@ Attr = object  # int | float | bytes | Constant | Graph | ValueType | tuple of t
 class Node:
     """An operator applied to values. An absent optional operand is the empty name.
 
-    `integer` asks for integer arithmetic: the target's emitter puts Q/DQ around it. Values an operator's body
-    captures (If, Loop, Scan) are not listed in `inputs`; `Graph.users` knows them.
+    `integer` asks for integer arithmetic: the target's emitter puts Q/DQ around it. Values an
+    operator's body captures (If, Loop, Scan) are not listed in `inputs`; `Graph.users` knows them.
     """
 
     op: str
@@ -58,7 +58,7 @@ class Node:
 
     @property
     def kind(self) -> str:
-        """The key of the operator table: `Conv`, or `com.microsoft.Gelu` outside the default domain."""
+        """The key of the operator table: `Conv`; `com.microsoft.Gelu` in another domain."""
         return f"{self.domain}.{self.op}" if self.domain else self.op
 
     @property
@@ -79,7 +79,7 @@ class Node:
 
     @cached_property
     def reads(self) -> tuple[str, ...]:
-        """Every value the node needs: its present inputs, then what its bodies capture; each once."""
+        """Values the node needs, each once: present inputs, then what bodies capture."""
         names = [i for i in self.inputs if i]
         for body in self.bodies:
             names += body.captured
@@ -91,8 +91,8 @@ class Quantization:
     """How the elements of a value become integers: q = clip(round(x / scale) + zero_point).
 
     scale: f32[] per tensor, or f32[C] along `axis`; zero_point: same shape, integers of `dtype`.
-    `low`, `high`: the integers used (7-bit weights use -64..64). Neutral of the target's file form: where Q and DQ
-    stand and how the integers are stored is the emitter's business.
+    `low`, `high`: the integers used (7-bit weights use -64..64). Neutral of the target's file
+    form: where Q and DQ stand and how the integers are stored is the emitter's business.
     """
 
     dtype: DType
@@ -106,12 +106,14 @@ class Quantization:
         """Return the integers of `array`, as `dtype`."""
         scale, zero = self._spread(array.ndim)
         q = np.rint(array.astype(np.float32) / scale) + zero
-        return np.clip(q, self.low, self.high).astype(self.dtype.numpy)
+        clipped: np.ndarray = np.clip(q, self.low, self.high)
+        return clipped.astype(self.dtype.numpy)
 
     def dequantize(self, integers: np.ndarray) -> np.ndarray:
         """Return the f32 numbers that `integers` stand for."""
         scale, zero = self._spread(integers.ndim)
-        return ((integers.astype(np.float32) - zero) * scale).astype(np.float32)
+        real: np.ndarray = (integers.astype(np.float32) - zero) * scale
+        return real.astype(np.float32)
 
     def _spread(self, rank: int) -> tuple[np.ndarray, np.ndarray]:
         if self.axis is None:
@@ -125,9 +127,11 @@ class Quantization:
 class Graph:
     """A frozen dataflow graph in topological order.
 
-    `types` holds the type of every value, constants and the inside of bodies excepted (a body has its own).
-    Value names are unique over a graph and all its bodies, so a body reads outer values by plain name.
-    `records` (form QUANTIZED) says how values become integers. `opsets` lists domains besides the default one.
+    `types` holds the type of every value, constants and the inside of bodies excepted (a body has
+    its own). Value names are unique over a graph and all its bodies, so a body reads outer values
+    by plain name.
+    `records` (form QUANTIZED) says how values become integers. `opsets` lists domains besides the
+    default one.
     """
 
     name: str
@@ -151,12 +155,12 @@ class Graph:
 
     @cached_property
     def producers(self) -> Mapping[str, Node]:
-        """value -> the node that makes it (graph inputs and constants have none)."""
+        """Value -> the node that makes it (graph inputs and constants have none)."""
         return MappingProxyType({out: node for node in self.nodes for out in node.outputs if out})
 
     @cached_property
     def users(self) -> Mapping[str, tuple[Node, ...]]:
-        """value -> nodes that read it, also from inside their bodies; values nobody reads are missing."""
+        """Value -> nodes that read it, also inside their bodies; unread values are missing."""
         found: dict[str, list[Node]] = {}
         for node in self.nodes:
             for value in node.reads:
@@ -165,7 +169,7 @@ class Graph:
 
     @cached_property
     def captured(self) -> tuple[str, ...]:
-        """Values read here (or deeper) and made outside: not inputs, constants or results of this graph."""
+        """Values read here or deeper but made outside."""
         own = {*self.inputs, *self.constants, *self.producers}
         names = [v for node in self.nodes for v in node.reads if v not in own]
         names += [v for v in self.outputs if v not in own]
@@ -173,7 +177,7 @@ class Graph:
 
     @cached_property
     def by_name(self) -> Mapping[str, Node]:
-        """node name -> node."""
+        """Node name -> node."""
         return MappingProxyType({node.name: node for node in self.nodes})
 
     def type_of(self, value: str) -> ValueType | None:

@@ -57,7 +57,7 @@ class DType(Enum):
 
     @property
     def bits(self) -> int:
-        """Bits that an element takes in a file (4-bit types are packed in pairs, 2-bit ones in fours)."""
+        """Bits that an element takes in a file (smaller types than a byte are packed)."""
         digits = "".join(c for c in self.text.split("e")[0] if c.isdigit())
         return 8 if self is DType.BOOL else int(digits or 0)
 

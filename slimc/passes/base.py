@@ -16,7 +16,7 @@ Promise = Literal["same", "approximate", "integers"]
 
 
 def option(default: Any, help: str) -> Any:
-    """Declare an option of a pass: its default and one sentence for help texts (what, why, example)."""
+    """Declare an option of a pass: its default, and one sentence on what and why."""
     if isinstance(default, (list, dict, set)):
         raise TypeError("the default of an option must be immutable")
     return field(default=default, metadata={"help": help})
@@ -26,8 +26,9 @@ def option(default: Any, help: str) -> Any:
 class PassResult:
     """What a pass returns. `facts`: tables for the report, plain JSON values.
 
-    `expected`: where a pass changes values on purpose but knows what they must be now (channels removed = masked),
-    the graph that computes the same as `graph` must compute; the pipeline runs both and compares.
+    `expected`: where a pass changes values on purpose but knows what they must be now (channels
+    removed = masked), the graph that computes the same as `graph` must compute; the pipeline runs
+    both and compares.
     """
 
     graph: Graph
@@ -38,12 +39,14 @@ class PassResult:
 
 @dataclass(frozen=True)
 class Pass(ABC):
-    """A pure function from graph to graph. Subclasses are frozen dataclasses; their fields are the options.
+    """A pure function from graph to graph.
 
-    name: kebab-case, verb first; the file is named alike. promise: what becomes of the values of the outputs:
-    "same" up to `tolerance` (relative to the largest magnitude of an output), "approximate" (reported, not
-    enforced), "integers" (simulated integer arithmetic; reported). Types: int, float, bool, str, tuple[str, ...],
-    Literal[...], each optionally `| None`.
+    Subclasses are frozen dataclasses; their fields are the options, of types int, float, bool, str,
+    tuple[str, ...] or Literal[...], each optionally `| None`.
+
+    name: kebab-case, verb first; the file is named alike. promise: what becomes of the outputs'
+    values: "same" up to `tolerance` (relative to the largest magnitude of an output), "approximate"
+    (reported, not enforced), "integers" (simulated integer arithmetic; reported).
     """
 
     name: ClassVar[str]
@@ -54,10 +57,10 @@ class Pass(ABC):
 
     @abstractmethod
     def run(self, graph: Graph, ctx: Context) -> PassResult:
-        """Return the next graph and a remark for every node changed, or considered and left alone."""
+        """Return the next graph, and a remark for every node changed or left alone."""
 
     def __str__(self) -> str:
-        """Return the text of the pass with the options that differ from their defaults; it round-trips."""
+        """Return the pass as text, with the options that differ from their defaults."""
         given = []
         for f in dataclasses.fields(self):
             value = getattr(self, f.name)

@@ -14,7 +14,10 @@ from slimc.ops.op import OpTable
 
 @dataclass(frozen=True)
 class Grid:
-    """Integers that a target takes: type, the range used, symmetric (zero point 0) or not, one scale per channel."""
+    """Integers that a target takes.
+
+    dtype and the range used; symmetric: zero point 0; per_channel: one scale per channel.
+    """
 
     dtype: DType
     low: int
@@ -27,7 +30,8 @@ class Grid:
 class Quantize:
     """What a target wants of an operator that it runs in integers.
 
-    `weights` None: the operator has none (Add). `min_channels`: contractions narrower than this stay in float.
+    `weights` None: the operator has none (Add). `min_channels`: contractions narrower than this
+    stay in float.
     """
 
     activations: Grid
@@ -37,22 +41,28 @@ class Quantize:
 
 @dataclass(frozen=True)
 class Placement:
-    """How a target wants Q/DQ placed and integers stored (its emitter's switches)."""
+    """How a target wants Q/DQ placed and integers stored: its emitter's switches.
 
-    output: bool  # Q/DQ also on the results of integer operators (ORT, QNN); TensorRT: on data inputs only
-    activation: Literal[
-        "absorb", "after"
-    ]  # Relu/Clip before Q: delete where redundant, or keep and put Q behind it
+    output: Q/DQ also on the results of integer operators (ORT, QNN); else on data inputs only.
+    activation: a Relu or Clip before Q is deleted where Q covers it ("absorb"), or stays with Q
+        behind it ("after"). bias: i32 + DQ, or float. weights: stored as integers + DQ, or as
+        f32 + Q + DQ. residual: Add has Q/DQ on both branches, or only on the one that no
+        contraction feeds ("skip").
+    """
+
+    output: bool
+    activation: Literal["absorb", "after"]
     bias: Literal["int32", "float"]
-    weights: Literal["integers", "fp32-qdq"]  # stored as integers + DQ, or as f32 + Q + DQ
-    residual: Literal[
-        "both", "skip"
-    ]  # Add: Q/DQ on both branches or on the one that no contraction feeds
+    weights: Literal["integers", "fp32-qdq"]
+    residual: Literal["both", "skip"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a linter rule found: severity "error" (fails), "silent" (runs in float or wrong), "perf", "info"."""
+    """What a linter rule found.
+
+    severity: "error" (parse or build fails), "silent" (runs in float, or wrong), "perf", "info".
+    """
 
     rule: str
     severity: Literal["error", "silent", "perf", "info"]
@@ -74,10 +84,10 @@ class TargetRule:
 class Target:
     """A device and its runtime, as data.
 
-    opset: what the file is written in; opset_max: what the runtime reads. forbids: operators it cannot run
-    (kind -> why); decompose: operators it lacks that we know how to express otherwise. quantize: kind -> what it
-    runs in integers. align: channel multiple that its kernels like, for integer and float graphs.
-    chosen: for an alias such as `cpu`, what it stands for and why.
+    opset: what the file is written in; opset_max: what the runtime reads. forbids: operators it
+    cannot run (kind -> why); decompose: operators it lacks that we know how to express otherwise.
+    quantize: kind -> what it runs in integers. align: channel multiple that its kernels like, for
+    integer and float graphs. chosen: for an alias such as `cpu`, what it stands for and why.
     """
 
     name: str
@@ -103,8 +113,9 @@ class Target:
 class Context:
     """Frozen surroundings of a pass.
 
-    data: calibration batches (synthetic ones if the user gave none, then `data.synthetic`); sizes: a number for
-    every named dimension, for analyses that need one (MACs, channel coupling); seed: of every random choice.
+    data: calibration batches (synthetic ones if the user gave none, then `data.synthetic`); sizes:
+    a number for every named dimension, for analyses that need one (MACs, channel coupling); seed:
+    of every random choice.
     """
 
     ops: OpTable

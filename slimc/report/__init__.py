@@ -1,0 +1,1 @@
+"""The record of a compile as text and JSON."""
