@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from slimc.ir.types import Dim
 
 
@@ -11,19 +13,14 @@ def multiply(*dims: Dim) -> Dim:
         return 0
     if None in dims:
         return None
-    number, names = 1, []
-    for d in dims:
-        if isinstance(d, int):
-            number *= d
-        else:
-            names.append(_atom(str(d)))
+    number = prod(d for d in dims if isinstance(d, int))
+    names = [d for d in dims if isinstance(d, str)]
     if not names:
         return number
-    return (
-        "*".join(([str(number)] if number != 1 else []) + sorted(names))
-        if number != 1 or len(names) > 1
-        else _bare(names[0])
-    )
+    if number == 1 and len(names) == 1:
+        return names[0]
+    factors = sorted(_factor(name) for name in names)
+    return "*".join(([str(number)] if number != 1 else []) + factors)
 
 
 def add(*dims: Dim) -> Dim:
@@ -42,16 +39,9 @@ def floor_divide(a: Dim, b: int) -> Dim:
     """Return a // b."""
     if isinstance(a, int):
         return a // b
-    return a if a is None or b == 1 else f"{_atom(a)}//{b}"
+    return a if a is None or b == 1 else f"{_factor(a)}//{b}"
 
 
-def _atom(text: str) -> str:
-    return (
-        f"({text})"
-        if any(c in text for c in "+-/*") and not (text.startswith("(") and text.endswith(")"))
-        else text
-    )
-
-
-def _bare(text: str) -> str:
-    return text[1:-1] if text.startswith("(") and text.endswith(")") else text
+def _factor(text: str) -> str:
+    """Put a computed size in parentheses, so that it stands as one factor."""
+    return f"({text})" if any(c in text for c in "+-/*") else text
