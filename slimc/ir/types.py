@@ -61,6 +61,13 @@ class DType(Enum):
         digits = "".join(c for c in self.text.split("e")[0] if c.isdigit())
         return 8 if self is DType.BOOL else int(digits or 0)
 
+    @property
+    def span(self) -> tuple[int, int]:
+        """Lowest and highest value of an integer type."""
+        if self.text[0] == "u":
+            return 0, (1 << self.bits) - 1
+        return -(1 << (self.bits - 1)), (1 << (self.bits - 1)) - 1
+
     @classmethod
     def of_code(cls, code: int) -> DType:
         """Return the type with this TensorProto code; KeyError if there is none."""
