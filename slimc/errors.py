@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class SlimcError(Exception):
     """State what is wrong, where, and how to mend it.
@@ -24,3 +27,11 @@ class SlimcError(Exception):
         if self.help:
             lines.append(f"  help:  {self.help}")
         return "\n".join(lines)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return a help text for a name that is not among `known`: the nearest one, then the list."""
+    names = list(known)
+    near = get_close_matches(word, names, n=1, cutoff=0.5)
+    listed = f"known: {', '.join(names)}" if names else "there are none"
+    return f"did you mean '{near[0]}'? {listed}" if near else listed

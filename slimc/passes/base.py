@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +14,7 @@ from slimc.ir.graph import Graph
 from slimc.passes.context import Context
 from slimc.remarks import Remark
 
+BARE = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)  # texts that need no quotes in the text of a pass
 Promise = Literal["same", "approximate", "integers"]
 
 
@@ -70,14 +73,10 @@ class Pass(ABC):
 
 
 def _text(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
     if isinstance(value, tuple):
         return "[" + ",".join(_text(v) for v in value) + "]"
     if isinstance(value, str):
-        return (
-            value
-            if value.replace("-", "").replace("_", "").isalnum() and not value[0].isdigit()
-            else f'"{value}"'
-        )
+        return value if BARE.fullmatch(value) and value != "none" else json.dumps(value)
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
     return repr(value)

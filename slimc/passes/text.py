@@ -1,0 +1,195 @@
+"""Passes as text, both ways: `prune{ratio=0.3,keep=["head/*"]},quant{scheme=int8}`.
+
+A word names a pass or a stage (a run of passes). An option in the braces of a stage is dealt to the
+passes of the stage that have it. The types of options come from the fields of the pass.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import types
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from slimc.errors import SlimcError, did_you_mean
+from slimc.ir.literal import read_list, read_string
+from slimc.ir.scan import Cursor
+from slimc.passes.base import Pass
+
+_NAME = re.compile(r"[A-Za-z][\w-]*", re.ASCII)
+_QUOTE = re.compile('"')
+_BARE = re.compile(r'[^\s",\[\]{}=]+')
+
+Stages = Mapping[str, tuple[type[Pass], ...]]
+
+
+class Quoted(str):
+    """A text that stood in quotes: it is never taken for a number or `none`."""
+
+    __slots__ = ()
+
+
+Value = str | list[Any]  # a word, or a list of words
+
+
+def parse_passes(text: str, passes: Sequence[type[Pass]], stages: Stages) -> tuple[Pass, ...]:
+    """Read the text of passes.
+
+    Raises SlimcError: "text-syntax", "unknown-pass", "unknown-option" or "bad-option-value".
+    """
+    cursor = Cursor(text)
+    made: list[Pass] = []
+    while not cursor.at_end():
+        if made:
+            cursor.need(",")
+        name = cursor.need_match(_NAME, "the name of a pass or stage")
+        options = dict(read_list(cursor, "}", _read_option)) if cursor.take("{") else {}
+        made += _make(name, options, passes, stages)
+    return tuple(made)
+
+
+def passes_text(passes: Iterable[Pass]) -> str:
+    """Write passes as the text that `parse_passes` reads."""
+    return ",".join(str(p) for p in passes)
+
+
+@dataclass(frozen=True)
+class OptionHelp:
+    """An option for people: its name, type, default as text, and help sentence."""
+
+    name: str
+    kind: str
+    default: str
+    help: str
+
+
+def options_of(kind: type[Pass]) -> tuple[OptionHelp, ...]:
+    """Describe the options of a pass."""
+    hints = get_type_hints(kind)
+    return tuple(
+        OptionHelp(f.name, kind_text(hints[f.name]), _default(f), f.metadata.get("help", ""))
+        for f in dataclasses.fields(kind)
+    )
+
+
+def kind_text(hint: Any) -> str:
+    """Write the type of an option: `int`, `list of str`, `l1 | l2`."""
+    if get_origin(hint) is Literal:
+        return " | ".join(str(v) for v in get_args(hint))
+    if get_origin(hint) in (Union, types.UnionType):
+        return " | ".join("none" if h is type(None) else kind_text(h) for h in get_args(hint))
+    if get_origin(hint) is tuple:
+        return f"list of {kind_text(get_args(hint)[0])}"
+    return str(hint.__name__)
+
+
+def _default(f: dataclasses.Field[Any]) -> str:
+    if f.default is dataclasses.MISSING:
+        return "(required)"
+    if isinstance(f.default, tuple):
+        return "[" + ", ".join(str(v) for v in f.default) + "]"
+    return (
+        str(f.default).lower()
+        if f.default is None or isinstance(f.default, bool)
+        else str(f.default)
+    )
+
+
+def _read_option(cursor: Cursor) -> tuple[str, Value]:
+    name = cursor.need_match(_NAME, "the name of an option")
+    cursor.need("=")
+    return name.replace("-", "_"), _read_value(cursor)
+
+
+def _read_value(cursor: Cursor) -> Value:
+    if cursor.take("["):
+        return read_list(cursor, "]", _read_value)
+    if cursor.looking_at(_QUOTE):
+        return Quoted(read_string(cursor))
+    return cursor.need_match(_BARE, "a value")
+
+
+def _make(
+    name: str, options: Mapping[str, Value], passes: Sequence[type[Pass]], stages: Stages
+) -> list[Pass]:
+    by_name = {p.name: p for p in passes}
+    if name not in by_name and name not in stages:
+        raise SlimcError(
+            "unknown-pass",
+            f"there is no pass or stage '{name}'",
+            help=did_you_mean(name, [*stages, *by_name]),
+        )
+    members = stages[name] if name in stages else (by_name[name],)
+    fields = {f.name: None for member in members for f in dataclasses.fields(member)}
+    for option in options:
+        if option not in fields:
+            raise SlimcError(
+                "unknown-option",
+                f"'{name}' has no option '{option}'",
+                help=did_you_mean(option, fields),
+            )
+    return [_make_one(member, options) for member in members]
+
+
+def _make_one(kind: type[Pass], options: Mapping[str, Value]) -> Pass:
+    hints = get_type_hints(kind)
+    names = [f.name for f in dataclasses.fields(kind) if f.name in options]
+    return kind(**{name: _typed(kind.name, name, hints[name], options[name]) for name in names})
+
+
+def _typed(owner: str, option: str, hint: Any, value: Value) -> Any:
+    try:
+        return _convert(hint, value)
+    except ValueError as wrong:
+        shown = f"[{', '.join(map(str, value))}]" if isinstance(value, list) else f"'{value}'"
+        help = did_you_mean(str(value), map(str, get_args(hint))) if _is_choice(hint) else ""
+        raise SlimcError(
+            "bad-option-value",
+            f"option '{option}' of '{owner}' takes {kind_text(hint)}, not {shown}",
+            help=help or str(wrong),
+        ) from None
+
+
+def _is_choice(hint: Any) -> bool:
+    return get_origin(hint) is Literal
+
+
+def _convert(hint: Any, value: Value) -> Any:
+    """Return `value` as the type `hint`; ValueError where it is none."""
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        return _convert_to_any(get_args(hint), value)
+    if origin is tuple:
+        items = value if isinstance(value, list) else [value]
+        return tuple(_convert(get_args(hint)[0], item) for item in items)
+    if isinstance(value, list):
+        raise ValueError("one value is wanted, not a list")
+    if origin is Literal:
+        for choice in get_args(hint):
+            if str(choice) == value:
+                return choice
+        raise ValueError
+    if hint is str:
+        return str(value)
+    if isinstance(value, Quoted):
+        raise ValueError("leave out the quotes")
+    if hint is bool:
+        if value not in ("true", "false"):
+            raise ValueError("write true or false")
+        return value == "true"
+    return hint(value)
+
+
+def _convert_to_any(hints: Sequence[Any], value: Value) -> Any:
+    if type(None) in hints and value == "none" and not isinstance(value, Quoted):
+        return None
+    problems: list[str] = []
+    for hint in hints:
+        if hint is not type(None):
+            try:
+                return _convert(hint, value)
+            except ValueError as wrong:
+                problems.append(str(wrong))
+    raise ValueError("; ".join(filter(None, problems)))

@@ -1,0 +1,144 @@
+"""All passes, stages, operators and targets that there are: ours, installed ones, plug-in files.
+
+A plug-in file is Python that defines some of `PASSES` (pass classes), `STAGES` (name -> pass
+classes), `OPS` (an OpTable) and `TARGETS` (targets). Installed packages add theirs by the entry
+points `slimc.passes` (a pass class each), `slimc.ops` (an OpTable) and `slimc.targets` (a Target).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from slimc.errors import SlimcError, did_you_mean
+from slimc.ops import OPS
+from slimc.ops.op import OpTable
+from slimc.passes import PASSES, STAGES
+from slimc.passes.base import Pass
+from slimc.passes.context import Target
+from slimc.passes.text import Stages, parse_passes
+from slimc.targets import TARGETS
+
+TargetSource = Target | Callable[[], Target]
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Names and what they mean."""
+
+    passes: tuple[type[Pass], ...]
+    stages: Stages
+    ops: OpTable
+    targets: Mapping[str, TargetSource]
+    plugins: tuple[str, ...] = field(default=())
+
+    def parse(self, text: str) -> tuple[Pass, ...]:
+        """Read the text of passes."""
+        return parse_passes(text, self.passes, self.stages)
+
+    def target(self, name: str) -> Target:
+        """Return a target by name. Raises SlimcError "unknown-target"."""
+        if name not in self.targets:
+            raise SlimcError(
+                "unknown-target",
+                f"there is no target '{name}'",
+                help=did_you_mean(name, self.targets),
+            )
+        source = self.targets[name]
+        return source if isinstance(source, Target) else source()
+
+    def with_file(self, path: str | Path) -> Catalogue:
+        """Add what a plug-in file defines. Raises SlimcError "bad-plugin" or "name-taken"."""
+        module = _run(Path(path))
+        known = {k: getattr(module, k) for k in _KINDS if hasattr(module, k)}
+        if not known:
+            raise SlimcError(
+                "bad-plugin",
+                f"it defines none of {', '.join(_KINDS)}",
+                f"plug-in '{path}'",
+                "add for example PASSES = (MyPass,)",
+            )
+        where = f"plug-in '{path}'"
+        made = self._with_passes(known.get("PASSES", ()), where)
+        made = replace(made, stages={**made.stages, **known.get("STAGES", {})})
+        made = made._with_ops(known.get("OPS", OpTable({})), where)
+        targets = known.get("TARGETS", ())
+        made = made._with_targets(
+            targets.values() if hasattr(targets, "values") else targets, where
+        )
+        return replace(made, plugins=(*self.plugins, str(path)))
+
+    def _with_passes(self, passes: Iterable[Any], where: str) -> Catalogue:
+        added = tuple(passes)
+        for one in added:
+            if not (isinstance(one, type) and issubclass(one, Pass)):
+                raise _wrong(where, one, "a class derived from slimc.Pass")
+            if not hasattr(one, "name"):
+                raise _wrong(where, one, "a pass with a name: name: ClassVar[str]")
+            self._check_free(one.name, [*self.stages, *(p.name for p in self.passes)], where)
+        return replace(self, passes=(*self.passes, *added))
+
+    def _with_ops(self, ops: Any, where: str) -> Catalogue:
+        if not isinstance(ops, OpTable):
+            raise _wrong(where, ops, "an OpTable, as slimc.ops.op.table makes")
+        for kind in ops.kinds:
+            self._check_free(kind, self.ops.rows, where)
+        return replace(self, ops=self.ops | ops)
+
+    def _with_targets(self, targets: Iterable[Any], where: str) -> Catalogue:
+        added = tuple(targets)
+        for one in added:
+            if not isinstance(one, Target):
+                raise _wrong(where, one, "a slimc.Target")
+            self._check_free(one.name, self.targets, where)
+        return replace(self, targets={**self.targets, **{one.name: one for one in added}})
+
+    @staticmethod
+    def _check_free(name: str, taken: Iterable[str], where: str) -> None:
+        if name in taken:
+            raise SlimcError("name-taken", f"the name '{name}' is taken", where, "choose another")
+
+
+_KINDS = ("PASSES", "STAGES", "OPS", "TARGETS")
+
+
+def _wrong(where: str, found: object, wanted: str) -> SlimcError:
+    return SlimcError("bad-plugin", f"expected {wanted}, found {found!r}", where)
+
+
+def _run(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"slimc_plugin_{path.stem}", path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise SlimcError("bad-plugin", "there is no such Python file", f"plug-in '{path}'")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except SlimcError:
+        raise
+    except Exception as broken:  # the user's own code may raise anything
+        message = f"it raised {type(broken).__name__}: {broken}"
+        raise SlimcError("bad-plugin", message, f"plug-in '{path}'") from broken
+    return module
+
+
+@cache
+def catalogue() -> Catalogue:
+    """Return what slimc and the installed packages bring."""
+    made = Catalogue(PASSES, STAGES, OPS, TARGETS)
+    for entry in _entries("slimc.passes"):
+        made = made._with_passes([entry.load()], f"entry point '{entry.value}'")
+    for entry in _entries("slimc.ops"):
+        made = made._with_ops(entry.load(), f"entry point '{entry.value}'")
+    for entry in _entries("slimc.targets"):
+        made = made._with_targets([entry.load()], f"entry point '{entry.value}'")
+    return made
+
+
+def _entries(group: str) -> list[EntryPoint]:
+    return sorted(entry_points(group=group), key=lambda e: (e.name, e.value))

@@ -1,0 +1,227 @@
+"""Golden files: one sentence, a pipeline, an input, and what must come out.
+
+    A Conv without a bias gains one from the BatchNormalization after it.
+    pipeline: fold-batch-norm
+    values: same within 1e-5
+    --- input
+    graph (%x: f32[N,3,8,8]) -> (%y)
+      ...
+    --- output
+    graph ...
+    --- remarks
+    applied @bn: folded into @conv
+
+Lines of the head, besides the sentence (paths are relative to the golden file):
+
+    pipeline   passes, as after `slimc --passes`; they run exactly as written, nothing is added
+    values     `same within T`: the output computes what the input computes; `masked within T`: each
+               pass keeps what it says the values must be (channels removed = channels zero).
+               T is relative to the largest magnitude of an output
+    target     a target's name (default generic-onnx)
+    data       a folder or file of samples (default: made-up samples)
+    sizes      `N=2 h=32`: numbers for named dimensions
+    model      an .onnx file instead of `--- input`
+    show       of a big graph: the patterns of the names of nodes to show, such as `head/*`
+    plugin     a Python file with passes, operators or targets of your own
+
+A pipeline that is refused has `--- error` in place of `--- output`. Numbers that are no integers
+are compared up to their last digits.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from itertools import pairwise
+from pathlib import Path
+
+from slimc.analysis.shapes import default_sizes, retype
+from slimc.calib.data import Data
+from slimc.errors import SlimcError, did_you_mean
+from slimc.execute.compare import differences
+from slimc.io.read import read
+from slimc.ir.graph import Graph
+from slimc.ir.text import parse_text, to_text
+from slimc.ir.verify import verify
+from slimc.passes.base import Pass, PassResult
+from slimc.passes.context import Context
+from slimc.pipeline.catalogue import Catalogue, catalogue
+from slimc.testing.compare import diff, same_text
+
+SEED = 0
+FEEDS = 2  # made-up feeds for passes and for comparing values: a golden graph is tiny
+_KEYS = ("pipeline", "values", "target", "data", "sizes", "model", "show", "plugin")
+_HEAD = re.compile(r"([a-z]+):\s+(.*)")
+_SECTION = re.compile(r"--- (input|output|remarks|error)\s*")
+_VALUES = re.compile(r"(same|masked) within (\S+)")
+
+
+class GoldenError(AssertionError):
+    """What comes out is not what the golden file says, or the file is not well formed."""
+
+
+@dataclass(frozen=True)
+class Golden:
+    """A golden file, read. `given`: its text up to what must come out."""
+
+    path: Path
+    given: str
+    head: Mapping[str, str]
+    input: str
+    wanted: str
+
+
+def check(path: Path, update: bool = False) -> None:
+    """Run a golden file. Raises GoldenError where something else comes out.
+
+    With `update` the file is rewritten, below the input, unless the values are wrong.
+    """
+    golden = load(path)
+    found = outcome(golden)
+    if golden.wanted.strip() and same_text(golden.wanted.strip(), found.strip()):
+        return
+    if update:
+        path.write_text(f"{golden.given.rstrip()}\n{found}\n", encoding="utf-8")
+        return
+    if not golden.wanted.strip():
+        raise GoldenError(
+            "the file does not say what must come out; run pytest --update-golden and review"
+        )
+    raise GoldenError(diff(golden.wanted.strip(), found.strip()))
+
+
+def load(path: Path) -> Golden:
+    """Read a golden file. Raises GoldenError where it is not well formed."""
+    lines = path.read_text(encoding="utf-8").split("\n")
+    marks = [i for i, line in enumerate(lines) if _SECTION.fullmatch(line)]
+    first = marks[0] if marks else len(lines)
+    has_input = bool(marks) and lines[first].startswith("--- input")
+    cut = next((i for i in marks if not lines[i].startswith("--- input")), len(lines))
+    head = _read_head(lines[:first])
+    if has_input == ("model" in head):
+        raise GoldenError("give either `--- input` or `model:`")
+    if "pipeline" not in head:
+        raise GoldenError("there is no line `pipeline: ...`")
+    given = "\n".join(lines[first + 1 : cut]) if has_input else ""
+    return Golden(path, "\n".join(lines[:cut]), head, given, "\n".join(lines[cut:]))
+
+
+def _read_head(lines: list[str]) -> dict[str, str]:
+    if not lines or not lines[0].strip() or _HEAD.fullmatch(lines[0]):
+        raise GoldenError("the first line is to be a sentence that says what is shown")
+    head: dict[str, str] = {}
+    for line in lines[1:]:
+        match = _HEAD.fullmatch(line.strip())
+        if match is None:
+            continue
+        if match[1] not in _KEYS:
+            raise GoldenError(f"'{match[1]}:' means nothing; {did_you_mean(match[1], _KEYS)}")
+        head[match[1]] = match[2].strip()
+    return head
+
+
+def outcome(golden: Golden) -> str:
+    """Run the pipeline and return the sections of what comes out."""
+    try:
+        steps = _run(golden)
+    except SlimcError as error:
+        return f"--- error\n{error}"
+    graph = steps[-1].graph
+    if "show" in golden.head:
+        graph = region(graph, golden.head["show"].split())
+    text = f"--- output\n{to_text(graph, 'short')}"
+    remarks = [str(remark) for step in steps for remark in step.remarks]
+    return text + ("\n--- remarks\n" + "\n".join(remarks) if remarks else "")
+
+
+def _run(golden: Golden) -> list[PassResult]:
+    head = golden.head
+    names = catalogue()
+    if "plugin" in head:
+        names = names.with_file(golden.path.parent / head["plugin"])
+    graph = _input(golden, names)
+    passes = names.parse(head["pipeline"])
+    sizes = default_sizes(graph) | _sizes(head.get("sizes", ""))
+    data = Data.synthetic_for(graph, sizes, SEED, FEEDS)
+    if "data" in head:
+        data = Data.from_path(golden.path.parent / head["data"], graph)
+        sizes |= data.sizes()
+    target = names.target(head.get("target", "generic-onnx"))
+    ctx = Context(names.ops, target, data, sizes, SEED)
+    steps = [PassResult(graph)]
+    for one in passes:
+        steps.append(_step(one, steps[-1].graph, ctx))
+    _check_values(head.get("values", ""), steps, data)
+    return steps
+
+
+def _step(one: Pass, graph: Graph, ctx: Context) -> PassResult:
+    result = one.run(graph, ctx)
+    verify(result.graph)
+    return result
+
+
+def _input(golden: Golden, names: Catalogue) -> Graph:
+    if "model" in golden.head:
+        graph = read(golden.path.parent / golden.head["model"])
+    else:
+        graph = parse_text(golden.input)
+    typed = all(v in graph.types for node in graph.nodes for v in node.outputs if v)
+    return graph if typed else retype(graph, names.ops)
+
+
+def _sizes(text: str) -> dict[str, int]:
+    pairs = (word.split("=") for word in text.replace(",", " ").split())
+    try:
+        return {name: int(size) for name, size in pairs}
+    except ValueError:
+        raise GoldenError(f"cannot read `sizes: {text}`; write `sizes: N=2 h=32`") from None
+
+
+def _check_values(text: str, steps: list[PassResult], data: Data) -> None:
+    if not text:
+        return
+    match = _VALUES.fullmatch(text)
+    if match is None:
+        raise GoldenError(f"cannot read `values: {text}`; write `same within 1e-5`")
+    bound = float(match[2])
+    pairs = [(steps[0].graph, steps[-1].graph)]
+    if match[1] == "masked":
+        pairs = [(after.expected or before.graph, after.graph) for before, after in pairwise(steps)]
+    for wanted, got in pairs:
+        for output, apart in differences(wanted, got, data.head(FEEDS)).items():
+            if not apart <= bound:
+                raise GoldenError(
+                    f"values differ: output '{output}' is off by {apart:.3g} of its largest "
+                    f"magnitude, more than {bound:g}\n{to_text(got, 'short')}"
+                )
+
+
+def region(graph: Graph, patterns: list[str]) -> Graph:
+    """Return the part of a graph whose nodes' names match a pattern, as a graph of its own."""
+    nodes = tuple(n for n in graph.nodes if any(fnmatchcase(n.name, p) for p in patterns))
+    if not nodes:
+        raise GoldenError(f"no node matches {' '.join(patterns)}")
+    made = {v for node in nodes for v in node.outputs if v}
+    read_here = dict.fromkeys(v for node in nodes for v in node.reads if v not in made)
+    inside = {node.name for node in nodes}
+    leaves = [
+        v
+        for node in nodes
+        for v in node.outputs
+        if v in graph.outputs or any(u.name not in inside for u in graph.users.get(v, ()))
+    ]
+    known = made | set(read_here)
+    return replace(
+        graph,
+        inputs=tuple(v for v in read_here if v not in graph.constants),
+        outputs=tuple(leaves),
+        nodes=nodes,
+        constants={k: c for k, c in graph.constants.items() if k in known},
+        types={k: t for k, t in graph.types.items() if k in known},
+        records={k: r for k, r in graph.records.items() if k in known},
+        metadata={},
+        doc="",
+    )
