@@ -8,6 +8,7 @@ points `slimc.passes` (a pass class each), `slimc.ops` (an OpTable) and `slimc.t
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -113,10 +114,12 @@ def _wrong(where: str, found: object, wanted: str) -> SlimcError:
 
 
 def _run(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"slimc_plugin_{path.stem}", path)
+    name = f"slimc_plugin:{path.resolve()}"
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.is_file():
         raise SlimcError("bad-plugin", "there is no such Python file", f"plug-in '{path}'")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
     try:
         spec.loader.exec_module(module)
     except SlimcError:

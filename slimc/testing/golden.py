@@ -124,10 +124,16 @@ def _read_head(lines: list[str]) -> dict[str, str]:
 
 def outcome(golden: Golden) -> str:
     """Run the pipeline and return the sections of what comes out."""
+    names = catalogue()
+    if "plugin" in golden.head:
+        names = names.with_file(golden.path.parent / golden.head["plugin"])
+    graph = _input(golden, names)
+    ctx = _context(golden, graph, names)
     try:
-        steps = _run(golden)
+        steps = _run(golden.head["pipeline"], graph, ctx, names)
     except SlimcError as error:
         return f"--- error\n{error}"
+    _check_values(golden.head.get("values", ""), steps, ctx.data)
     graph = steps[-1].graph
     if "show" in golden.head:
         graph = region(graph, golden.head["show"].split())
@@ -136,24 +142,21 @@ def outcome(golden: Golden) -> str:
     return text + ("\n--- remarks\n" + "\n".join(remarks) if remarks else "")
 
 
-def _run(golden: Golden) -> list[PassResult]:
+def _context(golden: Golden, graph: Graph, names: Catalogue) -> Context:
     head = golden.head
-    names = catalogue()
-    if "plugin" in head:
-        names = names.with_file(golden.path.parent / head["plugin"])
-    graph = _input(golden, names)
-    passes = names.parse(head["pipeline"])
     sizes = default_sizes(graph) | _sizes(head.get("sizes", ""))
-    data = Data.synthetic_for(graph, sizes, SEED, FEEDS)
+    data = Data.synthesize(graph, sizes, SEED, FEEDS)
     if "data" in head:
         data = Data.from_path(golden.path.parent / head["data"], graph)
         sizes |= data.sizes()
     target = names.target(head.get("target", "generic-onnx"))
-    ctx = Context(names.ops, target, data, sizes, SEED)
+    return Context(names.ops, target, data, sizes, SEED)
+
+
+def _run(text: str, graph: Graph, ctx: Context, names: Catalogue) -> list[PassResult]:
     steps = [PassResult(graph)]
-    for one in passes:
+    for one in names.parse(text):
         steps.append(_step(one, steps[-1].graph, ctx))
-    _check_values(head.get("values", ""), steps, data)
     return steps
 
 
