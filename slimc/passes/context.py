@@ -30,12 +30,23 @@ class Grid:
 class Quantize:
     """What a target wants of an operator that it runs in integers.
 
-    `weights` None: the operator has none (Add). `min_channels`: contractions narrower than this
-    stay in float.
+    activations: the grid of its floating operands, and of its results where `Placement.output`.
+    weights: the grid of the constant weight of a contraction; None: the operator has none.
+    needs_constant: a contraction of two activations stays in float; else its second operand has the
+        grid `activations`.
+    scales: whether operands and results have scales of their own or share one; "operator" leaves it
+        to the operator's row (pass-through and shared-scale share).
+    free_result: the kernel also gives floats: a result that no integer node reads needs no record.
+    only: attribute -> the values it must have for the kernel to exist; None: it is absent.
+    min_channels: a contraction stays in float where data and result both have fewer channels.
     """
 
     activations: Grid
     weights: Grid | None = None
+    needs_constant: bool = False
+    scales: Literal["operator", "own", "shared"] = "operator"
+    free_result: bool = False
+    only: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
     min_channels: int = 0
 
 
@@ -43,11 +54,16 @@ class Quantize:
 class Placement:
     """How a target wants Q/DQ placed and integers stored: its emitter's switches.
 
-    output: Q/DQ also on the results of integer operators (ORT, QNN); else on data inputs only.
-    activation: a Relu or Clip before Q is deleted where Q covers it ("absorb"), or stays with Q
-        behind it ("after"). bias: i32 + DQ, or float. weights: stored as integers + DQ, or as
-        f32 + Q + DQ. residual: Add has Q/DQ on both branches, or only on the one that no
-        contraction feeds ("skip").
+    What the records must say: every operand that an integer node takes as integers has one (bias
+    excepted, its scale follows), and, where `output` holds, every floating result. Where the only
+    reader of a result is a clamp (Relu, Clip), the record stands on the result of the clamp: the
+    result before it has none, or the same.
+
+    output: Q/DQ also on the results of integer operators (ORT, QNN); else on their operands only.
+    activation: a clamp before Q is deleted where Q covers it ("absorb"), or stays with Q behind it
+        ("after"). bias: i32 + DQ, or float. weights: stored as integers + DQ, or as f32 + Q + DQ.
+    residual: a pointwise operator has Q/DQ on all operands ("both"), or on all but the one that a
+        contraction makes for it alone ("skip": the runtime fuses the two).
     """
 
     output: bool
