@@ -1,1 +1,1 @@
-"""The whole compile: passes in order, each verified and timed, then the target's lowering."""
+"""The whole compile: passes in order, each checked and timed, then the target's lowering."""

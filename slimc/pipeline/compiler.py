@@ -1,0 +1,180 @@
+"""Compile: make canonical, run the passes, lower for the target; check and time each step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from slimc.analysis.cost import measure
+from slimc.analysis.shapes import default_sizes
+from slimc.calib.data import Data
+from slimc.io.read import read
+from slimc.io.write import to_bytes, write
+from slimc.ir.graph import Form, Graph
+from slimc.ir.text import parse_text
+from slimc.passes.base import Pass
+from slimc.passes.bind_inputs import BindInputs
+from slimc.passes.canonicalize import CANONICAL
+from slimc.passes.context import Context, Target
+from slimc.passes.text import passes_text
+from slimc.pipeline.agreement import agreement
+from slimc.pipeline.catalogue import Catalogue, catalogue
+from slimc.pipeline.checks import Checker
+from slimc.pipeline.integers import achieved, intended
+from slimc.pipeline.provenance import digest, file_digest, versions
+from slimc.pipeline.steps import TEXT_SUFFIX, Runner, Watcher, until
+from slimc.remarks import PassReport, Remark, Report, note
+from slimc.targets.lowering import LOWERING
+
+CHECK_FEEDS = 1  # feeds that every pass is checked on
+AGREEMENT_SAMPLES = 64  # of the comparison at the end: enough for a stable SQNR, a few seconds
+
+DataSource = Data | str | Path | Iterable[Mapping[str, Any]] | None
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A compiled graph, the record of how it came about, and the target it is for."""
+
+    graph: Graph
+    report: Report
+    target: Target
+
+    def save(self, path: str | Path) -> None:
+        """Write the file, in the target's opset, in one step: it is there whole or not at all."""
+        write(self.graph, path, *_file_version(self.graph, self.target))
+
+
+def load(path: str | Path) -> Graph:
+    """Read a model: an .onnx file, or a graph as text (.txt)."""
+    path = Path(path)
+    if path.suffix == TEXT_SUFFIX:
+        return parse_text(path.read_text(encoding="utf-8"))
+    return read(path)
+
+
+def compile(
+    model: Graph | str | Path,
+    passes: str | Sequence[Pass] = "",
+    target: str | Target = "generic-onnx",
+    data: DataSource = None,
+    *,
+    bind: Mapping[str, str] | None = None,
+    shape: Mapping[str, str] | None = None,
+    seed: int = 0,
+    names: Catalogue | None = None,
+    stop_after: str = "",
+    dump: str | Path | None = None,
+    watcher: Watcher | None = None,
+) -> Compiled:
+    """Compile a model for a target.
+
+    passes: text such as `prune{ratio=0.3},quant`, or passes; data: samples for calibration and
+    checks, a path or feeds; without any, samples are made up, and the report says so.
+    bind: input -> value, shape: input -> `1x3x224x224`: what is fixed before all else.
+    stop_after: the name of the pass to stop after; dump: folder for the graph before a pass that
+    fails. Raises SlimcError.
+    """
+    names = names or catalogue()
+    chosen = names.parse(passes) if isinstance(passes, str) else tuple(passes)
+    goal = names.target(target) if isinstance(target, str) else target
+    given = model if isinstance(model, Graph) else load(model)
+    watcher = watcher or Watcher()
+    graph, binding = _bound(given, bind or {}, shape or {}, names, goal, watcher)
+    sizes = default_sizes(graph)
+    samples = _data(data, graph, sizes, seed)
+    ctx = Context(names.ops, goal, samples, sizes | samples.sizes(), seed)
+    checker = Checker.of(graph, [dict(feed) for feed in samples.head(CHECK_FEEDS)])
+    runner = Runner(ctx, checker, watcher, Path(dump) if dump else None, list(binding))
+    canonical = CANONICAL if graph.form is Form.IMPORTED else ()
+    marked = runner.run(graph, until((*canonical, *chosen), stop_after))
+    final = marked if stop_after else runner.run(marked, LOWERING)
+    recipe = passes if isinstance(passes, str) else passes_text(passes)
+    source = None if isinstance(model, Graph) else Path(model)
+    report = _report(recipe, source, (given, graph, marked, final), runner)
+    return Compiled(final, report, goal)
+
+
+def _bound(
+    graph: Graph,
+    bind: Mapping[str, str],
+    shape: Mapping[str, str],
+    names: Catalogue,
+    target: Target,
+    watcher: Watcher,
+) -> tuple[Graph, tuple[PassReport, ...]]:
+    """Fix inputs and sizes. That comes first: samples are read, and made up, for what is left."""
+    if not (bind or shape):
+        return graph, ()
+    one = BindInputs(
+        bind=tuple(f"{name}={value}" for name, value in bind.items()),
+        shape=tuple(f"{name}={size}" for name, size in shape.items()),
+    )
+    watcher.before(one)
+    made = one.run(graph, Context(names.ops, target, Data.from_feeds([], graph)))
+    report = PassReport(str(one), 0.0, made.graph is not graph, made.remarks, dict(made.facts))
+    watcher.after(one, made, report)
+    return made.graph, (report,)
+
+
+def _data(source: DataSource, graph: Graph, sizes: Mapping[str, int], seed: int) -> Data:
+    if source is None:
+        return Data.synthesize(graph, sizes, seed)
+    if isinstance(source, Data):
+        return source
+    if isinstance(source, (str, Path)):
+        return Data.from_path(source, graph)
+    return Data.from_feeds(source, graph)
+
+
+def _file_version(graph: Graph, target: Target) -> tuple[int | None, int | None]:
+    legal = graph.form is Form.LEGAL
+    return (target.opset, target.ir_version) if legal else (None, None)
+
+
+def _report(
+    recipe: str, source: Path | None, graphs: tuple[Graph, Graph, Graph, Graph], runner: Runner
+) -> Report:
+    """Measure and compare: the model as given, bound, with integers marked, and lowered."""
+    given, bound, marked, final = graphs
+    ctx = runner.ctx
+    start = to_bytes(given) if source is None else b""
+    made = to_bytes(final, *_file_version(final, ctx.target))
+    before = measure(given, ctx.ops, default_sizes(given) | ctx.sizes)
+    if source is not None:  # external data is not in the file: then the constants tell the size
+        before = replace(before, size_bytes=max(before.size_bytes, source.stat().st_size))
+    integer, floating = intended(marked, ctx.ops)
+    return Report(
+        recipe=recipe,
+        target=ctx.target.name,
+        versions=versions(),
+        digests={
+            "input": digest(start) if source is None else file_digest(source),
+            "data": ctx.data.digest,
+            "output": digest(made),
+        },
+        before=before,
+        after=replace(measure(final, ctx.ops, ctx.sizes), size_bytes=len(made)),
+        passes=tuple(runner.reports),
+        agreement=agreement(bound, final, ctx.data.first_samples(AGREEMENT_SAMPLES)),
+        integer_intended=integer,
+        integer_achieved=achieved(final, ctx.target) if integer else None,
+        notes=_notes(ctx),
+        integer_float=floating if integer else (),
+    )
+
+
+def _notes(ctx: Context) -> tuple[Remark, ...]:
+    found: list[Remark] = []
+    if ctx.data.synthetic:
+        found.append(
+            note(
+                "samples are made up: ranges and agreement are not those of real data",
+                help="give samples with --calib",
+            )
+        )
+    if ctx.target.chosen:
+        found.append(note(ctx.target.chosen))
+    return tuple(found)

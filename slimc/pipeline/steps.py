@@ -1,0 +1,93 @@
+"""Run passes one after another: each is timed, checked and recorded."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from slimc.errors import SlimcError, did_you_mean
+from slimc.ir.graph import Graph
+from slimc.ir.text import to_text
+from slimc.passes.base import Pass, PassResult
+from slimc.passes.context import Context
+from slimc.pipeline.checks import Checker
+from slimc.remarks import PassReport, note
+
+TEXT_SUFFIX = ".txt"  # a model as text, as a failing pass leaves it for `slimc` to read
+
+
+class Watcher:
+    """Is told of every step; the command line shows progress with it. This one does nothing."""
+
+    def before(self, one: Pass) -> None:
+        """Hear that a pass starts."""
+
+    def after(self, one: Pass, made: PassResult, report: PassReport) -> None:
+        """Hear what a pass made."""
+
+
+@dataclass
+class Runner:
+    """Runs passes and keeps their reports.
+
+    dump: folder for the graph before a pass that fails.
+    """
+
+    ctx: Context
+    checker: Checker
+    watcher: Watcher
+    dump: Path | None = None
+    reports: list[PassReport] = field(default_factory=list)
+
+    def run(self, graph: Graph, passes: Sequence[Pass]) -> Graph:
+        """Run passes in order. Raises SlimcError where one refuses, or what it made is unsound."""
+        for one in passes:
+            graph = self._step(graph, one)
+        return graph
+
+    def _step(self, graph: Graph, one: Pass) -> Graph:
+        self.watcher.before(one)
+        start = time.perf_counter()
+        try:
+            made = one.run(graph, self.ctx)
+            seconds = time.perf_counter() - start
+            changed = made.graph is not graph
+            if changed:
+                self.checker = self.checker.check(one, graph, made)
+        except SlimcError as error:
+            raise self._dumped(graph, one, error) from error
+        if not (changed or made.remarks):
+            made = replace(made, remarks=(note("found nothing to do"),))
+        report = PassReport(str(one), seconds, changed, made.remarks, dict(made.facts))
+        self.reports.append(report)
+        self.watcher.after(one, made, report)
+        return made.graph
+
+    def _dumped(self, graph: Graph, one: Pass, error: SlimcError) -> SlimcError:
+        """Write the graph before the failing pass, and add the command that repeats it."""
+        if self.dump is None:
+            return error
+        self.dump.mkdir(parents=True, exist_ok=True)
+        path = self.dump / f"before-{one.name}{TEXT_SUFFIX}"
+        path.write_text(to_text(graph) + "\n", encoding="utf-8")
+        command = f"slimc {path} --passes '{one}' --target {self.ctx.target.name}"
+        help = (
+            f"{error.help}; to repeat it: {command}" if error.help else f"to repeat it: {command}"
+        )
+        return type(error)(error.name, error.message, error.where, help)
+
+
+def until(passes: Sequence[Pass], stop_after: str) -> tuple[Pass, ...]:
+    """Cut passes after the last one of that name (empty: none is cut)."""
+    if not stop_after:
+        return tuple(passes)
+    names = [one.name for one in passes]
+    if stop_after not in names:
+        raise SlimcError(
+            "unknown-pass",
+            f"'{stop_after}' is none of the passes of this compile",
+            help=did_you_mean(stop_after, dict.fromkeys(names)),
+        )
+    return tuple(passes[: len(names) - names[::-1].index(stop_after)])

@@ -1,0 +1,87 @@
+"""A report as JSON, for machines. All keys are always there; numbers that are not finite are null."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from slimc.remarks import Agreement, Measure, PassReport, Remark, Report
+
+
+def report_json(report: Report) -> str:
+    """Write a report as indented JSON."""
+    return json.dumps(report_dict(report), indent=1, ensure_ascii=False, allow_nan=False)
+
+
+def report_dict(report: Report, times: bool = True) -> dict[str, Any]:
+    """Return a report as plain values.
+
+    times: with seconds; without them, the report of the same compile is the same in every run.
+    """
+    found: dict[str, Any] = {
+        "recipe": report.recipe,
+        "target": report.target,
+        "versions": dict(report.versions),
+        "digests": dict(report.digests),
+        "notes": [_remark(one) for one in report.notes],
+        "before": _measure(report.before),
+        "after": _measure(report.after),
+        "passes": [_pass(one, times) for one in report.passes],
+        "agreement": [_agreement(one) for one in report.agreement],
+        "integer_layers": {
+            "intended": report.integer_intended,
+            "achieved": report.integer_achieved,
+            "float": list(report.integer_float),
+        },
+    }
+    if times:
+        found["seconds"] = round(sum(one.seconds for one in report.passes), 4)
+    return found
+
+
+def _remark(remark: Remark) -> dict[str, str]:
+    found = {"kind": remark.kind, "node": remark.node, "message": remark.message}
+    return found | ({"help": remark.help} if remark.help else {})
+
+
+def _measure(measure: Measure) -> dict[str, int]:
+    return {
+        "bytes": measure.size_bytes,
+        "parameters": measure.parameters,
+        "macs": measure.macs,
+        "nodes": measure.nodes,
+    }
+
+
+def _pass(one: PassReport, times: bool) -> dict[str, Any]:
+    return {
+        "text": one.text,
+        **({"seconds": round(one.seconds, 4)} if times else {}),
+        "changed": one.changed,
+        "remarks": [_remark(remark) for remark in one.remarks],
+        "facts": plain(one.facts),
+    }
+
+
+def _agreement(one: Agreement) -> dict[str, Any]:
+    return {
+        "output": one.output,
+        "sqnr_db": _finite(one.sqnr_db),
+        "max_abs": _finite(one.max_abs),
+        "top1": one.top1,
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def plain(value: Any) -> Any:
+    """Return tables of a pass with floats that JSON cannot hold as None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(one) for one in value]
+    return _finite(value) if isinstance(value, float) else value

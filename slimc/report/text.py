@@ -1,0 +1,131 @@
+"""A report as plain text: a line per pass, then before and after, agreement, integer layers."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from slimc.remarks import Agreement, Measure, PassReport, Remark, Report
+
+_NAMES = re.compile(r"'[^']*'|@\S+")  # the user's nodes, in messages that else are alike
+_REASONS = 2  # of one pass in the summary; --report has them all
+
+
+def report_text(report: Report, details: bool = False) -> str:
+    """Write a report for people; `details` adds every remark."""
+    lines = [
+        f"note: {one.message}" + (f" ({one.help})" if one.help else "") for one in report.notes
+    ]
+    lines += [f"recipe: {report.recipe or '(canonicalise only)'}   target: {report.target}", ""]
+    width = max((len(_head(one)) for one in report.passes), default=0)
+    for one in report.passes:
+        lines.append(f"  {_head(one):<{width}}  {one.seconds:7.2f} s  {pass_summary(one)}")
+        if details:
+            lines += [f"      {remark}" for remark in one.remarks]
+    lines += ["", *measure_lines(report.before, report.after)]
+    lines += agreement_lines(report.agreement)
+    lines += integer_lines(report)
+    return "\n".join(lines)
+
+
+def _head(one: PassReport) -> str:
+    return one.text
+
+
+def pass_summary(one: PassReport) -> str:
+    """Say in one line what a pass did: how many nodes it changed and left, and why it left them."""
+    kinds = Counter(remark.kind for remark in one.remarks)
+    parts = [f"{kinds['applied']} applied"] if kinds["applied"] else []
+    if kinds["skipped"]:
+        parts.append(f"{kinds['skipped']} skipped ({_reasons(one.remarks)})")
+    parts += [remark.message for remark in one.remarks if remark.kind == "note"][:1]
+    return "; ".join(parts) or ("changed" if one.changed else "nothing to do")
+
+
+def _reasons(remarks: Sequence[Remark]) -> str:
+    """Return the most frequent reasons for skipping, the names of nodes left out."""
+    texts = (_NAMES.sub("...", r.message) for r in remarks if r.kind == "skipped")
+    common = Counter(texts).most_common()
+    shown = [f"{text}: {count}" if len(common) > 1 else text for text, count in common[:_REASONS]]
+    return "; ".join(shown) + ("; ..." if len(common) > _REASONS else "")
+
+
+def measure_lines(before: Measure, after: Measure) -> list[str]:
+    """Return the table of sizes before and after."""
+    rows = [
+        ("size", human_bytes(before.size_bytes), human_bytes(after.size_bytes),
+         _share(before.size_bytes, after.size_bytes)),
+        ("parameters", human(before.parameters), human(after.parameters),
+         _share(before.parameters, after.parameters)),
+        ("MACs", human(before.macs), human(after.macs), _share(before.macs, after.macs)),
+        ("nodes", str(before.nodes), str(after.nodes), _share(before.nodes, after.nodes)),
+    ]  # fmt: skip
+    return table(("", "before", "after", "change"), rows)
+
+
+def agreement_lines(agreement: Sequence[Agreement]) -> list[str]:
+    """Return the table of agreement with the original, output by output."""
+    if not agreement:
+        return []
+    rows = [
+        (
+            one.output,
+            "equal" if one.max_abs == 0 else f"{one.sqnr_db:.1f} dB" if _known(one) else "-",
+            f"{one.max_abs:.2g}",
+            "-" if one.top1 is None else f"{100 * one.top1:.1f} %",
+        )
+        for one in agreement
+    ]
+    return ["", *table(("output", "SQNR", "max error", "same top-1"), rows)]
+
+
+def _known(one: Agreement) -> bool:
+    return math.isfinite(one.sqnr_db)
+
+
+def integer_lines(report: Report) -> list[str]:
+    """Return the line on integer layers, where there are any."""
+    if not report.integer_intended:
+        return []
+    achieved = report.integer_achieved
+    seen = "not counted here: its runtime is not installed" if achieved is None else str(achieved)
+    total = report.integer_intended + len(report.integer_float)
+    text = f"integer layers: {report.integer_intended} of {total} intended, achieved: {seen}"
+    return ["", text]
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Align columns; the first to the left, the others to the right."""
+    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
+    return [
+        "  " + "  ".join(
+            f"{cell:<{width}}" if i == 0 else f"{cell:>{width}}"
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in (head, *rows)
+    ]  # fmt: skip
+
+
+def human(number: int) -> str:
+    """Write a count with three digits: 272 k, 4.19 M, 11.2 G."""
+    for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if number >= size:
+            return (
+                f"{number / size:.3g} {unit}"
+                if number < 1000 * size
+                else f"{number // size} {unit}"
+            )
+    return str(number)
+
+
+def human_bytes(size: int) -> str:
+    """Write a size: 812 B, 1.08 MB."""
+    return f"{human(size)}B" if size >= 1000 else f"{size} B"
+
+
+def _share(before: int, after: int) -> str:
+    if before == 0:
+        return "-" if after else "0 %"
+    return f"{100 * (after - before) / before:+.1f} %"
