@@ -38,6 +38,7 @@ class Quantize:
         to the operator's row (pass-through and shared-scale share).
     free_result: the kernel also gives floats: a result that no integer node reads needs no record.
     only: attribute -> the values it must have for the kernel to exist; None: it is absent.
+    between: it is worth it only where an integer node makes an operand and one reads the result.
     min_channels: a contraction stays in float where data and result both have fewer channels.
     """
 
@@ -47,6 +48,7 @@ class Quantize:
     scales: Literal["operator", "own", "shared"] = "operator"
     free_result: bool = False
     only: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
+    between: bool = False
     min_channels: int = 0
 
 
@@ -100,20 +102,24 @@ class TargetRule:
 class Target:
     """A device and its runtime, as data.
 
-    opset: what the file is written in; opset_max: what the runtime reads. forbids: operators it
-    cannot run (kind -> why); decompose: operators it lacks that we know how to express otherwise.
-    quantize: kind -> what it runs in integers. align: channel multiple that its kernels like, for
-    integer and float graphs. chosen: for an alias such as `cpu`, what it stands for and why.
+    opset: what the file is written in where that expresses the graph, else the next one that does,
+    up to `opset_max`, the last one that the runtime reads. forbids: operators it cannot run (kind
+    -> why); domains: those it knows; decompose: operators that it lacks and we express otherwise.
+    floats: the float types it computes with; prefer: the one to emit. quantize: kind -> what it
+    runs in integers. align: channel multiple that its kernels like, for integer and float graphs.
+    notes: what whoever compiles for it must know. chosen: for an alias such as `cpu`, what it
+    stands for and why.
     """
 
     name: str
     runtime: str
     summary: str
+    version: str = ""  # of the runtime
     opset: int = 17
     opset_max: int = 21
     ir_version: int = 8
     floats: tuple[DType, ...] = (DType.F32,)
-    prefer: DType = DType.F32  # the float type to emit
+    prefer: DType = DType.F32
     quantize: Mapping[str, Quantize] = field(default_factory=dict)
     placement: Placement | None = None  # None: no Q/DQ may appear
     forbids: Mapping[str, str] = field(default_factory=dict)
@@ -122,6 +128,7 @@ class Target:
     align_integer: int = 1
     align_float: int = 1
     rules: tuple[TargetRule, ...] = ()
+    notes: tuple[str, ...] = ()
     chosen: str = ""
 
 
