@@ -1,4 +1,4 @@
-"""A report as JSON, for machines. All keys are always there; numbers that are not finite are null."""
+"""A report as JSON, for machines: all keys are always there, numbers not finite are null."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def report_dict(report: Report, times: bool = True) -> dict[str, Any]:
         "versions": dict(report.versions),
         "digests": dict(report.digests),
         "notes": [_remark(one) for one in report.notes],
-        "before": _measure(report.before),
-        "after": _measure(report.after),
+        "before": measure_dict(report.before),
+        "after": measure_dict(report.after),
         "passes": [_pass(one, times) for one in report.passes],
-        "agreement": [_agreement(one) for one in report.agreement],
+        "agreement": [agreement_dict(one) for one in report.agreement],
         "integer_layers": {
             "intended": report.integer_intended,
             "achieved": report.integer_achieved,
@@ -46,7 +46,8 @@ def _remark(remark: Remark) -> dict[str, str]:
     return found | ({"help": remark.help} if remark.help else {})
 
 
-def _measure(measure: Measure) -> dict[str, int]:
+def measure_dict(measure: Measure) -> dict[str, int]:
+    """Return sizes as plain values."""
     return {
         "bytes": measure.size_bytes,
         "parameters": measure.parameters,
@@ -65,7 +66,8 @@ def _pass(one: PassReport, times: bool) -> dict[str, Any]:
     }
 
 
-def _agreement(one: Agreement) -> dict[str, Any]:
+def agreement_dict(one: Agreement) -> dict[str, Any]:
+    """Return the agreement of an output as plain values."""
     return {
         "output": one.output,
         "sqnr_db": _finite(one.sqnr_db),

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from slimc.remarks import Agreement, Measure, PassReport, Remark, Report
 
 _NAMES = re.compile(r"'[^']*'|@\S+")  # the user's nodes, in messages that else are alike
+_UNITS = (("", 1), ("k", 10**3), ("M", 10**6), ("G", 10**9), ("T", 10**12), ("P", 10**15))
 _REASONS = 2  # of one pass in the summary; --report has them all
 
 
@@ -19,19 +20,15 @@ def report_text(report: Report, details: bool = False) -> str:
         f"note: {one.message}" + (f" ({one.help})" if one.help else "") for one in report.notes
     ]
     lines += [f"recipe: {report.recipe or '(canonicalise only)'}   target: {report.target}", ""]
-    width = max((len(_head(one)) for one in report.passes), default=0)
+    width = max((len(one.text) for one in report.passes), default=0)
     for one in report.passes:
-        lines.append(f"  {_head(one):<{width}}  {one.seconds:7.2f} s  {pass_summary(one)}")
+        lines.append(f"  {one.text:<{width}}  {one.seconds:7.2f} s  {pass_summary(one)}")
         if details:
             lines += [f"      {remark}" for remark in one.remarks]
     lines += ["", *measure_lines(report.before, report.after)]
     lines += agreement_lines(report.agreement)
     lines += integer_lines(report)
     return "\n".join(lines)
-
-
-def _head(one: PassReport) -> str:
-    return one.text
 
 
 def pass_summary(one: PassReport) -> str:
@@ -109,20 +106,15 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def human(number: int) -> str:
-    """Write a count with three digits: 272 k, 4.19 M, 11.2 G."""
-    for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
-        if number >= size:
-            return (
-                f"{number / size:.3g} {unit}"
-                if number < 1000 * size
-                else f"{number // size} {unit}"
-            )
-    return str(number)
+    """Write a count with three digits: 812, 272 k, 4.19 M, 11.2 G."""
+    unit, size = next((one for one in _UNITS if number < 999.5 * one[1]), _UNITS[-1])
+    return f"{number / size:.3g} {unit}".rstrip()
 
 
 def human_bytes(size: int) -> str:
     """Write a size: 812 B, 1.08 MB."""
-    return f"{human(size)}B" if size >= 1000 else f"{size} B"
+    text = human(size)
+    return f"{text}B" if text[-1].isalpha() else f"{text} B"
 
 
 def _share(before: int, after: int) -> str:

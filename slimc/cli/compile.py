@@ -1,0 +1,160 @@
+"""The root command: compile a model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from slimc.cli.console import Progress, say, say_table, working
+from slimc.cli.options import (
+    PATH,
+    calib_option,
+    json_option,
+    names_with,
+    pairs,
+    plugin_option,
+    seed_option,
+)
+from slimc.errors import SlimcError
+from slimc.passes.recipe import Recipe, load_recipe
+from slimc.pipeline.compiler import Compiled, compile
+from slimc.report.json import report_json
+from slimc.report.text import report_text
+
+DEFAULT_TARGET = "generic-onnx"
+
+
+@click.command("compile", hidden=True)
+@click.argument("model", type=PATH)
+@click.option(
+    "--passes",
+    metavar="TEXT",
+    help="Stages and passes with options: prune{ratio=0.3},quant. Default: only canonicalise.",
+)
+@click.option("--target", metavar="NAME", help=f"What to compile for. Default: {DEFAULT_TARGET}.")
+@click.option(
+    "-o",
+    "--output",
+    type=PATH,
+    metavar="OUT",
+    help="File to write. Default: <stem>.<target>.onnx beside the model.",
+)
+@calib_option
+@click.option("--recipe", type=PATH, metavar="FILE", help="YAML with passes, target, bind, shape.")
+@click.option("--report", type=PATH, metavar="FILE", help="Write the whole report: .json or .txt.")
+@json_option
+@plugin_option
+@click.option("--dry-run", is_flag=True, help="Do all, but write no model.")
+@click.option(
+    "--bind", multiple=True, metavar="NAME=VALUE", help="Make an input a constant: --bind sr=16000"
+)
+@click.option(
+    "--shape", multiple=True, metavar="NAME=SIZES", help="Fix a shape: --shape x=1x3x224x224"
+)
+@seed_option
+@click.option("--dump", type=PATH, metavar="DIR", help="Where to leave the graph if a pass fails.")
+@click.option("--print-after", multiple=True, metavar="PASS", help="Print the graph after a pass.")
+@click.option("--stop-after", default="", metavar="PASS", help="Stop after a pass: no lowering.")
+@click.option("--time-passes", is_flag=True, help="Print the seconds of each pass and its checks.")
+@click.option("--details", is_flag=True, help="Print every remark, not only the sums.")
+def compile_command(model: Path, **options: Any) -> None:
+    """Compile MODEL: canonicalise, run passes, lower for a target, and check every step."""
+    run(model, options)
+
+
+def run(model: Path, options: dict[str, Any]) -> None:
+    """Do what the root command says."""
+    recipe = _recipe(options)
+    output = _output(model, options["output"], recipe.target)
+    _check_report(options["report"])
+    names = names_with(options["plugin"])
+    known = {one.name for one in names.passes}
+    with working(f"reading {model.name}") as status:
+        progress = Progress(status, options["print_after"], err=options["as_json"])
+        made = compile(
+            model,
+            recipe.passes,
+            recipe.target,
+            options["calib"],
+            bind=recipe.bind,
+            shape=recipe.shape,
+            seed=recipe.seed,
+            names=names,
+            stop_after=options["stop_after"],
+            dump=options["dump"],
+            watcher=progress,
+        )
+        _check_printed(options["print_after"], [name for name, _, _ in progress.seconds], known)
+        if not options["dry_run"]:
+            made.save(output)
+    _tell(made, progress, options, None if options["dry_run"] else output)
+
+
+def _recipe(options: dict[str, Any]) -> Recipe:
+    """Join the recipe file and the options; what is said on the command line holds."""
+    recipe = load_recipe(options["recipe"]) if options["recipe"] else Recipe()
+    said = {key: options[key] for key in ("passes", "target", "seed") if options[key] is not None}
+    recipe = replace(recipe, **said)
+    return replace(
+        recipe,
+        target=recipe.target or DEFAULT_TARGET,
+        bind={**recipe.bind, **pairs(options["bind"], "--bind", "sr=16000")},
+        shape={**recipe.shape, **pairs(options["shape"], "--shape", "x=1x3x224x224")},
+    )
+
+
+def _output(model: Path, output: Path | None, target: str) -> Path:
+    path = output or model.with_name(f"{model.stem}.{target}.onnx")
+    if path.exists() and model.exists() and path.samefile(model):
+        raise SlimcError(
+            "input-overwritten",
+            f"'{path}' is the model to read",
+            "option -o",
+            "name another file",
+        )
+    return path
+
+
+def _check_report(path: Path | None) -> None:
+    if path is not None and path.suffix not in (".json", ".txt"):
+        raise SlimcError(
+            "bad-option-value",
+            f"'{path}' ends neither in .json nor in .txt",
+            "option --report",
+            "for example --report report.json",
+        )
+
+
+def _check_printed(wanted: tuple[str, ...], ran: list[str], known: set[str]) -> None:
+    for name in wanted:
+        if name not in ran:
+            what = "did not run" if name in known else "does not exist"
+            raise SlimcError(
+                "unknown-pass",
+                f"pass '{name}' {what}",
+                "option --print-after",
+                f"these ran: {', '.join(ran)}",
+            )
+
+
+def _tell(made: Compiled, progress: Progress, options: dict[str, Any], output: Path | None) -> None:
+    path = options["report"]
+    if path is not None:
+        full = report_json if path.suffix == ".json" else _with_details
+        path.write_text(full(made.report) + "\n", encoding="utf-8")
+    if options["as_json"]:
+        say(report_json(made.report))
+        return
+    say(report_text(made.report, options["details"]))
+    if options["time_passes"]:
+        say()
+        rows = [(name, f"{run:.3f}", f"{check:.3f}") for name, run, check in progress.seconds]
+        say_table(("pass", "seconds", "its checks"), rows)
+    say(f"\nwritten: {output}" if output else "\nnothing written (--dry-run)")
+
+
+def _with_details(report: Any) -> str:
+    return report_text(report, details=True)

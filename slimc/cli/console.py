@@ -1,0 +1,81 @@
+"""What goes to the terminal: text and tables to stdout, progress and errors to stderr.
+
+Progress shows only where stderr is a terminal; tables are drawn by rich only where stdout is one.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import click
+from rich.console import Console
+from rich.status import Status
+from rich.table import Table
+
+from slimc.ir.graph import Graph
+from slimc.ir.text import to_text
+from slimc.passes.base import Pass, PassResult
+from slimc.pipeline.steps import Watcher
+from slimc.remarks import PassReport
+from slimc.report.text import table
+
+
+def say(text: str = "", err: bool = False) -> None:
+    """Write text."""
+    click.echo(text, err=err)
+
+
+def say_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Write a table; the first column is flush left, the others flush right."""
+    if not sys.stdout.isatty():
+        say("\n".join(line.rstrip() for line in table(head, rows)))
+        return
+    drawn = Table(box=None, pad_edge=True, header_style="bold")
+    for i, title in enumerate(head):
+        drawn.add_column(title, justify="left" if i == 0 else "right", overflow="fold")
+    for row in rows:
+        drawn.add_row(*row)
+    Console().print(drawn, markup=False)
+
+
+@contextmanager
+def working(text: str) -> Iterator[Status | None]:
+    """Show that something takes its time, where stderr is a terminal."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    with console.status(text) as status:
+        yield status
+
+
+class Progress(Watcher):
+    """Shows the running pass, prints graphs after passes, and keeps wall times.
+
+    print_after: names of passes; seconds: pass text -> seconds with its checks.
+    """
+
+    def __init__(self, status: Status | None, print_after: Sequence[str], err: bool) -> None:
+        self._status = status
+        self._print_after = frozenset(print_after)
+        self._err = err
+        self._start = 0.0
+        self.seconds: list[tuple[str, float, float]] = []
+
+    def before(self, one: Pass) -> None:
+        self._start = time.perf_counter()
+        if self._status is not None:
+            self._status.update(one.name)
+
+    def after(self, one: Pass, made: PassResult, report: PassReport) -> None:
+        whole = time.perf_counter() - self._start
+        self.seconds.append((one.name, report.seconds, max(0.0, whole - report.seconds)))
+        if one.name in self._print_after:
+            say(f"# after {one}\n{_text(made.graph)}", err=self._err)
+
+
+def _text(graph: Graph) -> str:
+    return to_text(graph, "short")

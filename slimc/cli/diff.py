@@ -1,0 +1,120 @@
+"""`slimc diff`: what became of a model."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import click
+
+from slimc.analysis.cost import measure
+from slimc.analysis.shapes import default_sizes
+from slimc.calib.data import Data
+from slimc.cli.console import say, say_table
+from slimc.cli.options import PATH, calib_option, json_option, names_with, plugin_option
+from slimc.ir.graph import Graph, Node
+from slimc.ir.literal import write_type
+from slimc.pipeline.agreement import agreement
+from slimc.pipeline.compiler import AGREEMENT_SAMPLES, load
+from slimc.remarks import Agreement, Measure
+from slimc.report.json import agreement_dict, measure_dict
+from slimc.report.text import agreement_lines, measure_lines
+
+
+@click.command("diff")
+@click.argument("a", type=PATH)
+@click.argument("b", type=PATH)
+@calib_option
+@json_option
+@plugin_option
+def diff_command(
+    a: Path, b: Path, calib: Path | None, as_json: bool, plugin: tuple[Path, ...]
+) -> None:
+    """Compare models A and B: sizes, nodes, constants, and outputs on the same samples.
+
+    Example: slimc diff model.onnx model.jetson.onnx --calib samples/
+    """
+    ops = names_with(plugin).ops
+    graphs = load(a), load(b)
+    measures = [measure(graph, ops, default_sizes(graph)) for graph in graphs]
+    nodes = _nodes(*graphs)
+    constants = _constants(*graphs)
+    reason = _not_comparable(*graphs)
+    outputs = () if reason else _agreement(graphs, calib)
+    if as_json:
+        say(json.dumps(_as_dict(measures, nodes, constants, outputs, reason), indent=1))
+        return
+    say("\n".join(measure_lines(*measures)))
+    _say_changes("operator", ("operator", "before", "after"), nodes)
+    _say_changes("constant", ("constant", "before", "after"), constants)
+    say(f"\noutputs not compared: {reason}" if reason else "\n".join(agreement_lines(outputs)))
+
+
+def _nodes(a: Graph, b: Graph) -> list[tuple[str, str, str]]:
+    """Return the operators whose number changed."""
+    before, after = (Counter(node.kind for node in graph.walk()) for graph in (a, b))
+    return [
+        (kind, str(before[kind]), str(after[kind]))
+        for kind in sorted({*before, *after})
+        if before[kind] != after[kind]
+    ]
+
+
+def _constants(a: Graph, b: Graph) -> list[tuple[str, str, str]]:
+    """Return the operands of nodes of one name whose constants have another type or shape."""
+    found: list[tuple[str, str, str]] = []
+    for node in a.nodes:
+        other = b.by_name.get(node.name)
+        if other is None or other.kind != node.kind:
+            continue
+        for i in range(min(len(node.inputs), len(other.inputs))):
+            before, after = _constant_type(a, node, i), _constant_type(b, other, i)
+            if before and after and before != after:
+                found.append((f"{node.name}, operand {i}", before, after))
+    return found
+
+
+def _constant_type(graph: Graph, node: Node, i: int) -> str:
+    constant = graph.constants.get(node.inputs[i])
+    return "" if constant is None else write_type(constant.type)
+
+
+def _not_comparable(a: Graph, b: Graph) -> str:
+    if a.inputs != b.inputs:
+        return f"the inputs differ: {', '.join(a.inputs)} and {', '.join(b.inputs)}"
+    if a.outputs != b.outputs:
+        return f"the outputs differ: {', '.join(a.outputs)} and {', '.join(b.outputs)}"
+    return ""
+
+
+def _agreement(graphs: tuple[Graph, Graph], calib: Path | None) -> tuple[Agreement, ...]:
+    a, b = graphs
+    data = Data.from_path(calib, a) if calib else Data.synthesize(a, default_sizes(a))
+    return agreement(a, b, data.first_samples(AGREEMENT_SAMPLES))
+
+
+def _say_changes(what: str, head: tuple[str, ...], rows: list[tuple[str, str, str]]) -> None:
+    say()
+    if rows:
+        say_table(head, rows)
+    else:
+        say(f"no {what} changed")
+
+
+def _as_dict(
+    measures: list[Measure],
+    nodes: list[tuple[str, str, str]],
+    constants: list[tuple[str, str, str]],
+    outputs: tuple[Agreement, ...],
+    reason: str,
+) -> dict[str, Any]:
+    return {
+        "before": measure_dict(measures[0]),
+        "after": measure_dict(measures[1]),
+        "operators": {kind: [int(a), int(b)] for kind, a, b in nodes},
+        "constants": {name: [a, b] for name, a, b in constants},
+        "agreement": [agreement_dict(one) for one in outputs],
+        "not_compared": reason,
+    }

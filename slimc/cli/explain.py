@@ -1,0 +1,73 @@
+"""`slimc explain`: what a pass would do to each node of a model, and why."""
+
+from __future__ import annotations
+
+import json
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import click
+
+from slimc.analysis.shapes import default_sizes
+from slimc.calib.data import Data
+from slimc.cli.console import say, working
+from slimc.cli.options import PATH, calib_option, json_option, names_with, plugin_option
+from slimc.errors import SlimcError, did_you_mean
+from slimc.ir.graph import Form, Graph
+from slimc.passes.canonicalize import CANONICAL
+from slimc.passes.context import Context
+from slimc.pipeline.catalogue import Catalogue
+from slimc.pipeline.compiler import load
+from slimc.remarks import Remark
+
+
+@click.command("explain")
+@click.argument("model", type=PATH)
+@click.option("--pass", "text", required=True, metavar="TEXT", help="Passes: prune{ratio=0.5}")
+@click.option("--target", default="generic-onnx", show_default=True, metavar="NAME")
+@click.option("--node", default="*", metavar="PATTERN", help="Only nodes of these names: 'head/*'.")
+@calib_option
+@json_option
+@plugin_option
+def explain_command(
+    model: Path,
+    text: str,
+    target: str,
+    node: str,
+    calib: Path | None,
+    as_json: bool,
+    plugin: tuple[Path, ...],
+) -> None:
+    """Say for each node of MODEL what a pass would do to it, or what keeps it from it.
+
+    Example: slimc explain model.onnx --pass prune
+    """
+    names = names_with(plugin)
+    with working("analysing"):
+        remarks = _remarks(load(model), text, target, calib, names)
+    shown = [one for one in remarks if fnmatchcase(one.node, node)]
+    if not shown:
+        raise SlimcError(
+            "unknown-node",
+            f"nothing is said of a node '{node}'",
+            help=did_you_mean(node, dict.fromkeys(one.node for one in remarks if one.node)),
+        )
+    if as_json:
+        say(json.dumps([vars(one) for one in shown], indent=1, ensure_ascii=False))
+    else:
+        say("\n".join(str(one) for one in shown))
+
+
+def _remarks(
+    graph: Graph, text: str, target: str, calib: Path | None, names: Catalogue
+) -> list[Remark]:
+    sizes = default_sizes(graph)
+    data = Data.from_path(calib, graph) if calib else Data.synthesize(graph, sizes)
+    ctx = Context(names.ops, names.target(target), data, sizes | data.sizes())
+    for one in CANONICAL if graph.form is Form.IMPORTED else ():
+        graph = one.run(graph, ctx).graph
+    remarks: list[Remark] = []
+    for one in names.parse(text):
+        remarks += one.explain(graph, ctx)
+        graph = one.run(graph, ctx).graph
+    return remarks

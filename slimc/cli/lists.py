@@ -1,0 +1,181 @@
+"""`slimc passes | targets | ops | data`: what there is, and what was understood."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from slimc.analysis.shapes import default_sizes
+from slimc.calib.data import Data
+from slimc.cli.console import say, say_table
+from slimc.cli.options import PATH, json_option, names_with, plugin_option
+from slimc.errors import SlimcError, did_you_mean
+from slimc.ops.op import Op
+from slimc.passes.base import Pass
+from slimc.passes.context import Target
+from slimc.passes.text import options_of
+from slimc.pipeline.catalogue import Catalogue
+from slimc.pipeline.compiler import load
+
+
+@click.command("passes")
+@click.argument("name", required=False)
+@json_option
+@plugin_option
+def passes_command(name: str | None, as_json: bool, plugin: tuple[Path, ...]) -> None:
+    """List passes and stages; with NAME, its options.
+
+    Example: slimc passes prune
+    """
+    names = names_with(plugin)
+    chosen = _members(names, name) if name else names.passes
+    if as_json:
+        found = {
+            "passes": [_pass_dict(one) for one in chosen],
+            "stages": {s: [one.name for one in members] for s, members in names.stages.items()},
+        }
+        say(json.dumps(found, indent=1))
+    elif name:
+        for one in chosen:
+            _say_pass(one)
+    else:
+        rows = [(s, ", ".join(m.name for m in members)) for s, members in names.stages.items()]
+        say("\n".join(f"{stage:<10} = {members}" for stage, members in rows) + "\n")
+        width = max(len(one.name) for one in chosen)
+        say("\n".join(f"{one.name:<{width}}  {_first_line(one)}" for one in chosen))
+
+
+def _members(names: Catalogue, name: str) -> tuple[type[Pass], ...]:
+    by_name = {one.name: (one,) for one in names.passes}
+    found = {**by_name, **names.stages}
+    if name not in found:
+        raise SlimcError(
+            "unknown-pass",
+            f"there is no pass or stage '{name}'",
+            help=did_you_mean(name, [*names.stages, *by_name]),
+        )
+    return tuple(found[name])
+
+
+def _first_line(thing: Any) -> str:
+    return (inspect.getdoc(thing) or "").partition("\n")[0]
+
+
+def _say_pass(one: type[Pass]) -> None:
+    say(f"{one.name}\n")
+    say("\n".join(f"  {line}".rstrip() for line in (inspect.getdoc(one) or "").split("\n")))
+    say()
+    for option in options_of(one):
+        default = option.default if option.default else "''"
+        say(f"  {option.name}: {option.kind} = {default}")
+        if option.help:
+            say(f"      {option.help}")
+    say()
+
+
+def _pass_dict(one: type[Pass]) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "summary": _first_line(one),
+        "promise": one.promise,
+        "options": [vars(option) for option in options_of(one)],
+    }
+
+
+@click.command("targets")
+@click.argument("name", required=False)
+@json_option
+@plugin_option
+def targets_command(name: str | None, as_json: bool, plugin: tuple[Path, ...]) -> None:
+    """List targets; with NAME, what the target runs and how it wants it.
+
+    Example: slimc targets jetson
+    """
+    names = names_with(plugin)
+    found = [(n, names.target(n)) for n in ([name] if name else names.targets)]
+    if as_json:
+        say(json.dumps([{"name": n, **_target_dict(t)} for n, t in found], indent=1))
+    elif name:
+        for key, value in _target_dict(found[0][1]).items():
+            say(f"{key + ':':<15} {value if not isinstance(value, list) else ', '.join(value)}")
+    else:
+        width = max(len(n) for n, _ in found)
+        say("\n".join(f"{n:<{width}}  {t.summary}" for n, t in found))
+
+
+def _target_dict(target: Target) -> dict[str, Any]:
+    return {
+        "summary": target.summary,
+        "runtime": target.runtime,
+        "opset": target.opset,
+        "float": target.prefer.text,
+        "integers": sorted(target.quantize),
+        "forbidden": sorted(target.forbids),
+        "align_integer": target.align_integer,
+        "align_float": target.align_float,
+        "rules": [rule.name for rule in target.rules],
+        "chosen": target.chosen,
+    }
+
+
+@click.command("ops")
+@click.argument("kind", required=False)
+@json_option
+@plugin_option
+def ops_command(kind: str | None, as_json: bool, plugin: tuple[Path, ...]) -> None:
+    """List the operators whose axes are known; any other is carried along untouched.
+
+    Example: slimc ops Conv
+    """
+    ops = names_with(plugin).ops
+    if kind and ops.get(kind) is None:
+        raise SlimcError(
+            "unknown-operator",
+            f"there is no row for operator '{kind}': its axes are not known, so none is cut",
+            help=did_you_mean(kind, ops.kinds),
+        )
+    rows = [ops.rows[k] for k in ([kind] if kind else ops.kinds)]
+    if as_json:
+        say(json.dumps([_op_dict(row) for row in rows], indent=1))
+    else:
+        said = [_op_dict(row) for row in rows]
+        say_table(("operator", "in integers", "axes"), [_op_row(one) for one in said])
+
+
+def _op_dict(row: Op) -> dict[str, str]:
+    axes = row.axes if isinstance(row.axes, str) else "by its attributes" if row.axes else "opaque"
+    return {"kind": row.kind, "axes": axes, "quant": row.quant.value}
+
+
+def _op_row(one: dict[str, str]) -> tuple[str, str, str]:
+    return one["kind"], one["quant"], one["axes"]
+
+
+@click.command("data")
+@click.argument("model", type=PATH)
+@click.argument("samples", type=PATH, required=False)
+@json_option
+def data_command(model: Path, samples: Path | None, as_json: bool) -> None:
+    """Say what slimc understands of SAMPLES for MODEL; without, what it would make up.
+
+    Example: slimc data model.onnx samples/
+    """
+    graph = load(model)
+    data = (
+        Data.from_path(samples, graph) if samples else Data.synthesize(graph, default_sizes(graph))
+    )
+    if as_json:
+        found = {
+            "feeds": data.count,
+            "samples": data.samples,
+            "sizes": data.sizes(),
+            "synthetic": data.synthetic,
+            "digest": data.digest,
+        }
+        say(json.dumps(found, indent=1))
+    else:
+        say(data.describe())
