@@ -53,7 +53,7 @@ class Data:
 
     @classmethod
     def from_path(cls, path: str | Path, graph: Graph, batch: int = BATCH) -> Data:
-        """Read a folder of `.npz` files (`.npy` where there is one input), one feed each, or a file.
+        """Read a folder of `.npz` files (`.npy` for a single input), one feed each, or a file.
 
         A single file holds stacked samples: arrays with the inputs' ranks are split along axis 0
         into feeds of `batch` samples (or of the graph's fixed size), arrays with one axis more into

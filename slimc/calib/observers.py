@@ -1,0 +1,202 @@
+"""Observers: look at the arrays of one value, feed after feed, and give its range.
+
+Memory is constant: extremes, or a histogram of fixed size.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from slimc.calib.histogram import Histogram
+from slimc.calib.table import Range
+
+TINY = float(np.finfo(np.float32).tiny)  # the least scale that is no subnormal number
+_NEVER = 1e-12  # probability of a bin that Q leaves empty and P does not: finite, and bad
+Calibrator = Literal["minmax", "moving-average", "percentile", "entropy", "mse"]
+
+
+class Observer(ABC):
+    """Looks at one value.
+
+    elements: it needs (a sample of) the elements; otherwise the two extremes of each feed do, and
+    `observe` may be given those alone.
+    """
+
+    elements: ClassVar[bool] = False
+
+    @abstractmethod
+    def observe(self, array: np.ndarray) -> None:
+        """Take one feed's array (never empty, all finite)."""
+
+    @abstractmethod
+    def range(self) -> Range | None:
+        """Return the range found, None if nothing was observed."""
+
+
+class MinMax(Observer):
+    """The extremes of all feeds."""
+
+    def __init__(self) -> None:
+        self._found: Range | None = None
+
+    def observe(self, array: np.ndarray) -> None:
+        new = Range(float(array.min()), float(array.max()))
+        self._found = new if self._found is None else self._found.join(new)
+
+    def range(self) -> Range | None:
+        return self._found
+
+
+class MovingAverage(Observer):
+    """Exponentially moving average of each feed's extremes: a single odd feed counts little.
+
+    Source: Jacob et al., CVPR 2018, section 3.1.
+    """
+
+    WEIGHT: ClassVar[float] = 0.1  # of a new feed: some ten feeds count
+
+    def __init__(self) -> None:
+        self._found: Range | None = None
+
+    def observe(self, array: np.ndarray) -> None:
+        low, high = float(array.min()), float(array.max())
+        old = self._found or Range(low, high)
+        new = self.WEIGHT
+        self._found = Range(old.low + new * (low - old.low), old.high + new * (high - old.high))
+
+    def range(self) -> Range | None:
+        return self._found
+
+
+class FromHistogram(Observer):
+    """An observer that chooses a range from the histogram of all feeds."""
+
+    elements: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        self._histogram = Histogram()
+
+    def observe(self, array: np.ndarray) -> None:
+        self._histogram.add(array)
+
+    def range(self) -> Range | None:
+        extremes = self._histogram.extremes
+        return None if extremes is None else self._choose(self._histogram, extremes)
+
+    @abstractmethod
+    def _choose(self, histogram: Histogram, extremes: Range) -> Range: ...
+
+
+class Percentile(FromHistogram):
+    """The range without the rarest elements at both ends: `percent` of 100 lie under its high."""
+
+    def __init__(self, percent: float) -> None:
+        super().__init__()
+        self._share = percent / 100
+
+    def _choose(self, histogram: Histogram, extremes: Range) -> Range:
+        return Range(histogram.quantile(1 - self._share), histogram.quantile(self._share))
+
+
+class LeastError(FromHistogram):
+    """The clipped range with the least mean squared error of rounding and clipping.
+
+    levels: integers of the grid; symmetric: as many below zero as above.
+    """
+
+    CANDIDATES: ClassVar[int] = 40
+    LEAST: ClassVar[float] = 0.1  # of the magnitude: tighter clips have never won
+
+    def __init__(self, levels: int, symmetric: bool) -> None:
+        super().__init__()
+        self._levels, self._symmetric = levels, symmetric
+
+    def _choose(self, histogram: Histogram, extremes: Range) -> Range:
+        x, counts = histogram.points()
+        best, least = extremes, np.inf
+        for share in np.linspace(1, self.LEAST, self.CANDIDATES):
+            clipped = clip(extremes, float(share) * extremes.magnitude)
+            step = grid_step(clipped, self._levels, self._symmetric)
+            rounded = np.rint(np.clip(x, clipped.low, clipped.high) / step) * step
+            error = float(counts @ np.square(x - rounded))
+            if error < least:
+                best, least = clipped, error
+        return best
+
+
+class Entropy(FromHistogram):
+    """The clipped range whose integers keep most information: least Kullback-Leibler divergence.
+
+    levels, symmetric: as in LeastError. Exact zeros are left out: every grid holds them.
+    Source: Migacz, "8-bit inference with TensorRT", GTC 2017.
+    """
+
+    CANDIDATES: ClassVar[int] = 128
+
+    def __init__(self, levels: int, symmetric: bool) -> None:
+        super().__init__()
+        self._levels, self._symmetric = levels, symmetric
+
+    def _choose(self, histogram: Histogram, extremes: Range) -> Range:
+        best, least = extremes, np.inf
+        for share in np.linspace(1, 1 / self.CANDIDATES, self.CANDIDATES):
+            clipped = clip(extremes, float(share) * extremes.magnitude)
+            inside, outside = histogram.within(clipped)
+            step = grid_step(clipped, self._levels, self._symmetric)
+            levels = max(1, round((clipped.high - clipped.low) / step))
+            if len(inside) < 2 * levels:
+                break  # the histogram is too coarse to tell more
+            divergence = _divergence(inside, outside, levels)
+            if divergence < least:
+                best, least = clipped, divergence
+        return best
+
+
+def _divergence(inside: np.ndarray, outside: tuple[float, float], levels: int) -> float:
+    """Return KL(P || Q): P saturates what is outside, Q has `levels` integers for what is inside.
+
+    Each integer's count spreads evenly over those of its bins that are not empty.
+    """
+    group = np.arange(len(inside)) * levels // len(inside)
+    full = inside > 0
+    bins = np.bincount(group, full, levels)
+    spread = np.bincount(group, inside, levels) / np.maximum(bins, 1)
+    q = np.where(full, spread[group], 0.0)
+    p = inside.copy()
+    p[0] += outside[0]
+    p[-1] += outside[1]
+    seen = p > 0
+    total = q.sum()
+    if not total:
+        return float(np.inf)
+    p, q = p[seen] / p.sum(), np.maximum(q[seen] / total, _NEVER)
+    return float(p @ np.log(p / q))
+
+
+def observer(calibrator: Calibrator, percent: float, levels: int, symmetric: bool) -> Observer:
+    """Make an observer by name, for a grid of `levels` integers."""
+    if calibrator == "minmax":
+        return MinMax()
+    if calibrator == "moving-average":
+        return MovingAverage()
+    if calibrator == "percentile":
+        return Percentile(percent)
+    if calibrator == "entropy":
+        return Entropy(levels, symmetric)
+    return LeastError(levels, symmetric)
+
+
+def clip(whole: Range, magnitude: float) -> Range:
+    """Return the part of a range between -magnitude and magnitude."""
+    return Range(max(whole.low, -magnitude), min(whole.high, magnitude))
+
+
+def grid_step(of: Range, levels: int, symmetric: bool) -> float:
+    """Return the distance of neighbours on a grid that covers the range and zero."""
+    if symmetric:
+        return max(of.magnitude / (levels // 2), TINY)
+    low, high = min(of.low, 0.0), max(of.high, 0.0)
+    return max((high - low) / (levels - 1), TINY)
