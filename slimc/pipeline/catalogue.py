@@ -56,18 +56,21 @@ class Catalogue:
 
     def with_file(self, path: str | Path) -> Catalogue:
         """Add what a plug-in file defines. Raises SlimcError "bad-plugin" or "name-taken"."""
+        where = f"plug-in '{path}'"
         module = _run(Path(path))
         known = {k: getattr(module, k) for k in _KINDS if hasattr(module, k)}
         if not known:
             raise SlimcError(
                 "bad-plugin",
                 f"it defines none of {', '.join(_KINDS)}",
-                f"plug-in '{path}'",
+                where,
                 "add for example PASSES = (MyPass,)",
             )
-        where = f"plug-in '{path}'"
         made = self._with_passes(known.get("PASSES", ()), where)
-        made = replace(made, stages={**made.stages, **known.get("STAGES", {})})
+        stages = known.get("STAGES", {})
+        for name in stages:
+            self._check_free(name, [*self.stages, *(p.name for p in made.passes)], where)
+        made = replace(made, stages={**made.stages, **stages})
         made = made._with_ops(known.get("OPS", OpTable({})), where)
         targets = known.get("TARGETS", ())
         made = made._with_targets(
@@ -77,12 +80,14 @@ class Catalogue:
 
     def _with_passes(self, passes: Iterable[Any], where: str) -> Catalogue:
         added = tuple(passes)
+        taken = [*self.stages, *(p.name for p in self.passes)]
         for one in added:
             if not (isinstance(one, type) and issubclass(one, Pass)):
                 raise _wrong(where, one, "a class derived from slimc.Pass")
             if not hasattr(one, "name"):
                 raise _wrong(where, one, "a pass with a name: name: ClassVar[str]")
-            self._check_free(one.name, [*self.stages, *(p.name for p in self.passes)], where)
+            self._check_free(one.name, taken, where)
+            taken.append(one.name)
         return replace(self, passes=(*self.passes, *added))
 
     def _with_ops(self, ops: Any, where: str) -> Catalogue:

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from slimc.errors import SlimcError
+from slimc.passes.recipe import Recipe, load_recipe, save_recipe
+
+
+def test_recipes_round_trip(tmp_path: Path) -> None:
+    recipe = Recipe(
+        "small", 'prune{ratio=0.3,keep=["head/*"]},quant', "jetson", {"sr": "16000"}, {}, 7
+    )
+    save_recipe(recipe, tmp_path / "r.yaml")
+    assert load_recipe(tmp_path / "r.yaml") == recipe
+
+
+def test_a_recipe_as_people_write_it(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(
+        "# for the demo\npasses: >\n  prune{ratio=0.3},\n  quant\ntarget: cpu\n"
+        "bind: {sr: 16000}\nshape:\n  x: 1x3x224x224\n"
+    )
+    assert load_recipe(path) == Recipe(
+        "", "prune{ratio=0.3}, quant", "cpu", {"sr": "16000"}, {"x": "1x3x224x224"}
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("passes: [prune]", "'passes' takes a text"),
+        ("pass: prune", "it has no key 'pass'"),
+        ("prune", "it holds no `key: value` lines"),
+        ("seed: true", "'seed' takes a whole number"),
+        ("bind: sr=1", "'bind' takes name: value pairs"),
+        ("a: [", "it cannot be read"),
+        ("!!python/object/apply:os.system ['true']", "it cannot be read"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(text)
+    with pytest.raises(SlimcError, match=message) as caught:
+        load_recipe(path)
+    assert caught.value.name == "bad-recipe"
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SlimcError, match="it cannot be read"):
+        load_recipe(tmp_path / "none.yaml")

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import json
+import math
+
+from slimc.remarks import Agreement, Measure, PassReport, Report, applied, note, skipped
+from slimc.report.json import report_dict, report_json
+from slimc.report.text import human, human_bytes, pass_summary, report_text
+
+REPORT = Report(
+    recipe="prune{ratio=0.3},quant",
+    target="jetson",
+    versions={"slimc": "0.1.0"},
+    digests={"input": "aa", "data": "bb", "output": "cc"},
+    before=Measure(1_080_000, 272_474, 40_813_184, 80),
+    after=Measure(280_000, 190_000, 28_000_000, 61),
+    passes=(
+        PassReport(
+            "fold-batch-norm",
+            0.125,
+            True,
+            (
+                applied("bn1", "folded into 'conv1'"),
+                applied("bn2", "folded into 'conv2'"),
+                skipped("bn3", "'conv3' has other users"),
+                skipped("bn4", "'conv4' has other users"),
+                skipped("bn5", "it updates its statistics"),
+            ),
+        ),
+        PassReport("quantize", 1.0, True, (note("37 scales"),), {"worst": math.inf, "n": (1, 2)}),
+        PassReport("tidy", 0.0, False),
+    ),
+    agreement=(
+        Agreement("logits", 31.234, 0.0123, 0.98),
+        Agreement("boxes", math.inf, 0.0, None),
+    ),
+    integer_intended=20,
+    integer_achieved=19,
+    notes=(note("samples are made up", help="give samples with --calib"),),
+    integer_float=("head/fc",),
+)
+
+
+def test_the_summary_reads_like_this() -> None:
+    assert report_text(REPORT).splitlines() == [
+        "note: samples are made up (give samples with --calib)",
+        "recipe: prune{ratio=0.3},quant   target: jetson",
+        "",
+        "  fold-batch-norm     0.12 s  2 applied; 3 skipped (... has other users: 2; "
+        "it updates its statistics: 1)",
+        "  quantize            1.00 s  37 scales",
+        "  tidy                0.00 s  nothing to do",
+        "",
+        "               before   after   change",
+        "  size        1.08 MB  280 kB  -74.1 %",
+        "  parameters    272 k   190 k  -30.3 %",
+        "  MACs         40.8 M    28 M  -31.4 %",
+        "  nodes            80      61  -23.8 %",
+        "",
+        "  output     SQNR  max error  same top-1",
+        "  logits  31.2 dB      0.012      98.0 %",
+        "  boxes     equal          0           -",
+        "",
+        "integer layers: 20 of 21 intended, achieved: 19",
+    ]
+
+
+def test_details_add_every_remark() -> None:
+    text = report_text(REPORT, details=True)
+    assert "      skipped @bn5: it updates its statistics\n" in text
+    assert text.count("applied @") == 2
+
+
+def test_json_holds_all_keys_and_only_finite_numbers() -> None:
+    found = json.loads(report_json(REPORT))
+    assert list(found) == [
+        "recipe", "target", "versions", "digests", "notes", "before", "after", "passes",
+        "agreement", "integer_layers", "seconds",
+    ]  # fmt: skip
+    assert found["before"] == {
+        "bytes": 1080000, "parameters": 272474, "macs": 40813184, "nodes": 80,
+    }  # fmt: skip
+    assert found["passes"][0]["remarks"][2] == {
+        "kind": "skipped",
+        "node": "bn3",
+        "message": "'conv3' has other users",
+    }
+    assert found["passes"][1]["facts"] == {"worst": None, "n": [1, 2]}
+    assert found["agreement"][1]["sqnr_db"] is None
+    assert found["integer_layers"] == {"intended": 20, "achieved": 19, "float": ["head/fc"]}
+    assert found["seconds"] == 1.125
+
+
+def test_without_times_nothing_depends_on_the_clock() -> None:
+    found = report_dict(REPORT, times=False)
+    assert "seconds" not in found
+    assert all("seconds" not in one for one in found["passes"])
+
+
+def test_numbers_for_people() -> None:
+    assert [human(n) for n in (0, 999, 1000, 999_499, 999_999, 4_190_000, 11_200_000_000)] == [
+        "0", "999", "1 k", "999 k", "1 M", "4.19 M", "11.2 G",
+    ]  # fmt: skip
+    assert [human_bytes(n) for n in (812, 1_080_000)] == ["812 B", "1.08 MB"]
+
+
+def test_a_pass_without_remarks_says_whether_it_changed_anything() -> None:
+    assert pass_summary(PassReport("a", 0, True)) == "changed"
+    assert pass_summary(PassReport("a", 0, False)) == "nothing to do"
