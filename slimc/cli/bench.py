@@ -20,7 +20,7 @@ from slimc.pipeline.compiler import load
 ROUNDS = 50
 
 
-@click.command("bench")
+@click.command("bench", short_help="Time one model, or two in turn.")
 @click.argument("a", type=PATH)
 @click.argument("b", type=PATH, required=False)
 @calib_option

@@ -23,7 +23,7 @@ from slimc.report.json import agreement_dict, measure_dict
 from slimc.report.text import agreement_lines, measure_lines
 
 
-@click.command("diff")
+@click.command("diff", short_help="Compare two models and their outputs.")
 @click.argument("a", type=PATH)
 @click.argument("b", type=PATH)
 @calib_option

@@ -21,7 +21,7 @@ from slimc.pipeline.compiler import load
 from slimc.remarks import Remark
 
 
-@click.command("explain")
+@click.command("explain", short_help="Say what a pass would do to each node, and why.")
 @click.argument("model", type=PATH)
 @click.option("--pass", "text", required=True, metavar="TEXT", help="Passes: prune{ratio=0.5}")
 @click.option("--target", default="generic-onnx", show_default=True, metavar="NAME")

@@ -22,7 +22,7 @@ from slimc.pipeline.catalogue import Catalogue
 from slimc.pipeline.compiler import load
 
 
-@click.command("passes")
+@click.command("passes", short_help="List passes and stages, or the options of one.")
 @click.argument("name", required=False)
 @json_option
 @plugin_option
@@ -86,7 +86,7 @@ def _pass_dict(one: type[Pass]) -> dict[str, Any]:
     }
 
 
-@click.command("targets")
+@click.command("targets", short_help="List targets, or the details of one.")
 @click.argument("name", required=False)
 @json_option
 @plugin_option
@@ -122,7 +122,7 @@ def _target_dict(target: Target) -> dict[str, Any]:
     }
 
 
-@click.command("ops")
+@click.command("ops", short_help="List the operators whose axes are known.")
 @click.argument("kind", required=False)
 @json_option
 @plugin_option
@@ -155,7 +155,7 @@ def _op_row(one: dict[str, str]) -> tuple[str, str, str]:
     return one["kind"], one["quant"], one["axes"]
 
 
-@click.command("data")
+@click.command("data", short_help="Say what is understood of samples.")
 @click.argument("model", type=PATH)
 @click.argument("samples", type=PATH, required=False)
 @json_option

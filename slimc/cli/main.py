@@ -58,7 +58,8 @@ class Root(click.Group):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Show the options of the root command, then the sub-commands."""
         inner = click.Context(compile_command, parent=ctx)
-        records = [r for p in compile_command.get_params(inner) if (r := p.get_help_record(inner))]
+        options = [p for p in compile_command.get_params(inner) if p.param_type_name == "option"]
+        records = [record for p in options if (record := p.get_help_record(inner))]
         records.append(("--version", "Show the version and exit."))
         with formatter.section("Options"):
             formatter.write_dl(records)

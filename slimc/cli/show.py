@@ -21,7 +21,7 @@ from slimc.pipeline.compiler import load
 from slimc.report.text import human, human_bytes
 
 
-@click.command("show")
+@click.command("show", short_help="Show a model as summary, table or text.")
 @click.argument("model", type=PATH)
 @click.option(
     "--as",

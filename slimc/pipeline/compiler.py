@@ -140,23 +140,21 @@ def _report(
     """Measure and compare: the model as given, bound, with integers marked, and lowered."""
     given, bound, marked, final = graphs
     ctx = runner.ctx
-    start = to_bytes(given) if source is None else b""
-    made = to_bytes(final, *_file_version(final, ctx.target))
+    file = to_bytes(final, *_file_version(final, ctx.target))
     before = measure(given, ctx.ops, default_sizes(given) | ctx.sizes)
-    if source is not None:  # external data is not in the file: then the constants tell the size
-        before = replace(before, size_bytes=max(before.size_bytes, source.stat().st_size))
+    size, origin = _source(given, source)
     integer, floating = intended(marked, ctx.ops)
     return Report(
         recipe=recipe,
         target=ctx.target.name,
         versions=versions(),
         digests={
-            "input": digest(start) if source is None else file_digest(source),
+            "input": origin,
             "data": ctx.data.digest,
-            "output": digest(made),
+            "output": digest(file),
         },
-        before=before,
-        after=replace(measure(final, ctx.ops, ctx.sizes), size_bytes=len(made)),
+        before=replace(before, size_bytes=max(size, before.size_bytes)),
+        after=replace(measure(final, ctx.ops, ctx.sizes), size_bytes=len(file)),
         passes=tuple(runner.reports),
         agreement=agreement(bound, final, ctx.data.first_samples(AGREEMENT_SAMPLES)),
         integer_intended=integer,
@@ -164,6 +162,14 @@ def _report(
         notes=_notes(ctx),
         integer_float=floating if integer else (),
     )
+
+
+def _source(given: Graph, source: Path | None) -> tuple[int, str]:
+    """Return size and digest of the model's file; external data is in neither."""
+    if source is None or source.suffix == TEXT_SUFFIX:
+        file = to_bytes(given)
+        return len(file), digest(file)
+    return source.stat().st_size, file_digest(source)
 
 
 def _notes(ctx: Context) -> tuple[Remark, ...]:
