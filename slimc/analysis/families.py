@@ -1,0 +1,187 @@
+"""Families: units with the same membership, so that any k of them cost and save alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from math import gcd, lcm
+
+import networkx as nx
+import numpy as np
+
+from slimc.analysis.channels import Coupling, labels_of
+from slimc.analysis.index_space import AxisOf, LabelOf, Place
+
+
+@dataclass(frozen=True)
+class Member:
+    """A place that loses indices with a family: `count` of them for every unit."""
+
+    place: Place
+    count: int
+
+
+@dataclass(frozen=True)
+class LabelMember:
+    """A label of a node that loses indices with a family."""
+
+    place: LabelOf
+    count: int
+
+
+@dataclass(frozen=True, eq=False)
+class Family:
+    """A width of the network. `units` in the order of their first index; `soft`: approximate."""
+
+    name: str
+    units: np.ndarray
+    members: tuple[Member, ...]
+    soft: bool
+
+    @property
+    def first_node(self) -> str:
+        """The node that the family is named after."""
+        return self.name.partition("#")[0]
+
+    @property
+    def width(self) -> int:
+        return len(self.units)
+
+    @cached_property
+    def labels(self) -> tuple[LabelMember, ...]:
+        """The members that are labels of nodes."""
+        return tuple(
+            LabelMember(m.place, m.count) for m in self.members if isinstance(m.place, LabelOf)
+        )
+
+    @cached_property
+    def nodes(self) -> tuple[str, ...]:
+        """Names of the nodes whose labels lose indices, in graph order."""
+        return tuple(dict.fromkeys(m.place.node for m in self.labels))
+
+
+def families(coupling: Coupling) -> tuple[Family, ...]:
+    """Group the units that may leave by membership, in the order of their first index.
+
+    A family with one unit has no narrower form; it is listed all the same, so that it can be told.
+    """
+    units, places, counts = _memberships(coupling)
+    order = list(coupling.space.start)
+    by_unit = np.split(np.arange(len(units)), np.flatnonzero(np.diff(units)) + 1)
+    groups: dict[tuple[bytes, bytes], list[int]] = {}
+    for rows in by_unit if len(units) else ():
+        key = (places[rows].tobytes(), counts[rows].tobytes())
+        groups.setdefault(key, []).append(int(units[rows[0]]))
+    found: list[Family] = []
+    taken: set[str] = set()
+    for (at, count), members in groups.items():
+        at_places = np.frombuffer(at, np.int64)
+        numbers = np.frombuffer(count, np.int64)
+        listed = tuple(Member(order[p], int(c)) for p, c in zip(at_places, numbers, strict=True))
+        if not any(isinstance(m.place, LabelOf) for m in listed):
+            continue
+        name = _fresh(_name(coupling, listed), taken)
+        soft = bool(coupling.soft[members[0]])
+        found.append(Family(name, np.array(members), listed, soft))
+    return tuple(found)
+
+
+def _memberships(coupling: Coupling) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return (unit, place, count) for every unit that may leave, sorted by unit, then place."""
+    extents = [extent for _, _, extent in coupling.space.places()]
+    place = np.repeat(np.arange(len(extents)), extents)
+    free = ~coupling.pinned[coupling.unit]
+    keys = coupling.unit[free].astype(np.int64) * len(extents) + place[free]
+    unique, counts = np.unique(keys, return_counts=True)
+    units, places = np.divmod(unique, max(1, len(extents)))
+    return units, places, counts.astype(np.int64)
+
+
+def _fresh(name: str, taken: set[str]) -> str:
+    chosen, k = name, 1
+    while chosen in taken:
+        k += 1
+        chosen = f"{name}#{k}"
+    taken.add(chosen)
+    return chosen
+
+
+def _name(coupling: Coupling, members: tuple[Member, ...]) -> str:
+    """Name a family after the first weighted node whose output channels it is, else its first."""
+    first = ""
+    for member in members:
+        if isinstance(member.place, LabelOf):
+            node = coupling.graph.by_name[member.place.node]
+            weighted = coupling.ops.rows[node.kind].weighted
+            if weighted is not None and weighted.channel == member.place.label:
+                return node.name
+            first = first or node.name
+    return first
+
+
+def role(coupling: Coupling, place: LabelOf) -> str:
+    """Return what a label is to its node: output channels, input channels, or another axis."""
+    node = coupling.graph.by_name[place.node]
+    row = coupling.ops.rows[node.kind]
+    bound = coupling.facts.bounds[node.name]
+    if place.label not in labels_of(bound.outputs):
+        return "input channels"
+    if row.weighted is None:
+        return "axis"
+    if place.label == row.weighted.channel:
+        return "output channels"
+    weight = row.weighted.weight
+    return "groups" if place.label in labels_of((bound.inputs[weight],)) else "axis"
+
+
+def step(coupling: Coupling, family: Family, align: int) -> int:
+    """Return how many units make a multiple of `align` channels wherever a kernel counts them.
+
+    Kernels count the channels that contractions read and make. A family narrower than that gains
+    nothing from alignment as it is: its step is 1.
+    """
+    counts = {m.place: m.count for m in family.members}
+    needed = 1
+    for member in family.labels:
+        for place in _channel_axes(coupling, member.place):
+            needed = lcm(needed, align // gcd(align, counts[place]))
+    return needed if needed <= family.width else 1
+
+
+def _channel_axes(coupling: Coupling, place: LabelOf) -> Iterator[AxisOf]:
+    """Yield the axes on which a contraction has this label as channels, none for other nodes."""
+    node = coupling.graph.by_name[place.node]
+    if not coupling.ops.rows[node.kind].macs or role(coupling, place) == "axis":
+        return
+    bound = coupling.facts.bounds[node.name]
+    for operand, axes in enumerate(bound.inputs):
+        for axis, terms in enumerate(axes or ()):
+            if place.label in labels_of(((terms,),)):
+                yield coupling.axis(node, operand, axis)
+    for value, axes in zip(node.outputs, bound.outputs, strict=True):
+        for axis, terms in enumerate(axes or () if value else ()):
+            if place.label in labels_of(((terms,),)):
+                yield AxisOf(value, axis)
+
+
+def family_graph(coupling: Coupling) -> nx.Graph:
+    """Return families and the nodes that tie them, with plain attributes (any networkx export).
+
+    A family is a vertex `family:NAME` (width, soft), a node `node:NAME` (op); an edge says as what
+    the node has the family (`role`), and how many indices of it go with one unit (`count`).
+    """
+    made = nx.Graph()
+    for family in families(coupling):
+        vertex = f"family:{family.name}"
+        made.add_node(vertex, kind="family", width=family.width, soft=family.soft)
+        for member in family.labels:
+            node = coupling.graph.by_name[member.place.node]
+            made.add_node(f"node:{node.name}", kind="node", op=node.kind)
+            made.add_edge(
+                vertex,
+                f"node:{node.name}",
+                role=role(coupling, member.place),
+                count=member.count,
+            )
+    return made

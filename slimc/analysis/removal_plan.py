@@ -1,0 +1,129 @@
+"""What leaves a graph, what that saves, and a sentence for everything that stays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from slimc.analysis.channels import Coupling
+from slimc.analysis.families import Family, role
+from slimc.analysis.index_space import AxisOf, LabelOf
+from slimc.analysis.pins import Explanation, channel_labels, listed
+from slimc.analysis.removal_cost import Cost
+from slimc.errors import SlimcError
+from slimc.ir.types import Dim
+from slimc.remarks import Remark, applied, note, skipped
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Units to remove. lost: how many per family; removed: per unit; costs: by quantity."""
+
+    coupling: Coupling
+    families: tuple[Family, ...]
+    lost: np.ndarray
+    removed: np.ndarray
+    costs: Mapping[str, Cost]
+
+    def share(self, quantity: str) -> float:
+        """Return the share of a quantity that leaves, 0..1."""
+        before, after = self.before_and_after(quantity)
+        return 1 - after / before if before else 0.0
+
+    def before_and_after(self, quantity: str) -> tuple[int, int]:
+        """Return a quantity before and after the removal."""
+        cost = self.costs[quantity]
+        return cost.of(np.zeros_like(self.lost)), cost.of(self.lost)
+
+    def is_cut(self, place: LabelOf) -> bool:
+        """Tell whether a label loses indices."""
+        return bool(self.removed[self.coupling.units_at(place)].any())
+
+
+def check_shapes(plan: Plan, shape_of: Callable[[str], Sequence[Dim] | None]) -> None:
+    """Compare the sizes that the units leave with the inferred ones of the sliced graph."""
+    for place, _, extent in plan.coupling.space.places():
+        if not isinstance(place, AxisOf) or place.node:
+            continue
+        shape = shape_of(place.value)
+        left = extent - int(plan.removed[plan.coupling.units_at(place)].sum())
+        if shape is not None and shape[place.axis] != left:
+            raise SlimcError(
+                "removal-inconsistent",
+                f"'{place.value}' has {shape[place.axis]} indices on axis {place.axis} after "
+                f"channels were removed, {left} were expected",
+                where="pass remove-channels",
+                help="this is a bug of slimc: please report it with the model's text form",
+            )
+
+
+def remarks(plan: Plan, explanation: Explanation, unchosen: str) -> tuple[Remark, ...]:
+    """Say per family what it lost, and per untouched weighted node why it is untouched.
+
+    unchosen: why a node is whole though channels of it may leave.
+    """
+    made: list[Remark] = []
+    for family, lost in zip(plan.families, plan.lost.tolist(), strict=True):
+        if lost:
+            made.append(_cut(plan, explanation, family, lost))
+    for node in explanation.weighted:
+        if node.name not in plan.coupling.facts.bounds:
+            made.append(skipped(node.name, explanation.explain(node)[0]))
+            continue
+        labels = channel_labels(plan.coupling, node)
+        if any(plan.is_cut(label) for label in labels):
+            continue
+        sentences = [explanation.sentence(label) for label in labels]
+        pinned = [s for s in sentences if " cannot " in s]
+        reason = "; ".join(pinned) if len(pinned) == len(sentences) else unchosen
+        made.append(skipped(node.name, reason))
+    return tuple(made)
+
+
+def _cut(plan: Plan, explanation: Explanation, family: Family, lost: int) -> Remark:
+    weighted = [n.name for n in explanation.weighted if n.name in set(family.nodes)]
+    others = [n for n in weighted if n != family.first_node]
+    tied = f", with {listed(others)}" if others else ""
+    text = f"width {family.width} -> {family.width - lost}{tied}"
+    if family.soft:
+        place = next(m.place for m in family.labels)
+        text += f"; approximate: {explanation.why_soft(place)}"
+    return applied(family.first_node, text)
+
+
+def approximate(plan: Plan) -> Remark | None:
+    """Return a note if some family that lost units does so only approximately."""
+    names = [
+        f.name for f, lost in zip(plan.families, plan.lost.tolist(), strict=True) if lost and f.soft
+    ]
+    if not names:
+        return None
+    return note(
+        f"statistics run over removed channels of {listed(names)}: the result is not the masked "
+        "original but an approximation of it"
+    )
+
+
+def family_table(plan: Plan, steps: Sequence[int]) -> list[dict[str, Any]]:
+    """Return one row per family: its widths, its members, how exact its removal is."""
+    return [
+        {
+            "name": family.name,
+            "width": family.width,
+            "kept": family.width - lost,
+            "multiple_of": step,
+            "approximate": family.soft,
+            "members": [
+                {
+                    "node": m.place.node,
+                    "role": role(plan.coupling, m.place),
+                    "per_unit": m.count,
+                }
+                for m in family.labels
+            ],
+        }
+        for family, lost, step in zip(plan.families, plan.lost.tolist(), steps, strict=True)
+    ]

@@ -1,0 +1,185 @@
+"""Remove channels: whole units of coupled slices, the least important first, under a budget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from itertools import groupby
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from slimc.analysis.channels import Coupling, couple
+from slimc.analysis.families import families, step
+from slimc.analysis.pins import Explanation
+from slimc.analysis.removal_cost import cost
+from slimc.analysis.removal_plan import Plan, approximate, check_shapes, family_table, remarks
+from slimc.analysis.scores import scores
+from slimc.analysis.shapes import default_sizes, infer
+from slimc.analysis.widths import Range, cut_evenly, cut_to_budget
+from slimc.errors import SlimcError
+from slimc.ir.graph import Graph
+from slimc.passes.base import Pass, PassResult, Promise, option
+from slimc.passes.context import Context
+from slimc.remarks import Remark, note
+from slimc.rewrite.mask_axes import mask_axes
+from slimc.rewrite.slice_axes import Kept, slice_axes
+
+
+@dataclass(frozen=True)
+class RemoveChannels(Pass):
+    """Remove the least important channels, all that is tied to them, and refit what stays.
+
+    What must leave together follows from the axis signatures of the operators. The result equals
+    the original graph with those channels masked (`expected`), except where statistics run over
+    removed channels, which is said.
+    Source: Li et al., ICLR 2017 (score); Fang et al., CVPR 2023 (groups).
+    """
+
+    name: ClassVar[str] = "remove-channels"
+    promise: ClassVar[Promise] = "approximate"
+
+    ratio: float = option(0.3, "share of the budget's quantity to remove, between 0 and 1")
+    budget: Literal["macs", "parameters", "channels"] = option(
+        "macs", "what the ratio is of: macs, parameters, or channels (every family by the ratio)"
+    )
+    score: Literal["magnitude", "magnitude-l1", "random"] = option(
+        "magnitude", "what makes a channel important: L2 or L1 norm of its weights, or random"
+    )
+    align: int = option(0, "kept widths are multiples of it; 0: the multiple the target likes")
+    keep: tuple[str, ...] = option((), "nodes to leave as they are (names, with * and ?)")
+    min_channels: int = option(1, "fewest channels that a family keeps")
+
+    def run(self, graph: Graph, ctx: Context) -> PassResult:
+        _check_options(self, graph)
+        sizes = {**default_sizes(graph), **ctx.sizes}
+        coupling = couple(graph, ctx.ops, infer(graph, ctx.ops, sizes), _kept(self, graph))
+        plan, steps = self._plan(coupling, self.align or ctx.target.align_float, ctx.seed)
+        said = _remarks(self, plan)
+        facts: dict[str, Any] = {
+            "families": family_table(plan, steps),
+            "macs": plan.before_and_after("macs"),
+            "parameters": plan.before_and_after("parameters"),
+        }
+        if not plan.removed.any():
+            return PassResult(graph, said, facts)
+        sliced = slice_axes(coupling, plan.removed, self.name)
+        check_shapes(plan, infer(sliced.graph, ctx.ops, sizes).shape)
+        facts["kept"] = {name: _compact(kept) for name, kept in sliced.kept.items()}
+        facts["copies"] = {new: old for new, old in sliced.origin.items() if new != old}
+        expected = mask_axes(coupling, plan.removed, self.name)
+        return PassResult(sliced.graph, said, facts, expected)
+
+    def _plan(self, coupling: Coupling, align: int, seed: int) -> tuple[Plan, list[int]]:
+        """Choose how many units each family loses, and which."""
+        found = tuple(f for f in families(coupling))
+        costs = {q: cost(coupling, found, q) for q in ("macs", "parameters")}
+        steps = [step(coupling, family, align) for family in found]
+        by_family = scores(coupling, found, self.score, seed)
+        order = [np.argsort(s, kind="stable") for s in by_family]
+        ranges = [
+            Range(s[o], n, self.min_channels)
+            for s, o, n in zip(by_family, order, steps, strict=True)
+        ]
+        if self.budget == "channels":
+            lost = cut_evenly(ranges, self.ratio)
+            lost[sum(c.slope(np.zeros_like(lost)) for c in costs.values()) <= 0] = 0
+        else:
+            lost = cut_to_budget(ranges, costs[self.budget], self.ratio)
+        removed = np.zeros(len(coupling.pinned), bool)
+        for family, ascending, count in zip(found, order, lost.tolist(), strict=True):
+            removed[family.units[ascending[:count]]] = True
+        return Plan(coupling, found, lost, removed, costs), steps
+
+
+def _check_options(options: RemoveChannels, graph: Graph) -> None:
+    if not 0 < options.ratio < 1:
+        raise SlimcError(
+            "bad-option-value",
+            f"ratio is {options.ratio}, it must lie between 0 and 1",
+            where="pass remove-channels",
+            help="ratio=0.3 removes 30 % of the budget's quantity",
+        )
+    for key, least in (("align", 0), ("min_channels", 1)):
+        if getattr(options, key) < least:
+            raise SlimcError(
+                "bad-option-value",
+                f"{key} is {getattr(options, key)}, it must be at least {least}",
+                where="pass remove-channels",
+            )
+    if graph.records:
+        raise SlimcError(
+            "already-quantized",
+            "channels cannot leave a graph whose scales are already chosen",
+            where="pass remove-channels",
+            help="put prune before quant: --passes prune,quant",
+        )
+
+
+def _kept(options: RemoveChannels, graph: Graph) -> frozenset[str]:
+    """Return the names of the nodes that `keep` matches; a pattern without a match is an error."""
+    names = [node.name for node in graph.nodes]
+    found: set[str] = set()
+    for pattern in options.keep:
+        matches = [n for n in names if fnmatchcase(n, pattern)]
+        if not matches:
+            near = get_close_matches(pattern, names, 1)
+            raise SlimcError(
+                "unknown-node",
+                f"no node is named '{pattern}'",
+                where="option keep of pass remove-channels",
+                help=f"did you mean '{near[0]}'?"
+                if near
+                else "slimc show lists the names of nodes",
+            )
+        found.update(matches)
+    return frozenset(found)
+
+
+def _remarks(options: RemoveChannels, plan: Plan) -> tuple[Remark, ...]:
+    explanation = Explanation(plan.coupling, plan.families)
+    made = list(remarks(plan, explanation, f"whole: the {options.budget} budget chose others"))
+    notes = [approximate(plan), _shortfall(options, plan), _folded(options, plan)]
+    return (*(n for n in notes if n is not None), *made)
+
+
+def _shortfall(options: RemoveChannels, plan: Plan) -> Remark | None:
+    """Say how far a budget of MACs or parameters was reached, if not wholly."""
+    if options.budget == "channels":
+        return None if plan.removed.any() else note("no channel may leave; the reasons follow")
+    share = plan.share(options.budget)
+    if share >= options.ratio:
+        return None
+    return note(
+        f"{share:.1%} of the {options.budget} could be removed, {options.ratio:.1%} were asked: "
+        "every family that may lose channels is at its least width"
+    )
+
+
+def _folded(options: RemoveChannels, plan: Plan) -> Remark | None:
+    """Say that norms of weights mislead where a normalisation was folded into them."""
+    folded = [
+        node.name
+        for node in plan.coupling.graph.nodes
+        if node.origin is not None and node.origin.made_by == "fold-batch-norm"
+    ]
+    if options.score == "random" or not folded:
+        return None
+    return note(
+        f"BatchNormalization is folded into {len(folded)} nodes: the norm of their weights says "
+        "little of the importance of their channels"
+    )
+
+
+def _compact(kept: Kept) -> dict[str, str]:
+    """Return the kept indices per axis as ranges: {"0": "0-3,5"}."""
+    return {str(axis): _ranges(k) for axis, k in enumerate(kept) if k is not None}
+
+
+def _ranges(indices: tuple[int, ...]) -> str:
+    runs: list[str] = []
+    for _, run in groupby(enumerate(indices), key=lambda pair: pair[1] - pair[0]):
+        members = [index for _, index in run]
+        runs.append(str(members[0]) if len(members) == 1 else f"{members[0]}-{members[-1]}")
+    return ",".join(runs)
