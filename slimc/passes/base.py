@@ -6,13 +6,15 @@ import dataclasses
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from slimc.ir.graph import Graph
 from slimc.passes.context import Context
 from slimc.remarks import Remark
+from slimc.rewrite.result import PassResult
+
+__all__ = ["BARE", "Pass", "PassResult", "Promise", "option"]
 
 BARE = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)  # texts that need no quotes in the text of a pass
 Promise = Literal["same", "approximate", "integers"]
@@ -23,21 +25,6 @@ def option(default: Any, help: str) -> Any:
     if isinstance(default, (list, dict, set)):
         raise TypeError("the default of an option must be immutable")
     return field(default=default, metadata={"help": help})
-
-
-@dataclass(frozen=True)
-class PassResult:
-    """What a pass returns. `facts`: tables for the report, plain JSON values.
-
-    `expected`: where a pass changes values on purpose but knows what they must be now (channels
-    removed = masked), the graph that computes the same as `graph` must compute; the pipeline runs
-    both and compares.
-    """
-
-    graph: Graph
-    remarks: tuple[Remark, ...] = ()
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    expected: Graph | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +48,10 @@ class Pass(ABC):
     @abstractmethod
     def run(self, graph: Graph, ctx: Context) -> PassResult:
         """Return the next graph, and a remark for every node changed or left alone."""
+
+    def explain(self, graph: Graph, ctx: Context) -> tuple[Remark, ...]:
+        """Say what the pass would do to each node, and why; by default, what `run` remarks."""
+        return self.run(graph, ctx).remarks
 
     def __str__(self) -> str:
         """Return the pass as text, with the options that differ from their defaults."""
