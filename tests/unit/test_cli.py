@@ -1,0 +1,181 @@
+"""The command line from outside: exit status, stdout, stderr, files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from slimc.cli import main
+from slimc.io.read import read
+
+TEXT = """\
+graph (%x: f32[N,3,8,8]) -> (%y)
+  %w = constant f32[4,3,3,3] random(0)
+  %b = constant f32[4] random(1)
+  %c: f32[N,4,6,6] = Conv(%x, %w, %b) @conv
+  %y: f32[N,4,6,6] = Relu(%c) @relu
+"""
+Out = tuple[int, str, str]
+Slimc = Callable[..., Out]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "net.txt"
+    path.write_text(TEXT)
+    return path
+
+
+@pytest.fixture
+def slimc(capsys: pytest.CaptureFixture[str]) -> Slimc:
+    def call(*words: object) -> Out:
+        with pytest.raises(SystemExit) as left:
+            main([str(word) for word in words])
+        out, err = capsys.readouterr()
+        return int(left.value.code or 0), out, err
+
+    return call
+
+
+def test_the_default_file_stands_beside_the_model(slimc: Slimc, model: Path) -> None:
+    status, out, err = slimc(model)
+    assert (status, err) == (0, "")
+    made = model.with_name("net.generic-onnx.onnx")
+    assert out.endswith(f"written: {made}\n")
+    assert "samples are made up" in out.splitlines()[0]
+    assert read(made).outputs == ("y",)
+
+
+def test_dry_run_writes_no_model_but_the_report(slimc: Slimc, model: Path, tmp_path: Path) -> None:
+    status, out, _ = slimc(model, "--dry-run", "--report", tmp_path / "r.json")
+    assert (status, list(tmp_path.glob("*.onnx"))) == (0, [])
+    assert "nothing written" in out
+    assert json.loads((tmp_path / "r.json").read_text())["target"] == "generic-onnx"
+
+
+def test_json_alone_is_on_stdout(slimc: Slimc, model: Path) -> None:
+    status, out, err = slimc(model, "--json", "--print-after", "nothing")
+    assert (status, out) == (2, "")
+    first = json.loads(slimc("show", model, "--json")[1])
+    assert first["inputs"] == {"x": "f32[N,3,8,8]"}
+    status, out, err = slimc(model, "--json")
+    assert (status, err) == (0, "")
+    assert json.loads(out)["before"]["nodes"] == 2
+
+
+def test_options_reach_the_compile(slimc: Slimc, model: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "s.npz", x=np.ones((4, 3, 8, 8), np.float32))
+    (tmp_path / "r.yaml").write_text("passes: ''\ntarget: generic-onnx\nseed: 3\n")
+    words = ["-o", tmp_path / "o.onnx", "--calib", tmp_path / "s.npz", "--time-passes"]
+    status, out, _ = slimc(model, *words, "--recipe", tmp_path / "r.yaml", "--details")
+    assert status == 0
+    assert "made up" not in out
+    assert "its checks" in out
+    assert (tmp_path / "o.onnx").exists()
+
+
+def test_shapes_and_inputs_can_be_fixed(slimc: Slimc, model: Path, tmp_path: Path) -> None:
+    assert slimc(model, "-o", tmp_path / "o.onnx", "--shape", "x=1x3x8x8")[0] == 0
+    assert str(read(tmp_path / "o.onnx").types["x"]) == "f32[1,3,8,8]"
+
+
+def test_graphs_after_passes_can_be_printed(slimc: Slimc, model: Path) -> None:
+    first = json.loads(slimc(model, "--json")[1])["passes"][0]["text"]
+    status, out, _ = slimc(model, "--dry-run", "--print-after", first, "--stop-after", first)
+    assert status == 0
+    assert f"# after {first}\ngraph (%x: f32[N,3,8,8]) -> (%y)\n" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--target", "generic-onx"], "did you mean 'generic-onnx'?"),
+        (["--passes", "nonsense"], "there is no pass or stage 'nonsense'"),
+        (["--passes", "a{"], "error[text-syntax]"),
+        (["--targe", "cpu"], "--target"),
+        (["--bind", "x"], "'x' is not of the form name=value"),
+        (["--report", "r.pdf"], "ends neither in .json nor in .txt"),
+        (["--recipe", "none.yaml"], "error[bad-recipe]"),
+        (["--plugin", "none.py"], "error[bad-plugin]"),
+        (["--calib", "none"], "none"),
+        (["--stop-after", "nothing"], "none of the passes"),
+    ],
+)
+def test_mistakes_are_one_clear_text(
+    slimc: Slimc, model: Path, words: list[str], said: str
+) -> None:
+    status, out, err = slimc(model, *words)
+    assert (status, out) == (2, "")
+    assert said in err
+    assert "Traceback" not in err
+    assert not list(model.parent.glob("*.onnx"))
+
+
+def test_the_model_is_never_overwritten(slimc: Slimc, model: Path) -> None:
+    status, _, err = slimc(model, "-o", model)
+    assert status == 2
+    assert err.startswith("error[input-overwritten]")
+    assert model.read_text() == TEXT
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["shw"], "did you mean 'show'?"),
+        (["none.onnx"], "none.onnx"),
+        (["--passes", "prune"], "Missing argument 'MODEL'"),
+        (["passes", "nonsense"], "there is no pass"),
+        (["targets", "nonsense"], "there is no target"),
+        (["ops", "Convv"], "did you mean 'Conv'?"),
+        (["show", "none.onnx"], "none.onnx"),
+    ],
+)
+def test_mistakes_in_commands(slimc: Slimc, words: list[str], said: str) -> None:
+    status, out, err = slimc(*words)
+    assert (status, out) == (2, "")
+    assert said in err
+
+
+def test_help_has_examples_and_options(slimc: Slimc) -> None:
+    for words in ([], ["--help"]):
+        status, out, err = slimc(*words)
+        text = out + err
+        assert status in (0, 2)
+        assert "--passes TEXT" in text
+        assert "slimc model.onnx --passes prune,quant --target jetson" in text
+    assert "slimc diff" in slimc("diff", "--help")[1]
+    assert slimc("--version")[1].startswith("slimc, version")
+
+
+def test_show_diff_and_data(slimc: Slimc, model: Path, tmp_path: Path) -> None:
+    assert "Conv" in slimc("show", model)[1]
+    table = slimc("show", model, "--as", "table")[1].splitlines()
+    assert table[1].split() == ["conv", "Conv", "f32[N,4,6,6]", "3.89", "k"]
+    full = slimc("show", model, "--as", "text", "--full")[1]
+    (tmp_path / "again.txt").write_text(full)
+    status, out, _ = slimc("diff", model, tmp_path / "again.txt")
+    assert status == 0
+    assert "no operator changed" in out
+    assert "equal" in out
+    assert "16 samples in 8 feeds" in slimc("data", model)[1]
+
+
+def test_bench_gives_the_ratio(slimc: Slimc, model: Path, tmp_path: Path) -> None:
+    slimc(model, "-o", tmp_path / "o.onnx")
+    words = ("bench", tmp_path / "o.onnx", tmp_path / "o.onnx", "--rounds", 5)
+    assert "times as fast" in slimc(*words)[1]
+    found = json.loads(slimc(*words, "--json")[1])
+    assert 0.2 < found["ratio"] < 5
+
+
+def test_lists(slimc: Slimc) -> None:
+    assert "generic-onnx" in slimc("targets")[1]
+    assert json.loads(slimc("targets", "--json")[1])
+    assert "runtime:" in slimc("targets", "generic-onnx")[1]
+    assert json.loads(slimc("passes", "--json")[1])["passes"]
+    assert slimc("passes")[0] == 0
+    assert "n!" in slimc("ops", "MaxPool")[1] or "axes" in slimc("ops", "MaxPool")[1]

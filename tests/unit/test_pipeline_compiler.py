@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from slimc.errors import SlimcError
+from slimc.io.read import read
+from slimc.ir.editor import Editor
+from slimc.ir.graph import Form, Graph
+from slimc.ir.text import parse_text, to_text
+from slimc.passes.base import Pass, PassResult, Promise
+from slimc.passes.context import Context
+from slimc.pipeline.compiler import Compiled, compile
+from slimc.pipeline.steps import Watcher, until
+from slimc.remarks import PassReport, applied
+from slimc.report.json import report_dict
+
+GRAPH = parse_text("""\
+graph (%x: f32[N,3,8,8]) -> (%y)
+  %w = constant f32[4,3,3,3] random(0)
+  %b = constant f32[4] random(1)
+  %c: f32[N,4,6,6] = Conv(%x, %w, %b) @conv
+  %y: f32[N,4,6,6] = Relu(%c) @relu
+""")
+
+
+@dataclass(frozen=True)
+class Edit(Pass):
+    """Do what a test wants."""
+
+    name: ClassVar[str] = "edit-graph"
+    change: Callable[[Graph], Graph] = lambda graph: graph
+    wanted: Callable[[Graph], Graph] | None = None
+
+    def run(self, graph: Graph, ctx: Context) -> PassResult:
+        expected = self.wanted(graph) if self.wanted else None
+        after = self.change(graph)
+        remarks = (applied("relu", "edited"),) if after is not graph else ()
+        return PassResult(after, remarks, {"nodes": len(after.nodes)}, expected)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Approximate(Edit):
+    promise: ClassVar[Promise] = "approximate"
+
+
+def renamed(op: str) -> Callable[[Graph], Graph]:
+    def change(graph: Graph) -> Graph:
+        edit = Editor(graph)
+        edit.update("relu", op=op)
+        return edit.done()
+
+    return change
+
+
+def scaled(factor: float) -> Callable[[Graph], Graph]:
+    def change(graph: Graph) -> Graph:
+        edit = Editor(graph)
+        value = next(v for v in graph.constants if graph.constants[v].shape == (4, 3, 3, 3))
+        edit.set_constant(value, graph.constants[value].array * np.float32(factor))
+        return edit.done()
+
+    return change
+
+
+def error_of(one: Pass, **options: object) -> SlimcError:
+    with pytest.raises(SlimcError) as caught:
+        compile(GRAPH, [one], **options)  # type: ignore[arg-type]
+    return caught.value
+
+
+def test_without_passes_the_graph_becomes_canonical_then_legal() -> None:
+    made = compile(GRAPH)
+    assert isinstance(made, Compiled)
+    assert made.graph.form is Form.LEGAL
+    assert made.report.recipe == ""
+    assert made.report.agreement[0].max_abs < 1e-4
+    assert made.report.before.nodes == made.report.after.nodes == 2
+
+
+def test_the_report_is_the_same_in_every_run() -> None:
+    first, second = (compile(GRAPH, [Approximate(scaled(1.25))]).report for _ in range(2))
+    assert report_dict(first, times=False) == report_dict(second, times=False)
+
+
+def test_a_pass_that_keeps_its_promise_is_reported() -> None:
+    report = compile(GRAPH, [Edit(scaled(1 + 1e-6)), Edit()]).report
+    changed, idle = [one for one in report.passes if one.text == "edit-graph"]
+    assert (changed.changed, changed.remarks[0].message) == (True, "edited")
+    assert (idle.changed, idle.remarks[0].message) == (False, "found nothing to do")
+    assert idle.facts == {"nodes": 2}
+
+
+def test_a_pass_that_breaks_values_is_named() -> None:
+    error = error_of(Edit(scaled(1.01)))
+    assert error.name == "pass-broke-values"
+    assert error.message.startswith("output 'y' is off by 0.0")
+    assert error.where == "pass edit-graph"
+
+
+def test_a_pass_may_say_what_values_must_be() -> None:
+    compile(GRAPH, [Edit(scaled(2), wanted=scaled(2))])
+    assert error_of(Approximate(scaled(2), wanted=scaled(3))).name == "pass-broke-values"
+
+
+def test_an_approximate_pass_is_measured_not_refused() -> None:
+    report = compile(GRAPH, [Approximate(scaled(1.1))]).report
+    assert 5 < report.agreement[0].sqnr_db < 40
+
+
+def test_a_pass_that_breaks_the_graph_is_named() -> None:
+    assert error_of(Approximate(renamed("NoSuchOp"))).name == "pass-broke-graph"
+    dropped = error_of(Edit(lambda graph: replace(graph, outputs=("c",))))
+    assert dropped.name == "pass-broke-graph"
+    assert "inputs or outputs" in dropped.message
+
+
+def test_the_graph_before_a_failing_pass_is_kept_with_a_command(tmp_path: Path) -> None:
+    error = error_of(Edit(scaled(2)), dump=tmp_path / "dump")
+    path = tmp_path / "dump" / "before-edit-graph.txt"
+    assert f"to repeat it: slimc {path} --passes 'edit-graph'" in error.help
+    before = parse_text(path.read_text())
+    assert before.form is Form.CANONICAL
+    assert [node.op for node in before.nodes] == ["Conv", "Relu"]
+
+
+def test_a_model_that_does_not_run_is_refused() -> None:
+    with pytest.raises(SlimcError) as caught:
+        compile(parse_text("graph (%x: f32[2]) -> (%y)\n  %y: f32[2] = NoSuchOp(%x)"))
+    assert caught.value.name == "model-does-not-run"
+
+
+def test_data_of_several_sorts() -> None:
+    feeds = [{"x": np.ones((2, 3, 8, 8), np.float32)}]
+    given = compile(GRAPH, data=feeds).report
+    made_up = compile(GRAPH).report
+    assert given.digests["data"] != made_up.digests["data"]
+    assert [one.message for one in given.notes] == []
+    assert made_up.notes[0].message.startswith("samples are made up")
+
+
+def test_stop_after_leaves_out_the_rest() -> None:
+    made = compile(GRAPH, [Edit(), Approximate(scaled(2))], stop_after="edit-graph")
+    assert made.graph.form is Form.CANONICAL
+    assert made.report.passes[-1].text == "edit-graph"
+    assert until([Edit(), Approximate()], "edit-graph") == (Edit(), Approximate())
+    with pytest.raises(SlimcError, match="none of the passes") as caught:
+        until([Edit()], "edit-grap")
+    assert "did you mean 'edit-graph'?" in caught.value.help
+
+
+def test_a_watcher_hears_of_every_pass() -> None:
+    heard: list[str] = []
+
+    class Ear(Watcher):
+        def before(self, one: Pass) -> None:
+            heard.append(f"before {one.name}")
+
+        def after(self, one: Pass, made: PassResult, report: PassReport) -> None:
+            heard.append(f"after {one.name} {len(made.graph.nodes)}")
+
+    compile(GRAPH, [Edit()], watcher=Ear())
+    assert heard.index("after edit-graph 2") == heard.index("before edit-graph") + 1
+
+
+def test_files_and_text_models_compile_alike(tmp_path: Path) -> None:
+    made = compile(GRAPH)
+    made.save(tmp_path / "m.onnx")
+    (tmp_path / "m.txt").write_text(to_text(GRAPH))
+    again = compile(tmp_path / "m.onnx").report
+    text = compile(tmp_path / "m.txt").report
+    assert text.digests["output"] == made.report.digests["output"]
+    assert again.before.size_bytes == (tmp_path / "m.onnx").stat().st_size
+    assert again.agreement[0].max_abs == 0
+    assert read(tmp_path / "m.onnx").inputs == ("x",)
