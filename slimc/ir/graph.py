@@ -42,6 +42,7 @@ class Node:
 
     `integer` asks for integer arithmetic: the target's emitter puts Q/DQ around it. Values an
     operator's body captures (If, Loop, Scan) are not listed in `inputs`; `Graph.users` knows them.
+    `notes`: text that the file's maker attached (key "": its doc string); it means nothing to us.
     """
 
     op: str
@@ -52,6 +53,7 @@ class Node:
     domain: str = ""
     origin: Origin | None = None
     integer: bool = False
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "attrs", MappingProxyType(dict(self.attrs)))
@@ -132,6 +134,7 @@ class Graph:
     by plain name.
     `records` (form QUANTIZED) says how values become integers. `opsets` lists domains besides the
     default one.
+    `notes`: text that the file's maker attached to values (value -> key -> text).
     """
 
     name: str
@@ -146,9 +149,10 @@ class Graph:
     metadata: Mapping[str, str] = field(default_factory=dict)
     records: Mapping[str, Quantization] = field(default_factory=dict)
     doc: str = ""
+    notes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for key in ("constants", "types", "opsets", "metadata", "records"):
+        for key in ("constants", "types", "opsets", "metadata", "records", "notes"):
             value = getattr(self, key)
             if not isinstance(value, MappingProxyType):
                 object.__setattr__(self, key, MappingProxyType(dict(value)))

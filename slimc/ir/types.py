@@ -41,6 +41,8 @@ class DType(Enum):
     F8E8M0 = ("f8e8m0", 24, ml_dtypes.float8_e8m0fnu)
     U2 = ("u2", 25, ml_dtypes.uint2)
     I2 = ("i2", 26, ml_dtypes.int2)
+    F6E2M3 = ("f6e2m3", 27, ml_dtypes.float6_e2m3fn)
+    F6E3M2 = ("f6e3m2", 28, ml_dtypes.float6_e3m2fn)
 
     def __init__(self, text: str, code: int, numpy: type) -> None:
         self.text = text

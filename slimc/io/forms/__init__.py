@@ -1,0 +1,21 @@
+"""What became of operators from opset 7 on, group by group, with the way up and the way down."""
+
+from __future__ import annotations
+
+from slimc.io.forms.change import Change, Site
+from slimc.io.forms.meaning import MEANING
+from slimc.io.forms.operands import OPERANDS
+from slimc.io.forms.resize import RESIZE
+from slimc.io.forms.shapes import SHAPES
+
+__all__ = ["CHANGES", "Change", "Site"]
+
+
+def _by_op(*groups: tuple[Change, ...]) -> dict[str, tuple[Change, ...]]:
+    found: dict[str, list[Change]] = {}
+    for change in sorted((c for g in groups for c in g), key=lambda c: c.since):
+        found.setdefault(change.op, []).append(change)
+    return {op: tuple(changes) for op, changes in found.items()}
+
+
+CHANGES = _by_op(OPERANDS, SHAPES, MEANING, RESIZE)  # operator -> changes, oldest first

@@ -1,0 +1,132 @@
+"""Operators whose meaning or spelling changed: softmax, normalisation, sampling, scatter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from slimc.io.forms.change import Change, Site, Way, keep
+from slimc.ir.types import DType, TensorType
+
+
+def _softmax_of_matrix(site: Site) -> None:
+    """Softmax 1 and 11 see a matrix: the axes before `axis`, and those from it on.
+
+    The same as the newer one over the last axis if it is the last; else the matrix is made.
+    """
+    axis = site.take("axis", 1)
+    rank, shape = site.rank(0), site.shape(0)
+    if not isinstance(axis, int):
+        raise site.refusal("its axis is no number")
+    if shape is not None and rank is not None and all(d == 1 for d in shape[axis % rank + 1 :]):
+        site.set_attrs(axis=axis)
+        return
+    data = site.operand(0)
+    flat = site.add("Flatten", [data], {"axis": axis})
+    old, fresh = site.detach(0, "flat")
+    site.set_operand(0, flat)
+    site.set_attrs(axis=-1)
+    site.add("Reshape", [fresh, site.add("Shape", [data])], outputs=[old])
+
+
+def _spatial_batch_norm(site: Site) -> None:
+    if site.take("spatial", 1) != 1:
+        raise site.refusal("it normalises every element for itself (spatial=0)")
+
+
+def _inference_batch_norm(site: Site) -> None:
+    if any(site.node.outputs[1:]):
+        help = "export the model in eval mode"
+        raise site.refusal("it has the results of training", help)
+    site.editor.update(site.name, outputs=site.node.outputs[:1])
+
+
+def _group_norm_by_channel(site: Site) -> None:
+    """GroupNormalization 18 has a scale and a bias per group, 21 one per channel."""
+    groups, shape = site.node.attrs.get("num_groups"), site.shape(0)
+    channels = shape[1] if shape is not None else None
+    if not isinstance(channels, int) or not isinstance(groups, int):
+        raise site.refusal("the number of its channels is not known")
+    for i, hint in ((1, "scale"), (2, "bias")):
+        array = site.elements(i)
+        if array is not None:
+            spread = np.repeat(array, channels // groups)
+            site.set_operand(i, site.editor.add_constant(spread, f"{site.name}.{hint}"))
+            continue
+        column = site.add("Reshape", [site.operand(i), site.constant([-1, 1], DType.I64, "column")])
+        size = site.constant([groups, channels // groups], DType.I64, "groups")
+        spread_out = site.add("Expand", [column, size])
+        flat = site.constant([-1], DType.I64, "flat")
+        site.set_operand(i, site.add("Reshape", [spread_out, flat]))
+
+
+def _grid_sample_up(site: Site) -> None:
+    mode = site.node.attrs.get("mode", b"bilinear")
+    site.set_attrs(mode={b"bilinear": b"linear", b"bicubic": b"cubic"}.get(mode, mode))  # type: ignore[call-overload] # bytes
+
+
+def _grid_sample_down(site: Site) -> None:
+    if site.rank(0) != 4:
+        raise site.refusal("it samples other than images, which came with opset 20")
+    mode = site.node.attrs.get("mode", b"linear")
+    site.set_attrs(mode={b"linear": b"bilinear", b"cubic": b"bicubic"}.get(mode, mode))  # type: ignore[call-overload] # bytes
+
+
+def _roi_align_up(site: Site) -> None:
+    """RoiAlign 10 does not shift the boxes by half a pixel, later ones do unless told."""
+    site.set_attrs(coordinate_transformation_mode=b"output_half_pixel")
+
+
+def _roi_align_down(site: Site) -> None:
+    if site.take("coordinate_transformation_mode", b"half_pixel") != b"output_half_pixel":
+        raise site.refusal("it shifts boxes by half a pixel, which came with opset 16")
+
+
+def _rename(op: str) -> Way:
+    def way(site: Site) -> None:
+        site.editor.update(site.name, op=op)
+
+    return way
+
+
+def _no_reduction(*came: bytes) -> Way:
+    """Refuse the reductions that came with the change."""
+
+    def way(site: Site) -> None:
+        reduction = site.node.attrs.get("reduction", b"none")
+        if reduction in came:
+            raise site.refusal(f"its reduction '{reduction!r}' came with a later opset")
+
+    return way
+
+
+def _quantize_by_zero_point(site: Site) -> None:
+    """State the integer type by a zero point: QuantizeLinear 19 has no `output_dtype`."""
+    code = site.take("output_dtype", 0)
+    if not code or site.operand(2) or not isinstance(code, int):
+        return
+    kind = site.type_of(1)
+    if not isinstance(kind, TensorType) or kind.shape is None:
+        raise site.refusal("the shape of its scale is not known")
+    sizes = [d for d in kind.shape if isinstance(d, int)]
+    if len(sizes) < len(kind.shape):
+        raise site.refusal("the shape of its scale is not known")
+    site.set_operand(2, site.constant(np.zeros(sizes), DType.of_code(code), "zero_point"))
+
+
+def _changes() -> Iterator[Change]:
+    for op in ("Softmax", "LogSoftmax", "Hardmax"):
+        yield Change(op, 13, _softmax_of_matrix)
+    yield Change("BatchNormalization", 9, _spatial_batch_norm)
+    yield Change("BatchNormalization", 14, _inference_batch_norm, keep)
+    yield Change("GroupNormalization", 21, _group_norm_by_channel)
+    yield Change("GridSample", 20, _grid_sample_up, _grid_sample_down)
+    yield Change("RoiAlign", 16, _roi_align_up, _roi_align_down)
+    yield Change("Scatter", 11, _rename("ScatterElements"))
+    for op in ("ScatterElements", "ScatterND"):
+        yield Change(op, 18, keep, _no_reduction(b"min", b"max"))
+    yield Change("QuantizeLinear", 21, keep, _quantize_by_zero_point)
+
+
+MEANING: tuple[Change, ...] = tuple(_changes())

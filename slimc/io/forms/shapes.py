@@ -1,0 +1,84 @@
+"""Splits, pads, shapes and reshapes: what newer opsets added to them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from slimc.io.forms.change import Change, Site, keep
+from slimc.ir.types import DType
+
+
+def _split_evenly(site: Site) -> None:
+    """Without sizes, the number of results says how many parts there are."""
+    if not site.operand(1):
+        site.set_attrs(num_outputs=len(site.node.outputs))
+
+
+def _split_by_sizes(site: Site) -> None:
+    """State the sizes where the parts are not equal; Split 13 makes equal ones by itself.
+
+    Where the size is not known, the runtime refuses what does not divide.
+    """
+    count = site.take("num_outputs")
+    shape = site.shape(0)
+    axis = site.node.attrs.get("axis", 0)
+    if not isinstance(count, int) or shape is None or not isinstance(axis, int):
+        return
+    size = shape[axis]
+    if isinstance(size, int) and size % count:
+        part = -(-size // count)
+        sizes = [*([part] * (count - 1)), size - part * (count - 1)]
+        site.set_operand(1, site.constant(sizes, DType.I64, "split"))
+
+
+def _pad_every_axis(site: Site) -> None:
+    """Spell out the pads of all axes; Pad 13 has no choice of axes."""
+    if not site.operand(3):
+        return
+    axes, pads, rank = site.elements(3), site.elements(1), site.rank(0)
+    if axes is None or pads is None or rank is None:
+        raise site.refusal("it pads chosen axes; here axes and pads must be constant")
+    full = np.zeros((2, rank), np.int64)
+    full[:, axes % rank] = pads.reshape(2, -1)
+    site.set_operand(3, "")
+    site.set_operand(1, site.constant(full.ravel(), DType.I64, "pads"))
+
+
+def _no_wrap(site: Site) -> None:
+    if site.node.attrs.get("mode") == b"wrap":
+        raise site.refusal("its mode 'wrap' came with opset 19")
+
+
+def _whole_shape(site: Site) -> None:
+    """Cut what Shape 15 leaves out by a Slice."""
+    start, end = site.take("start", 0), site.take("end")
+    if start == 0 and end is None:
+        return
+    old, fresh = site.detach(0, "whole")
+    last = np.iinfo(np.int64).max if end is None else end
+    bounds = [site.constant([b], DType.I64, n) for b, n in ((start, "start"), (last, "end"))]
+    site.add("Slice", [fresh, *bounds], outputs=[old])
+
+
+def _without_allowed_zeros(site: Site) -> None:
+    """`allowzero` matters only where the wanted shape has a 0."""
+    wanted = site.elements(1)
+    if site.take("allowzero", 0) and (wanted is None or (wanted == 0).any()):
+        raise site.refusal("it lets a 0 in the shape mean 0 (allowzero=1), which came with opset 14")
+
+
+def _without_unit_dilations(site: Site) -> None:
+    dilations = site.take("dilations", ())
+    if any(d != 1 for d in dilations if isinstance(dilations, tuple)):
+        raise site.refusal(f"its dilations came with a later opset")
+
+
+SHAPES: tuple[Change, ...] = (
+    Change("Split", 18, _split_evenly, _split_by_sizes),
+    Change("Pad", 18, keep, _pad_every_axis),
+    Change("Pad", 19, keep, _no_wrap),
+    Change("Shape", 15, keep, _whole_shape),
+    Change("Reshape", 14, keep, _without_allowed_zeros),
+    Change("AveragePool", 19, keep, _without_unit_dilations),
+    Change("LpPool", 18, keep, _without_unit_dilations),
+)

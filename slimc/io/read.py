@@ -1,0 +1,148 @@
+"""Model files -> graphs: lossless, in the one opset of the IR, every value typed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import ModelProto
+
+from slimc.errors import SlimcError
+from slimc.io.decode import decode, refuse_unknown_fields
+from slimc.io.infer import infer_types
+from slimc.io.upgrade import upgrade
+from slimc.ir.graph import OPSET, Graph
+from slimc.ir.types import Dim, TensorType, ValueType
+
+OLDEST = 7  # opset; older ones broadcast by attributes
+MODEL = "onnx."  # before metadata keys that hold a field of the model, not a user's property
+FIELDS = ("producer_name", "producer_version", "domain", "model_version", "doc_string")
+
+
+def read(path: str | Path) -> Graph:
+    """Read a model file; data files beside it are mapped, not read.
+
+    Errors: model-missing, model-unreadable, opset-unknown, opset-too-old, upgrade-impossible,
+    function-broken, training-model, and those of `decode`.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise SlimcError("model-missing", f"there is no file '{path}'")
+    return from_model(_parsed(path.read_bytes(), f"'{path}'"), path.parent)
+
+
+def from_bytes(data: bytes) -> Graph:
+    """Read a model from the bytes of a file without data files."""
+    return from_model(_parsed(data, "the bytes given"))
+
+
+def count_kinds(path: str | Path) -> Counter[str]:
+    """Return how many nodes of every kind a model file has, bodies left out."""
+    graph = _parsed(Path(path).read_bytes(), f"'{path}'").graph
+    return Counter(f"{n.domain}.{n.op_type}" if n.domain else n.op_type for n in graph.node)
+
+
+def from_model(model: ModelProto, folder: Path | None = None) -> Graph:
+    """Make a graph of a model. `folder`: where its data files are. The model is not changed."""
+    _refuse(model)
+    versions = {o.domain: o.version for o in model.opset_import}
+    opset = max(versions.get("", 0), versions.get("ai.onnx", 0)) or OPSET
+    _check_opset(opset)
+    model = _inlined(model)
+    graph = decode(model.graph, folder)
+    opsets = {d: v for d, v in versions.items() if d not in ("", "ai.onnx")}
+    used = {node.domain for node in graph.walk()}
+    functions = {f.domain for f in model.functions} - used
+    graph = replace(
+        graph,
+        opsets={d: v for d, v in opsets.items() if d not in functions},
+        metadata=_metadata(model),
+        types=_with_named_inputs(graph),
+    )
+    graph = infer_types(graph, opset)
+    return infer_types(upgrade(graph, opset), OPSET) if opset < OPSET else graph
+
+
+def _parsed(data: bytes, where: str) -> ModelProto:
+    try:
+        model = onnx.load_model_from_string(data)
+    except DecodeError as broken:
+        help = "is it an ONNX model, and is the file complete?"
+        raise SlimcError("model-unreadable", "it is no ONNX model", where, help) from broken
+    if not model.HasField("graph") or not model.ir_version:
+        raise SlimcError("model-unreadable", "it holds no ONNX graph", where)
+    return model
+
+
+def _refuse(model: ModelProto) -> None:
+    where = f"model '{model.graph.name}'"
+    refuse_unknown_fields(model, where)
+    if model.training_info:
+        help = "export the model for inference, or delete training_info"
+        raise SlimcError("training-model", "it holds training steps", where, help)
+    if model.configuration:
+        message = "its device configurations (multi-device) are not carried"
+        raise SlimcError("device-configuration", message, where)
+
+
+def _check_opset(opset: int) -> None:
+    if opset > OPSET:
+        raise SlimcError(
+            "opset-unknown",
+            f"the model is of opset {opset}; the newest known one is {OPSET}",
+            help="export it for an older opset, or update slimc",
+        )
+    if opset < OLDEST:
+        raise SlimcError(
+            "opset-too-old",
+            f"the model is of opset {opset}; the oldest that is read is {OLDEST}",
+            help="convert it with onnx.version_converter first",
+        )
+
+
+def _inlined(model: ModelProto) -> ModelProto:
+    """Return the model without local functions; weights are not moved."""
+    if not model.functions:
+        return model
+    from onnx import inliner
+
+    light = ModelProto()
+    light.CopyFrom(model)
+    weights = list(light.graph.initializer)
+    del light.graph.initializer[:]
+    try:
+        light = inliner.inline_local_functions(light, convert_version=True)
+    except (RuntimeError, ValueError) as broken:
+        message = f"its local functions cannot be inlined: {broken}"
+        raise SlimcError("function-broken", message, f"model '{model.graph.name}'") from broken
+    light.graph.initializer.extend(weights)
+    return light
+
+
+def _metadata(model: ModelProto) -> dict[str, str]:
+    found = {p.key: p.value for p in model.metadata_props}
+    for field in FIELDS:
+        if value := getattr(model, field):
+            found[MODEL + field] = str(value)
+    return found
+
+
+def _with_named_inputs(graph: Graph) -> dict[str, ValueType]:
+    """Name the unknown sizes of inputs: axis 0 of `x` is `x_0`."""
+    types = dict(graph.types)
+    taken = {d for t in types.values() if isinstance(t, TensorType) for d in t.shape or ()}
+    for value in graph.inputs:
+        kind = types.get(value)
+        if not isinstance(kind, TensorType) or kind.shape is None:
+            continue
+        shape: list[Dim] = []
+        for axis, size in enumerate(kind.shape):
+            name = f"{value}_{axis}"
+            while size is None and name in taken:
+                name += "_"
+            shape.append(name if size is None else size)
+        types[value] = TensorType(kind.dtype, tuple(shape))
+    return types

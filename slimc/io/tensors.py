@@ -1,0 +1,152 @@
+"""Constants from and to TensorProto, and data files beside the model."""
+
+from __future__ import annotations
+
+from math import prod
+from pathlib import Path
+
+import numpy as np
+from onnx import SparseTensorProto, TensorProto, numpy_helper
+
+from slimc.errors import SlimcError
+from slimc.ir.constant import Constant
+from slimc.ir.types import DType
+
+
+def read_tensor(tensor: TensorProto, folder: Path | None, where: str = "") -> Constant:
+    """Make a constant of a tensor; data in a file of `folder` is mapped, not read.
+
+    Errors: tensor-broken, external-data.
+    """
+    where = where or f"tensor '{tensor.name}'"
+    dtype = _dtype(tensor, where)
+    if tensor.HasField("segment"):
+        raise SlimcError("tensor-broken", "it is cut into segments, which nothing writes", where)
+    dims = tuple(tensor.dims)
+    if min(dims, default=0) < 0:
+        raise SlimcError("tensor-broken", f"it has a negative size: {list(dims)}", where)
+    size = (prod(dims) * dtype.bits + 7) // 8
+    if tensor.data_location == TensorProto.EXTERNAL:
+        return Constant(_mapped(tensor, dtype, dims, size, folder, where))
+    if tensor.HasField("raw_data") and len(tensor.raw_data) != size:
+        raise SlimcError(
+            "tensor-broken",
+            f"{list(dims)} {dtype.text} take {size} bytes, the file holds {len(tensor.raw_data)}",
+            where,
+        )
+    if dtype is DType.STRING:
+        return Constant(_texts(tensor, dims, where))
+    try:
+        return Constant(numpy_helper.to_array(tensor))
+    except ValueError as broken:
+        raise SlimcError("tensor-broken", f"its elements do not fit {list(dims)}", where) from (
+            broken
+        )
+
+
+def _dtype(tensor: TensorProto, where: str) -> DType:
+    try:
+        return DType.of_code(tensor.data_type)
+    except KeyError:
+        message = f"its element type {tensor.data_type} is unknown"
+        raise SlimcError("tensor-broken", message, where) from None
+
+
+def _texts(tensor: TensorProto, dims: tuple[int, ...], where: str) -> np.ndarray:
+    if len(tensor.string_data) != prod(dims):
+        message = f"{list(dims)} are {prod(dims)} texts, the file holds {len(tensor.string_data)}"
+        raise SlimcError("tensor-broken", message, where)
+    made = np.empty(prod(dims), object)
+    made[:] = [_text(data) for data in tensor.string_data]
+    return made.reshape(dims)
+
+
+def _text(data: bytes) -> str | bytes:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data
+
+
+def _mapped(
+    tensor: TensorProto,
+    dtype: DType,
+    dims: tuple[int, ...],
+    size: int,
+    folder: Path | None,
+    where: str,
+) -> np.ndarray:
+    facts = {entry.key: entry.value for entry in tensor.external_data}
+    path = _data_file(facts.get("location", ""), folder, where)
+    offset = _number(facts.get("offset", "0"), "offset", where)
+    length = _number(facts.get("length", str(size)), "length", where)
+    available = path.stat().st_size
+    if length != size:
+        message = f"{list(dims)} {dtype.text} take {size} bytes, its length is {length}"
+        raise SlimcError("external-data", message, where)
+    if offset + size > available:
+        message = f"it ends at byte {offset + size} of '{path.name}', which has {available}"
+        raise SlimcError("external-data", message, where, "is the data file complete?")
+    if not size:
+        return np.zeros(dims, dtype.numpy)
+    data = np.memmap(path, np.uint8, "r", offset, (size,))
+    if dtype.bits >= 8:
+        return np.asarray(data).view(dtype.numpy).reshape(dims)
+    packed = TensorProto(dims=dims, data_type=tensor.data_type, raw_data=data.tobytes())
+    return np.asarray(numpy_helper.to_array(packed))
+
+
+def _number(text: str, what: str, where: str) -> int:
+    if not text.isdecimal():
+        raise SlimcError("external-data", f"its {what} '{text}' is no number of bytes", where)
+    return int(text)
+
+
+def _data_file(location: str, folder: Path | None, where: str) -> Path:
+    """Return the file of a location, which must lie in the model's folder, links followed."""
+    if folder is None:
+        raise SlimcError(
+            "external-data",
+            f"its data lies in the file '{location}', but the model has no folder",
+            where,
+            "read the model by its path",
+        )
+    root = folder.resolve()
+    path = (root / location).resolve()
+    if not location or not path.is_relative_to(root):
+        raise SlimcError(
+            "external-data",
+            f"its data file '{location}' lies outside the model's folder",
+            where,
+            "copy the data file into the folder of the model",
+        )
+    if not path.is_file():
+        message = f"there is no data file '{location}' beside the model"
+        raise SlimcError("external-data", message, where)
+    return path
+
+
+def read_sparse(sparse: SparseTensorProto, folder: Path | None, where: str) -> Constant:
+    """Make a (dense) constant of a sparse tensor: exact, elements that are not stored are 0."""
+    values = read_tensor(sparse.values, folder, where).array
+    indices = read_tensor(sparse.indices, folder, where).array
+    dims = tuple(sparse.dims)
+    try:
+        dense = np.zeros(dims, values.dtype)
+        places = indices if indices.ndim == 1 else np.ravel_multi_index(tuple(indices.T), dims)
+        dense.reshape(-1)[places] = values
+    except (ValueError, IndexError) as broken:
+        message = f"its indices do not fit {list(dims)}"
+        raise SlimcError("tensor-broken", message, where) from broken
+    return Constant(dense)
+
+
+def write_tensor(name: str, constant: Constant) -> TensorProto:
+    """Make a tensor that holds its elements."""
+    array = constant.array
+    if constant.dtype is DType.STRING:
+        texts = [t if isinstance(t, bytes) else str(t).encode() for t in array.ravel()]
+        return TensorProto(
+            name=name, dims=array.shape, data_type=TensorProto.STRING, string_data=texts
+        )
+    return numpy_helper.from_array(array, name)
