@@ -67,6 +67,7 @@ class _Draft:
     form: Form = Form.IMPORTED
     target: str = ""
     doc: str = ""
+    notes: dict[str, dict[str, str]] = field(default_factory=dict)
     made: dict[str, None] = field(default_factory=dict)
 
     def graph(self) -> Graph:
@@ -83,6 +84,7 @@ class _Draft:
             self.metadata,
             self.records,
             self.doc,
+            self.notes,
         )
 
 
@@ -145,6 +147,10 @@ class _Reader:
             if cursor.take("quantized"):
                 draft.records[name] = _read_record(cursor)
                 return True
+            if cursor.take("note"):
+                key = read_string(cursor)
+                draft.notes.setdefault(name, {})[key] = read_string(cursor)
+                return True
             if cursor.take("="):
                 if cursor.take("constant"):
                     if name not in draft.inputs:
@@ -180,9 +186,15 @@ class _Reader:
         self._nodes.add(name)
         integer = cursor.take("integer")
         origin = _read_origin(cursor) if cursor.take("by ") else None
+        notes: dict[str, str] = {}
+        while cursor.take("note"):
+            key = read_string(cursor)
+            notes[key] = read_string(cursor)
         cursor.need_end()
         attrs |= self._bodies(_indent(cursor), draft, outputs)
-        draft.nodes.append(Node(op, inputs, tuple(outputs), name, attrs, domain, origin, integer))
+        draft.nodes.append(
+            Node(op, inputs, tuple(outputs), name, attrs, domain, origin, integer, notes)
+        )
 
     def _bodies(self, indent: int, draft: _Draft, outputs: list[str]) -> dict[str, Attr]:
         found: dict[str, Attr] = {}

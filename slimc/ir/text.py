@@ -7,6 +7,7 @@
       %x quantized u8 scale=0.02 zero=3
       %c: f32[N,4,6,6] = Conv(%x, %w, _) {strides=[2, 2]} @conv integer
       %a: f32[2], _ = com.microsoft.Two(%c) @two by fold(@conv, @bn)
+      %a note "key" "text that the maker of a file attached"
       %y: f32[2] = If(%a) @if
         then_branch = graph () -> (%t)
           %t: f32[2] = Relu(%a) @relu
@@ -48,7 +49,7 @@ def to_text(graph: Graph, constants: Detail = "full") -> str:
     """Write a graph as text.
 
     constants: "full" reads back bit for bit; "short" is for people and goldens (no elements of long
-    constants, six digits of floats, no origins).
+    constants, six digits of floats, no origins, no notes).
     """
     return "\n".join(_Writer(constants).graph(graph, ""))
 
@@ -80,6 +81,9 @@ class _Writer:
         for value in graph.types:
             if value not in stated:
                 yield inner + self._typed(graph, value)
+        for value, notes in graph.notes.items() if self.detail == "full" else ():
+            for note in notes.items():
+                yield f"{inner}{_value(value)} {_note(*note)}"
 
     def _facts(self, graph: Graph) -> Iterator[str]:
         if graph.doc:
@@ -119,6 +123,8 @@ class _Writer:
         if node.origin and self.detail == "full":
             names = ", ".join(f"@{write_name(n)}" for n in node.origin.nodes)
             text += f" by {write_name(node.origin.made_by)}({names})"
+        if self.detail == "full":
+            text += "".join(f" {_note(*note)}" for note in node.notes.items())
         return text
 
     def _bodies(self, node: Node, indent: str) -> Iterator[str]:
@@ -166,6 +172,10 @@ class _Writer:
 
 def _value(name: str) -> str:
     return f"%{write_name(name)}" if name else "_"
+
+
+def _note(key: str, text: str) -> str:
+    return f"note {write_string(key)} {write_string(text)}"
 
 
 def _write_kind(node: Node) -> str:

@@ -167,7 +167,14 @@ def test_all_facts_of_a_graph() -> None:
     )
     u8 = Quantization(DType.U8, np.array(0.02, np.float32), np.array(3, np.uint8), 0, 255)
     node = Node(
-        "Gelu", ("x", "", "w"), ("", "y"), "n", {}, "com.microsoft", Origin("fuse", ("a", "b c"))
+        "Gelu",
+        ("x", "", "w"),
+        ("", "y"),
+        "n",
+        {},
+        "com.microsoft",
+        Origin("fuse", ("a", "b c")),
+        notes={"": "a doc", "k": "v"},
     )
     odd = Node("op.x", ("y",), ("z",), "m", {}, "my::domain")
     graph = Graph(
@@ -183,6 +190,7 @@ def test_all_facts_of_a_graph() -> None:
         {"author": "me", "a key": 'a "value"'},
         {"x": u8, "w": i8},
         "a doc\nof two lines",
+        {"x": {"axis": "batch", "": "the input"}},
     )
     comes_back(graph)
     short = to_text(graph, "short")
