@@ -29,6 +29,7 @@ DEFAULT_NAME = "graph"
 KIND = re.compile(r"[A-Za-z_]\w*(?:\.\w+)*", re.ASCII)
 _WORD = re.compile(r"\w+")
 _FACT = re.compile(r"(form|target|opset|metadata|doc)\b(?!\s*[(.])")
+_CONSTANT = re.compile(r"constant\b(?!\s*[(.])")  # else an operator of this name
 _QUOTE = re.compile('"')
 
 
@@ -152,7 +153,7 @@ class _Reader:
                 draft.notes.setdefault(name, {})[key] = read_string(cursor)
                 return True
             if cursor.take("="):
-                if cursor.take("constant"):
+                if cursor.match(_CONSTANT):
                     if name not in draft.inputs:
                         cursor.at, after = start, cursor.at
                         self._define(cursor, draft, name)
