@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from slimc.errors import SlimcError
 from slimc.execute.ort import Session
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph
+from slimc.ir.text import to_text
 from slimc.ir.types import DType, TensorType
 
 ELEMENTS = 1 << 18  # of a value, all feeds together: 26 lie above the 99.99th percentile
@@ -72,7 +74,23 @@ def collect(
     if groups and not count:
         raise SlimcError("calib-missing", f"{data.title} gives no samples")
     ranges = {value: one.range() for value, one in wanted.items()}
-    return CalibrationTable({value: r for value, r in ranges.items() if r is not None})
+    found = {value: r for value, r in ranges.items() if r is not None}
+    return CalibrationTable(found, key(graph, data, observers, elements))
+
+
+def key(
+    graph: Graph, data: Data, observers: Mapping[str, Observer], elements: int = ELEMENTS
+) -> str:
+    """Name all that a table follows from, by a digest: a table with this key need not be made."""
+    digest = sha256(to_text(graph, "short").encode())
+    for constant in graph.constants.values():
+        array = np.ascontiguousarray(constant.array).reshape(-1)
+        objects = array.dtype.hasobject
+        digest.update(repr(array.tolist()).encode() if objects else array.view(np.uint8).data)
+    digest.update(f"{data.digest} {elements}".encode())
+    for value in sorted(observers):
+        digest.update(f"{value} {observers[value]}\n".encode())
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)

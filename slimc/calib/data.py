@@ -167,11 +167,12 @@ class Data:
 
     def describe(self) -> str:
         """Say in one line what was understood, for people."""
-        kinds = sorted(
-            {", ".join(f"{n} {s[n]}" for n in self.graph.inputs) for s in self._all_specs}
-        )
-        text = f"{self.samples} samples in {self.count} feeds from {self.title}: {kinds[0]}"
-        text += f" and {len(kinds) - 1} other shapes" if len(kinds) > 1 else ""
+        inputs = self.graph.inputs
+        kinds = dict.fromkeys(", ".join(f"{n} {one[n]}" for n in inputs) for one in self._all_specs)
+        first, *others = kinds
+        text = f"{_counted(self.samples, 'sample')} in {_counted(self.count, 'feed')}"
+        text += f" from {self.title}: {first}"
+        text += f" and {_counted(len(others), 'other shape')}" if others else ""
         names = ", ".join(f"'{name}'" for name in self.ignored)
         return text + (f"; left aside, no input is named so: {names}" if names else "")
 
@@ -180,6 +181,10 @@ class Data:
         if self.specs is not None:
             return self.specs
         return tuple(specs_of(feed) for feed in self)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" + ("" if count == 1 else "s")
 
 
 def _checked(feeds: Feeds, graph: Graph) -> Iterator[Feed]:

@@ -16,8 +16,8 @@ LEAST_LIMIT = 2.0**-100  # smaller numbers share the two middle bins
 class Histogram:
     """Counts of elements between -limit and limit, in BINS bins of one width.
 
-    `limit` is a power of two: when a larger element comes it doubles, and neighbouring bins merge
-    exactly, so that one run over the data does. Exact zeros are counted apart. `width`: of a bin.
+    The limit is a power of two: when a larger element comes it doubles and neighbouring bins merge,
+    so that one run over the data does. Exact zeros are counted apart. `width`: of a bin.
     """
 
     def __init__(self) -> None:
@@ -61,7 +61,8 @@ class Histogram:
             return 0.0
         left = ((i if i < middle else i - 1) - middle) * self.width
         part = (wanted - below[i]) / counts[i] if counts[i] else 0.0
-        return min(max(left + part * self.width, self.extremes.low), self.extremes.high)
+        found = min(max(left + part * self.width, self.extremes.low), self.extremes.high)
+        return float(found)
 
     def points(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the middles of the bins that are not empty, and their counts; zeros left out."""

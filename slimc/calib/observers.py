@@ -22,10 +22,13 @@ class Observer(ABC):
     """Looks at one value.
 
     elements: it needs (a sample of) the elements; otherwise the two extremes of each feed do, and
-    `observe` may be given those alone.
+    `observe` may be given those alone. As text it says what it is and with which settings.
     """
 
     elements: ClassVar[bool] = False
+
+    def __str__(self) -> str:
+        return type(self).__name__
 
     @abstractmethod
     def observe(self, array: np.ndarray) -> None:
@@ -97,6 +100,9 @@ class Percentile(FromHistogram):
         super().__init__()
         self._share = percent / 100
 
+    def __str__(self) -> str:
+        return f"Percentile {self._share}"
+
     def _choose(self, histogram: Histogram, extremes: Range) -> Range:
         return Range(histogram.quantile(1 - self._share), histogram.quantile(self._share))
 
@@ -113,6 +119,9 @@ class LeastError(FromHistogram):
     def __init__(self, levels: int, symmetric: bool) -> None:
         super().__init__()
         self._levels, self._symmetric = levels, symmetric
+
+    def __str__(self) -> str:
+        return f"LeastError {self._levels} {self._symmetric}"
 
     def _choose(self, histogram: Histogram, extremes: Range) -> Range:
         x, counts = histogram.points()
@@ -139,6 +148,9 @@ class Entropy(FromHistogram):
     def __init__(self, levels: int, symmetric: bool) -> None:
         super().__init__()
         self._levels, self._symmetric = levels, symmetric
+
+    def __str__(self) -> str:
+        return f"Entropy {self._levels} {self._symmetric}"
 
     def _choose(self, histogram: Histogram, extremes: Range) -> Range:
         best, least = extremes, np.inf

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from slimc.calib.observers import Calibrator, LeastError, Observer, clip, grid_step, observer
+from slimc.calib.table import Range
+
+RANDOM = np.random.default_rng(0)
+NORMAL = RANDOM.standard_normal(100_000).astype(np.float32)
+RECTIFIED = np.maximum(NORMAL, 0)
+OUTLIER = np.append(NORMAL, np.float32(60))
+
+
+def seen(which: Observer, array: np.ndarray, feeds: int = 5) -> Range:
+    for part in np.array_split(array, feeds):
+        which.observe(part)
+    found = which.range()
+    assert found is not None
+    return found
+
+
+def of(name: Calibrator, symmetric: bool = False) -> Observer:
+    return observer(name, 99.9, 255 if symmetric else 256, symmetric)
+
+
+@pytest.mark.parametrize("name", ["minmax", "moving-average", "percentile", "entropy", "mse"])
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_every_range_lies_within_the_extremes(name: Calibrator, symmetric: bool) -> None:
+    assert of(name).range() is None
+    for array in (NORMAL, RECTIFIED, OUTLIER, np.zeros(10), np.full(10, 3.0)):
+        found = seen(of(name, symmetric), array)
+        assert float(array.min()) <= found.low <= found.high <= float(array.max())
+
+
+def test_minmax_is_exact_and_needs_only_extremes() -> None:
+    whole, extremes = of("minmax"), of("minmax")
+    for part in np.array_split(OUTLIER, 5):
+        whole.observe(part)
+        extremes.observe(np.array([part.min(), part.max()]))
+    assert whole.range() == extremes.range() == Range(float(OUTLIER.min()), 60.0)
+    assert not whole.elements
+
+
+def test_moving_average_follows_the_feeds() -> None:
+    which = of("moving-average")
+    which.observe(np.array([0.0, 1.0]))
+    which.observe(np.array([-1.0, 11.0]))
+    assert which.range() == Range(pytest.approx(-0.1), pytest.approx(2.0))
+
+
+def test_percentile_cuts_both_tails() -> None:
+    found = seen(of("percentile"), OUTLIER)
+    assert found.high == pytest.approx(float(np.quantile(OUTLIER, 0.999)), rel=0.02)
+    assert found.low == pytest.approx(float(np.quantile(OUTLIER, 0.001)), rel=0.02)
+    assert seen(of("percentile"), RECTIFIED).low == 0
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("array", [NORMAL, RECTIFIED, OUTLIER], ids=["normal", "relu", "outlier"])
+def test_least_error_is_that_of_a_search_over_the_elements(
+    array: np.ndarray, symmetric: bool
+) -> None:
+    levels = 255 if symmetric else 256
+    extremes = Range(float(array.min()), float(array.max()))
+
+    def error(part: Range) -> float:
+        step = grid_step(part, levels, symmetric)
+        rounded = np.rint(np.clip(array, part.low, part.high) / step) * step
+        return float(np.square(array - rounded).mean())
+
+    shares = np.linspace(1, LeastError.LEAST, LeastError.CANDIDATES)
+    least = min(error(clip(extremes, share * extremes.magnitude)) for share in shares)
+    assert error(seen(of("mse", symmetric), array)) == pytest.approx(least, rel=0.02)
+
+
+def test_entropy_drops_what_is_rare() -> None:
+    assert seen(of("entropy", True), OUTLIER).high < 15
+    # nothing to gain where no element is rare
+    even = np.linspace(0, 4, 100_000, dtype=np.float32)
+    assert seen(of("entropy"), even).high > 3.9
