@@ -71,6 +71,13 @@ class RemoveChannels(Pass):
         expected = mask_axes(coupling, plan.removed, self.name)
         return PassResult(sliced.graph, said, facts, expected)
 
+    def explain(self, graph: Graph, ctx: Context) -> tuple[Remark, ...]:
+        """Say for each weighted node which channels may leave, or what pins them, and how."""
+        sizes = {**default_sizes(graph), **ctx.sizes}
+        coupling = couple(graph, ctx.ops, infer(graph, ctx.ops, sizes), _kept(self, graph))
+        said = Explanation(coupling, families(coupling))
+        return tuple(note(text, n.name) for n in said.weighted for text in said.explain(n))
+
     def _plan(self, coupling: Coupling, align: int, seed: int) -> tuple[Plan, list[int]]:
         """Choose how many units each family loses, and which."""
         found = tuple(f for f in families(coupling))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -17,16 +17,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from slimc.errors import SlimcError, did_you_mean
+from slimc.errors import SlimcError
 from slimc.ops import OPS
 from slimc.ops.op import OpTable
 from slimc.passes import PASSES, STAGES
 from slimc.passes.base import Pass
 from slimc.passes.context import Target
 from slimc.passes.text import Stages, parse_passes
-from slimc.targets import TARGETS
-
-TargetSource = Target | Callable[[], Target]
+from slimc.targets import TARGETS, TargetSource, resolve
 
 
 @dataclass(frozen=True)
@@ -45,14 +43,7 @@ class Catalogue:
 
     def target(self, name: str) -> Target:
         """Return a target by name. Raises SlimcError "unknown-target"."""
-        if name not in self.targets:
-            raise SlimcError(
-                "unknown-target",
-                f"there is no target '{name}'",
-                help=did_you_mean(name, self.targets),
-            )
-        source = self.targets[name]
-        return source if isinstance(source, Target) else source()
+        return resolve(name, self.targets)
 
     def with_file(self, path: str | Path) -> Catalogue:
         """Add what a plug-in file defines. Raises SlimcError "bad-plugin" or "name-taken"."""
