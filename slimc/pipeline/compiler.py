@@ -26,6 +26,7 @@ from slimc.pipeline.integers import achieved, intended
 from slimc.pipeline.provenance import digest, file_digest, versions
 from slimc.pipeline.steps import TEXT_SUFFIX, Runner, Watcher, until
 from slimc.remarks import PassReport, Remark, Report, note
+from slimc.targets.legalize import file_opset
 from slimc.targets.lowering import LOWERING
 
 CHECK_FEEDS = 1  # feeds that every pass is checked on
@@ -130,8 +131,10 @@ def _data(source: DataSource, graph: Graph, sizes: Mapping[str, int], seed: int)
 
 
 def _file_version(graph: Graph, target: Target) -> tuple[int | None, int | None]:
-    legal = graph.form is Form.LEGAL
-    return (target.opset, target.ir_version) if legal else (None, None)
+    """Return opset and IR version to write, None for the lowest that expresses the graph."""
+    if graph.form is not Form.LEGAL:
+        return None, None
+    return file_opset(graph, target), target.ir_version
 
 
 def _report(
@@ -144,6 +147,7 @@ def _report(
     before = measure(given, ctx.ops, default_sizes(given) | ctx.sizes)
     size, origin = _source(given, source)
     integer, floating = intended(marked, ctx.ops)
+    reached = achieved(file, ctx.target)
     return Report(
         recipe=recipe,
         target=ctx.target.name,
@@ -158,7 +162,7 @@ def _report(
         passes=tuple(runner.reports),
         agreement=agreement(bound, final, ctx.data.first_samples(AGREEMENT_SAMPLES)),
         integer_intended=integer,
-        integer_achieved=achieved(final, ctx.target) if integer else None,
+        integer_achieved=reached if integer else None,
         notes=_notes(ctx),
         integer_float=floating if integer else (),
     )

@@ -42,14 +42,14 @@ def intended(graph: Graph, ops: OpTable) -> tuple[int, tuple[str, ...]]:
     return integer, tuple(floating)
 
 
-def achieved(graph: Graph, target: Target) -> int | None:
-    """Count integer contractions in the graph that the target's runtime really runs.
+def achieved(file: bytes, target: Target) -> int | None:
+    """Count integer contractions in the file as the target's runtime really runs it.
 
-    None where that runtime cannot be asked here.
+    None where that runtime cannot be asked here; that onnxruntime loads the file is checked anyway.
+    Raises SlimcError "runtime-refuses".
     """
-    if target.runtime != ONNXRUNTIME:
-        return None
-    return count_integer(optimized_ops(graph))
+    kinds = optimized_ops(file)
+    return count_integer(kinds) if target.runtime == ONNXRUNTIME else None
 
 
 def count_integer(kinds: Mapping[str, int]) -> int:
