@@ -1,0 +1,113 @@
+"""Which values need a record, and which of them share one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from slimc.ir.graph import Graph, Node
+from slimc.ir.types import TensorType
+from slimc.ops.op import Quant
+from slimc.passes.context import Grid, Placement
+from slimc.passes.integer_nodes import Choice, Site, made_alone
+
+
+@dataclass(frozen=True)
+class ScaleGroup:
+    """Values with one record on `grid`.
+
+    sources: those of them whose ranges cover all (the others hold elements of these); settings:
+    constants that an operator mixes in (the value that Pad fills with).
+    """
+
+    grid: Grid
+    values: tuple[str, ...]
+    sources: tuple[str, ...]
+    settings: tuple[str, ...] = ()
+
+
+def groups(graph: Graph, placement: Placement, choice: Choice) -> tuple[ScaleGroup, ...]:
+    """Return the groups of activations (of constants too that are no weights), in graph order."""
+    grids: dict[str, Grid] = {}
+    for site in choice.sites.values():
+        for value in _operands(graph, placement, choice, site):
+            grids.setdefault(value, site.wants.activations)
+        if placement.output:
+            for value in _results(graph, choice, site):
+                grids.setdefault(value, site.wants.activations)
+    leader = {value: value for value in grids}
+    for site in choice.sites.values():
+        if site.shares_scale:
+            members = [v for v in (*site.operands, *site.node.outputs) if v in grids]
+            _unite(leader, members)
+    members_of: dict[str, list[str]] = {}
+    for value in grids:
+        members_of.setdefault(_find(leader, value), []).append(value)
+    return tuple(_group(graph, choice, grids, members) for members in members_of.values())
+
+
+def _operands(graph: Graph, placement: Placement, choice: Choice, site: Site) -> Iterator[str]:
+    """Yield the operands that need a record of an activation."""
+    weighted = site.row.weighted
+    alone = [v for v in site.operands if made_alone(graph, choice.sites, v, site.node)]
+    fused = alone if placement.residual == "skip" and len(alone) == 1 else []
+    for i, value in zip(site.takes, site.operands, strict=True):
+        if weighted is None:
+            if value not in fused or site.row.quant is not Quant.POINTWISE:
+                yield value
+        elif i == weighted.data or value not in graph.constants or site.wants.weights is None:
+            yield value
+
+
+def _results(graph: Graph, choice: Choice, site: Site) -> Iterator[str]:
+    """Yield the results that need a record, or what a clamp makes of them for all readers."""
+    for result in site.node.outputs:
+        if not result or not _is_float(graph, result):
+            continue
+        clamp = None if site.shares_scale else _only_reader(graph, result)
+        value = result
+        if clamp is not None and clamp.name in choice.clamps:
+            value = clamp.outputs[0]
+        read = any(
+            reader.name in choice.sites and value in choice.sites[reader.name].operands
+            for reader in graph.users.get(value, ())
+        )
+        if read or not site.wants.free_result:
+            yield value
+
+
+def _only_reader(graph: Graph, value: str) -> Node | None:
+    readers = graph.users.get(value, ())
+    return readers[0] if len(readers) == 1 and value not in graph.outputs else None
+
+
+def _is_float(graph: Graph, value: str) -> bool:
+    kind = graph.type_of(value)
+    return not isinstance(kind, TensorType) or kind.dtype.is_float
+
+
+def _group(
+    graph: Graph, choice: Choice, grids: Mapping[str, Grid], members: list[str]
+) -> ScaleGroup:
+    sources, settings = [], []
+    for value in members:
+        maker = graph.producers.get(value)
+        site = choice.sites.get(maker.name) if maker is not None else None
+        if site is None or not site.shares_scale:
+            sources.append(value)
+        elif site.row.quant is Quant.PASS_THROUGH:
+            others = [v for i, v in enumerate(site.node.inputs) if v and i not in site.takes]
+            settings += [v for v in others if v in graph.constants and _is_float(graph, v)]
+    return ScaleGroup(grids[members[0]], tuple(members), tuple(sources), tuple(settings))
+
+
+def _unite(leader: dict[str, str], members: list[str]) -> None:
+    roots = [_find(leader, value) for value in members]
+    for root in roots[1:]:
+        leader[_find(leader, root)] = _find(leader, roots[0])
+
+
+def _find(leader: dict[str, str], value: str) -> str:
+    while leader[value] != value:
+        leader[value] = value = leader[leader[value]]
+    return value
