@@ -1,1 +1,42 @@
-"""Targets as tables."""
+"""Targets: devices and their runtimes, as tables. One file per family."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from slimc.errors import SlimcError, did_you_mean
+from slimc.passes.context import Target
+from slimc.targets.generic import GENERIC_ONNX
+from slimc.targets.machine import this_cpu
+from slimc.targets.onnxruntime import CPU_ARM64, CPU_AVX2, CPU_VNNI
+from slimc.targets.openvino import OPENVINO
+from slimc.targets.tensorrt import JETSON, JETSON_NANO, JETSON_ORIN
+
+__all__ = ["TARGETS", "TargetSource", "resolve"]
+
+TargetSource = Target | Callable[[], Target]  # a function looks at this machine
+
+TARGETS: Mapping[str, TargetSource] = MappingProxyType(
+    {
+        "generic-onnx": GENERIC_ONNX,
+        "jetson": JETSON,
+        "jetson-orin": JETSON_ORIN,
+        "jetson-nano": JETSON_NANO,
+        "cpu": this_cpu,
+        "cpu-avx2": CPU_AVX2,
+        "cpu-vnni": CPU_VNNI,
+        "cpu-arm64": CPU_ARM64,
+        "openvino": OPENVINO,
+    }
+)
+
+
+def resolve(name: str, targets: Mapping[str, TargetSource] = TARGETS) -> Target:
+    """Return a target by name. Raises SlimcError "unknown-target"."""
+    if name not in targets:
+        raise SlimcError(
+            "unknown-target", f"there is no target '{name}'", help=did_you_mean(name, targets)
+        )
+    source = targets[name]
+    return source if isinstance(source, Target) else source()

@@ -1,0 +1,176 @@
+"""Insert QuantizeLinear and DequantizeLinear where the target's runtime looks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from slimc.analysis.shapes import call_of, infer
+from slimc.errors import SlimcError
+from slimc.ir.editor import Editor
+from slimc.ir.graph import Graph, Node, Quantization
+from slimc.ops.op import OpTable, Weighted
+from slimc.passes.base import Pass, PassResult, Promise
+from slimc.passes.context import Context, Placement
+from slimc.passes.emit_qdq import Emitter
+from slimc.remarks import Remark, applied, skipped
+
+
+@dataclass(frozen=True)
+class InsertQdq(Pass):
+    """Turn quantization records into Q/DQ nodes around the nodes that are to run in integers.
+
+    Where they stand, and how weights and biases are stored, is the target's `placement`:
+    real = (q - zero) * scale, q = clip(round(real / scale) + zero). Records are used up.
+    Source: Jacob et al., CVPR 2018, section 2; ONNX operators QuantizeLinear, DequantizeLinear.
+    """
+
+    name: ClassVar[str] = "insert-qdq"
+    promise: ClassVar[Promise] = "integers"
+
+    def run(self, graph: Graph, ctx: Context) -> PassResult:
+        integer = [node for node in graph.nodes if node.integer]
+        if not (graph.records or integer):
+            return PassResult(graph)
+        placement = ctx.target.placement
+        if placement is None:
+            raise SlimcError(
+                "target-without-integers",
+                f"target '{ctx.target.name}' runs nothing in integers, but scales are chosen",
+                where=f"pass {self.name}",
+                help="leave out quant for this target",
+            )
+        remarks: list[Remark] = []
+        if placement.activation == "absorb":
+            graph, remarks = absorb_clamps(graph, ctx.ops)
+        made, said = _insert(graph, ctx.ops, placement)
+        return PassResult(made, (*remarks, *said))
+
+
+def absorb_clamps(graph: Graph, ops: OpTable) -> tuple[Graph, list[Remark]]:
+    """Delete every clamp (Relu, Clip) of an integer node's result that Q does anyway.
+
+    That is so where the least and the largest integer stand for numbers within its bounds.
+    """
+    editor = Editor(graph, made_by=InsertQdq.name)
+    facts = infer(graph, ops)
+    remarks = []
+    for node in graph.nodes:
+        row = ops.get(node.kind)
+        clamp = row.clamp if row is not None else None
+        bounds = clamp(call_of(graph, facts, node)) if clamp is not None else None
+        source = editor.producer(node.inputs[0]) if bounds and node.inputs else None
+        if bounds is None or source is None or not source.integer:
+            continue
+        value, result = node.inputs[0], node.outputs[0]
+        record = graph.records.get(result)
+        if record is None or not _alone(editor, value):
+            continue
+        if not same_record(graph.records.get(value, record), record):
+            continue
+        if not _covers(record, bounds):
+            why = f"the integers of '{result}' reach beyond its bounds {bounds[0]:g}..{bounds[1]:g}"
+            remarks.append(skipped(node.name, f"stays in float: {why}"))
+            continue
+        editor.remove(node.name)
+        outputs = tuple(result if o == value else o for o in source.outputs)
+        editor.update(source.name, outputs=outputs)
+        editor.set_record(value, None)
+        remarks.append(
+            applied(node.name, f"deleted: the integers of '{result}' stay in its bounds")
+        )
+    return editor.done(), remarks
+
+
+def _alone(editor: Editor, value: str) -> bool:
+    return len(editor.users(value)) == 1 and not editor.is_output(value)
+
+
+def _covers(record: Quantization, bounds: tuple[float, float]) -> bool:
+    """Tell whether what the integers stand for lies within the bounds, up to half a step."""
+    zero, scale = float(record.zero_point), float(record.scale)
+    low, high = (record.low - zero) * scale, (record.high - zero) * scale
+    return low >= bounds[0] - scale / 2 and high <= bounds[1] + scale / 2
+
+
+def same_record(a: Quantization, b: Quantization) -> bool:
+    """Tell whether two records map real numbers to the same integers."""
+    if a is b:
+        return True
+    same = a.dtype is b.dtype and a.axis == b.axis and (a.low, a.high) == (b.low, b.high)
+    return same and bool(
+        a.scale.shape == b.scale.shape
+        and (a.scale == b.scale).all()
+        and (a.zero_point == b.zero_point).all()
+    )
+
+
+def _insert(graph: Graph, ops: OpTable, placement: Placement) -> tuple[Graph, list[Remark]]:
+    emitter = Emitter(graph, placement, InsertQdq.name)
+    remarks = []
+    order = {node.name: i for i, node in enumerate(graph.nodes)}
+    if placement.output:
+        for node in graph.nodes:
+            if node.integer:
+                emitter.quantize_results(node)
+    for node in graph.nodes:
+        if not node.integer:
+            continue
+        row = ops.get(node.kind)
+        weighted = row.weighted if row is not None else None
+        if weighted is None:
+            remarks.append(_quantize_operands(emitter, graph, ops, node, order))
+        else:
+            remarks.append(_quantize_contraction(emitter, graph, node, weighted))
+    return emitter.done(), remarks
+
+
+def _quantize_contraction(emitter: Emitter, graph: Graph, node: Node, weighted: Weighted) -> Remark:
+    for i in (weighted.data, weighted.weight):
+        if node.inputs[i] not in graph.records:
+            raise SlimcError(
+                "record-missing",
+                f"'{node.name}' is to run in integers, but its operand '{node.inputs[i]}' has no "
+                "scale",
+                where=f"pass {InsertQdq.name}",
+                help="attach a record to every operand of a node with integer=True",
+            )
+    emitter.quantize_weight(node, weighted)
+    emitter.quantize_operand(node, weighted.data)
+    kinds = [graph.records[node.inputs[i]].dtype.text for i in (weighted.data, weighted.weight)]
+    return applied(node.name, f"runs in integers: {kinds[0]} data, {kinds[1]} weights")
+
+
+def _quantize_operands(
+    emitter: Emitter, graph: Graph, ops: OpTable, node: Node, order: dict[str, int]
+) -> Remark:
+    operands = [i for i, value in enumerate(node.inputs) if value in graph.records]
+    if emitter.placement.residual == "skip" and len(operands) > 1:
+        fused = _fused_operand(graph, ops, node, order)
+        if fused is None:
+            emitter.leave_float(node)
+            return skipped(node.name, "stays in float: no contraction feeds it alone")
+        operands.remove(fused)
+    for i in operands:
+        emitter.quantize_operand(node, i)
+    names = ", ".join(f"'{node.inputs[i]}'" for i in operands)
+    return applied(node.name, f"takes integers: {names}")
+
+
+def _fused_operand(graph: Graph, ops: OpTable, node: Node, order: dict[str, int]) -> int | None:
+    """Return the operand that the last contraction before a node makes for it alone."""
+    found = dict(_made_by_contraction(graph, ops, node))
+    return max(found, key=lambda i: order[found[i].name], default=None)
+
+
+def _made_by_contraction(graph: Graph, ops: OpTable, node: Node) -> Iterator[tuple[int, Node]]:
+    for i, value in enumerate(node.inputs):
+        source = graph.producers.get(value)
+        row = ops.get(source.kind) if source is not None else None
+        if source is None or row is None or row.weighted is None or value in graph.outputs:
+            continue
+        if not source.integer:
+            continue
+        if len(graph.users[value]) == 1:
+            yield i, source

@@ -1,0 +1,75 @@
+"""ONNX Runtime on CPUs.
+
+Evidence: onnxruntime's qdq_selectors.cc (which operators between DQ and Q become integer kernels),
+its optimized graphs, and "Quantize ONNX models" in its documentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from slimc.passes.context import Grid, Placement, Quantize, Target
+from slimc.targets.grids import S8_ASYMMETRIC, U8, W7, W8, rows
+from slimc.targets.rules_common import COMMON
+from slimc.targets.rules_onnxruntime import CPU, CPU_SATURATING
+
+# An integer kernel takes the place of an operator only where all its operands come from DQ and Q
+# alone reads its result; a Relu in between is absorbed where the least integer means zero.
+PLACEMENT = Placement(
+    output=True, activation="absorb", bias="int32", weights="integers", residual="both"
+)
+
+_PLAIN_GEMM = {"transA": (None, 0), "alpha": (None, 1.0), "beta": (None, 1.0)}
+_NEAREST = {"mode": (None, "nearest")}
+
+
+def _quantize(activations: Grid, weights: Grid) -> Mapping[str, Quantize]:
+    """Return what becomes an integer kernel with these grids."""
+    contraction = Quantize(activations, weights, needs_constant=True)
+    alone = Quantize(activations, between=True, scales="own")
+    moved = Quantize(activations, between=True)
+    return {
+        "Conv": contraction,
+        "MatMul": replace(contraction, free_result=True),
+        "Gemm": replace(contraction, free_result=True, only=_PLAIN_GEMM),
+        **rows("Add Mul AveragePool Concat GlobalAveragePool LeakyRelu Sigmoid", alone),
+        **rows("DepthToSpace Expand Flatten Gather MaxPool Reshape Slice Split Squeeze", moved),
+        **rows("Tile Transpose Unsqueeze", moved),
+        "Resize": replace(moved, only=_NEAREST),
+    }
+
+
+CPU_AVX2 = Target(
+    name="cpu-avx2",
+    runtime="onnxruntime",
+    summary="x86 with AVX2: U8 activations, 7-bit weights (8 bits saturate without VNNI)",
+    opset=17,
+    opset_max=21,
+    quantize=_quantize(U8, W7),
+    placement=PLACEMENT,
+    domains=frozenset({"", "ai.onnx.ml", "com.microsoft"}),
+    align_integer=8,
+    align_float=8,
+    rules=(*COMMON, *CPU, *CPU_SATURATING),
+)
+
+CPU_VNNI = replace(
+    CPU_AVX2,
+    name="cpu-vnni",
+    summary="x86 with VNNI (or AMX): U8 activations, 8-bit weights",
+    quantize=_quantize(U8, W8),
+    align_integer=16,
+    align_float=16,
+    rules=(*COMMON, *CPU),
+)
+
+CPU_ARM64 = replace(
+    CPU_AVX2,
+    name="cpu-arm64",
+    summary="64-bit ARM: S8 activations, 8-bit weights",
+    quantize=_quantize(S8_ASYMMETRIC, W8),
+    align_integer=4,
+    align_float=4,
+    rules=(*COMMON, *CPU),
+)

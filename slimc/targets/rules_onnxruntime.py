@@ -1,0 +1,107 @@
+"""Rules for ONNX Runtime on CPUs: when its optimizer finds an integer kernel.
+
+Evidence: onnxruntime's qdq_selectors.cc and its optimized graphs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from slimc.ir.graph import Graph, Node
+from slimc.ir.types import DType
+from slimc.ops.op import OpTable, Quant
+from slimc.passes.context import Finding, Target, TargetRule
+from slimc.passes.emit_qdq import QUANTIZE
+from slimc.targets.contractions import dequantized, integer_contractions
+from slimc.targets.rules_qdq import PARAMETERS
+from slimc.targets.rules_widths import aligned_channels, folded_normalisation, stored_float16
+
+UNSATURATED = 64  # largest weight whose product pairs with u8 fit 16 bits
+
+
+def _quantized_results(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
+    """Find contractions of integers whose result one Q alone does not read."""
+    for node, _ in integer_contractions(graph, ops):
+        wish = target.quantize.get(node.kind)
+        reader = _only_reader(graph, node)
+        if reader is not None and reader.op == QUANTIZE:
+            continue
+        if wish is not None and wish.free_result:
+            continue
+        if reader is not None and _clamps(ops, reader):
+            continue  # the next rule says more
+        message = f"its result '{node.outputs[0]}' is not read by one Q alone: it runs in float"
+        yield Finding("quantized-results", "silent", node.name, message)
+
+
+def _covered_clamps(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
+    """Find a Relu or Clip between a contraction and Q: it keeps both in float."""
+    for node, _ in integer_contractions(graph, ops):
+        reader = _only_reader(graph, node)
+        if reader is not None and _clamps(ops, reader):
+            message = f"'{reader.name}' ({reader.kind}) stands between it and Q: both run in float"
+            help = "a zero point equal to the least integer makes it superfluous"
+            yield Finding("covered-clamps", "silent", node.name, message, help)
+
+
+def _only_reader(graph: Graph, node: Node) -> Node | None:
+    value = node.outputs[0]
+    readers = graph.users.get(value, ())
+    return readers[0] if len(readers) == 1 and value not in graph.outputs else None
+
+
+def _clamps(ops: OpTable, node: Node) -> bool:
+    row = ops.get(node.kind)
+    return row is not None and row.clamp is not None
+
+
+def _whole_operands(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
+    """Find operators before a Q whose operands are not all integers of one type."""
+    for node in graph.nodes:
+        row = ops.get(node.kind)
+        reader = _only_reader(graph, node) if node.outputs else None
+        if row is None or row.quant is not Quant.POINTWISE or node.kind not in target.quantize:
+            continue
+        if reader is None or reader.op != QUANTIZE:
+            continue
+        found = [dequantized(graph, value) for value in node.inputs if value]
+        kinds = {one.integers for one in found if one is not None}
+        if None in found and kinds:
+            message = "one operand comes from integers and another does not: it runs in float"
+            yield Finding("whole-operands", "silent", node.name, message)
+        elif len(kinds) > 1:
+            message = "its operands have different integer types: it runs in float"
+            yield Finding("whole-operands", "silent", node.name, message)
+
+
+def _unsaturated_weights(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
+    """Without VNNI, u8 times s8 is summed in pairs of 16 bits, which saturate."""
+    for node, parts in integer_contractions(graph, ops):
+        data = dequantized(graph, node.inputs[parts.data])
+        weight = dequantized(graph, node.inputs[parts.weight])
+        if data is None or weight is None or data.integers is not DType.U8:
+            continue
+        stored = graph.array(weight.node.inputs[0])
+        if stored is None or stored.dtype != np.int8:
+            continue
+        largest = int(np.abs(stored.astype(np.int32)).max(initial=0))
+        if largest > UNSATURATED:
+            message = (
+                f"its weights reach {largest}: with u8 data sums saturate beyond {UNSATURATED}, "
+                "and results are wrong"
+            )
+            yield Finding("unsaturated-weights", "silent", node.name, message)
+
+
+CPU = (
+    *PARAMETERS,
+    TargetRule("quantized-results", "one Q reads a contraction's result", _quantized_results),
+    TargetRule("covered-clamps", "no Relu stands between contraction and Q", _covered_clamps),
+    TargetRule("whole-operands", "all operands of an operator are quantized", _whole_operands),
+    TargetRule("folded-normalisation", "no BatchNormalization is left", folded_normalisation),
+    TargetRule("stored-float16", "nothing is f16", stored_float16),
+    TargetRule("aligned-channels", "channels are multiples of what kernels like", aligned_channels),
+)
+CPU_SATURATING = (TargetRule("unsaturated-weights", "weights have 7 bits", _unsaturated_weights),)

@@ -1,0 +1,14 @@
+"""Rules for OpenVINO: what its low precision transformations leave in float."""
+
+from __future__ import annotations
+
+from slimc.passes.context import TargetRule
+from slimc.targets.rules_qdq import PARAMETERS, SYMMETRIC_WEIGHTS
+from slimc.targets.rules_widths import aligned_channels, folded_normalisation
+
+INTEGERS = (
+    *PARAMETERS,
+    SYMMETRIC_WEIGHTS,
+    TargetRule("folded-normalisation", "no BatchNormalization is left", folded_normalisation),
+    TargetRule("aligned-channels", "channels are multiples of what kernels like", aligned_channels),
+)

@@ -1,0 +1,87 @@
+"""Rules on the parameters of Q/DQ nodes: scales, zero points, axes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from slimc.analysis.shapes import call_of, infer
+from slimc.ir.graph import Graph
+from slimc.ir.types import DType, TensorType
+from slimc.ops.op import OpTable
+from slimc.passes.context import Finding, Target, TargetRule
+from slimc.targets.contractions import contractions, conversions, dequantized
+
+
+def _positive_scales(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
+    for one in conversions(graph):
+        scale = one.scale
+        if scale is None:
+            message = f"the scale of '{one.source}' is computed at run time"
+            yield Finding("positive-scales", "error", one.node.name, message)
+        elif not (np.isfinite(scale.astype(np.float32)) & (scale > 0)).all():
+            message = f"a scale of '{one.source}' is not a positive number"
+            help = "dead channels need a scale too"
+            yield Finding("positive-scales", "error", one.node.name, message, help)
+
+
+def _fitting_scales(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
+    """One scale per index of the axis, and one zero point per scale."""
+    for one in conversions(graph):
+        if one.scale is None:
+            continue
+        if one.zero is not None and one.zero.size != one.scale.size:
+            message = f"{one.scale.size} scales but {one.zero.size} zero points"
+            yield Finding("fitting-scales", "error", one.node.name, message)
+        kind = graph.type_of(one.node.inputs[0])
+        axis = one.axis
+        if axis is None or not isinstance(kind, TensorType) or kind.shape is None:
+            continue
+        if isinstance(kind.shape[axis], int) and kind.shape[axis] != one.scale.size:
+            message = f"{one.scale.size} scales along axis {axis}, which has {kind.shape[axis]}"
+            yield Finding("fitting-scales", "error", one.node.name, message)
+
+
+def _tensor_activations(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
+    for one in conversions(graph):
+        if not one.stored and one.scale is not None and one.scale.size > 1:
+            message = f"activation '{one.source}' has {one.scale.size} scales: it runs in float"
+            yield Finding("tensor-activations", "silent", one.node.name, message)
+
+
+def _channel_axis(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
+    """Scales of a weight lie along the output channels of its reader."""
+    facts = None
+    for node, parts in contractions(graph, ops):
+        one = dequantized(graph, node.inputs[parts.weight])
+        row = ops.get(node.kind)
+        if one is None or one.axis is None or row is None:
+            continue
+        facts = facts or infer(graph, ops)
+        axes = row.bind(call_of(graph, facts, node)).inputs[parts.weight]
+        labels = {t.name for term in axes[one.axis] for t in term} if axes else set()
+        if parts.channel not in labels:
+            message = f"the scales of its weight lie along axis {one.axis}, not the output channels"
+            yield Finding("channel-axis", "silent", node.name, message)
+
+
+def _symmetric_weights(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
+    for node, parts in contractions(graph, ops):
+        one = dequantized(graph, node.inputs[parts.weight])
+        if one is None or not one.stored:
+            continue
+        if one.integers is not DType.I8 or (one.zero is not None and one.zero.any()):
+            message = f"its weight '{one.source}' is not symmetric i8: it runs in float"
+            yield Finding("symmetric-weights", "silent", node.name, message)
+
+
+PARAMETERS = (
+    TargetRule("positive-scales", "every scale is a positive constant", _positive_scales),
+    TargetRule("fitting-scales", "as many scales as the axis has indices", _fitting_scales),
+    TargetRule("tensor-activations", "activations have one scale", _tensor_activations),
+    TargetRule("channel-axis", "scales of weights lie along output channels", _channel_axis),
+)
+SYMMETRIC_WEIGHTS = TargetRule(
+    "symmetric-weights", "weights are S8 with zero point 0", _symmetric_weights
+)

@@ -1,0 +1,193 @@
+"""Rules for TensorRT: what its parser refuses, and what it silently runs in float.
+
+Evidence: messages of onnx-tensorrt's importers, NVIDIA's placement recommendations, and engines
+built by TensorRT-RTX.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from slimc.analysis.shapes import call_of, infer
+from slimc.ir.graph import Graph, Node
+from slimc.ir.types import DType
+from slimc.ops.op import OpTable
+from slimc.passes.context import Finding, Target, TargetRule
+from slimc.passes.emit_qdq import DEQUANTIZE
+from slimc.targets.contractions import (
+    Conversion,
+    contractions,
+    conversions,
+    dequantized,
+    integer_contractions,
+)
+from slimc.targets.rules_qdq import PARAMETERS
+from slimc.targets.rules_widths import aligned_channels, folded_normalisation
+
+# Q/DQ in front of these is as good as behind them: TensorRT swaps them.
+COMMUTES = frozenset(
+    {"DepthToSpace", "Identity", "MaxPool", "Pad", "Reshape", "Slice", "Split", "Transpose"}
+)
+
+
+def _zero_points(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
+    for one in conversions(graph):
+        if one.integers is DType.I32:
+            continue
+        if not one.has_zero:
+            message = "it has no zero point operand: TensorRT 8.5 and older need it"
+        elif one.zero is None or one.zero.any():
+            message = f"the zero point of '{one.source}' is not 0: quantization must be symmetric"
+        else:
+            continue
+        yield Finding("zero-points", "error", one.node.name, message)
+
+
+def _int8_only(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
+    refused = (DType.U8, DType.I16, DType.U16, DType.U4)
+    for one in conversions(graph):
+        if one.integers in refused:
+            message = f"'{one.source}' is quantized to {one.integers.text}; TensorRT takes i8"
+            yield Finding("int8-only", "error", one.node.name, message)
+
+
+def _float_bias(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
+    for one in conversions(graph):
+        if one.node.op == DEQUANTIZE and one.integers is DType.I32:
+            message = f"bias '{one.source}' is stored as i32; TensorRT takes float biases"
+            yield Finding("float-bias", "error", one.node.name, message)
+
+
+def _scalar_scales(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
+    for one in conversions(graph):
+        if not one.stored and one.scale is not None and one.scale.size == 1 and one.scale.ndim:
+            message = f"the scale of activation '{one.source}' has shape [1]; it must be a scalar"
+            yield Finding("scalar-scales", "silent", one.node.name, message)
+
+
+def _both_operands(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
+    """Both the data and the weight of a contraction come from a DQ, or neither."""
+    for node, parts in contractions(graph, ops):
+        data = _behind_commuting(graph, node.inputs[parts.data])
+        weight = dequantized(graph, node.inputs[parts.weight])
+        if (data is None) == (weight is None):
+            continue
+        if data is None and _broken_by(graph, node.inputs[parts.data]) is not None:
+            continue  # the next rule says more
+        part = "data" if data is None else "weight"
+        message = f"its {part} is not quantized, so it runs in float"
+        yield Finding("both-operands", "silent", node.name, message)
+
+
+def _behind_activation(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
+    """Q/DQ stand behind activations, pools and resizes, directly before the contraction."""
+    for node, parts in contractions(graph, ops):
+        value = node.inputs[parts.data]
+        if dequantized(graph, node.inputs[parts.weight]) is None:
+            continue
+        if _behind_commuting(graph, value) is not None:
+            continue
+        between = _broken_by(graph, value)
+        if between is not None:
+            message = (
+                f"'{between.name}' ({between.kind}) stands between it and the Q/DQ of its data"
+            )
+            help = "put Q/DQ directly before the contraction"
+            yield Finding("behind-activation", "silent", node.name, message, help)
+
+
+def _behind_commuting(graph: Graph, value: str) -> Conversion | None:
+    """Return the DQ of a value, seen through operators that swap with it."""
+    found = dequantized(graph, value)
+    maker = graph.producers.get(value)
+    while found is None and maker is not None and maker.kind in COMMUTES:
+        found = dequantized(graph, maker.inputs[0])
+        maker = graph.producers.get(maker.inputs[0])
+    return found
+
+
+def _broken_by(graph: Graph, value: str) -> Node | None:
+    """Return the operator of one computed operand that hides a DQ from what reads `value`."""
+    first = None
+    maker = graph.producers.get(value)
+    while maker is not None and maker.op != DEQUANTIZE:
+        computed = [v for v in maker.inputs if v and v not in graph.constants]
+        if len(computed) != 1:
+            return None
+        if maker.kind not in COMMUTES and first is None:
+            first = maker
+        maker = graph.producers.get(computed[0])
+    return first if maker is not None else None
+
+
+def _concat_scales(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
+    for node, parts in contractions(graph, ops):
+        maker = graph.producers.get(node.inputs[parts.data])
+        if maker is None or maker.kind != "Concat":
+            continue
+        found = [dequantized(graph, value) for value in maker.inputs]
+        first = found[0]
+        if first is not None and not all(d is not None and d.same_scale(first) for d in found):
+            message = f"it reads '{maker.name}', whose operands have different scales"
+            yield Finding("concat-scales", "silent", node.name, message)
+
+
+def _one_branch(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
+    """Find Q/DQ between an Add and the contraction that feeds it: the two would fuse."""
+    makers = {node.outputs[0] for node, _ in contractions(graph, ops)}
+    for node in graph.nodes:
+        if node.kind != "Add":
+            continue
+        found = [dequantized(graph, value) for value in node.inputs]
+        if all(one is not None for one in found) and any(
+            one is not None and one.source in makers and len(graph.users[one.source]) == 1
+            for one in found
+        ):
+            message = "both operands are quantized: the Add is a kernel of its own"
+            yield Finding("one-branch", "perf", node.name, message)
+
+
+def _no_integers(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
+    for one in conversions(graph):
+        message = f"{target.name} has no integer arithmetic: a file with Q/DQ does not build"
+        yield Finding("no-integers", "error", one.node.name, message, "leave out quant")
+
+
+def _four_channels(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
+    """Integer kernels work on four channels at a time; others are padded, with a copy."""
+    facts = None
+    for node, parts in integer_contractions(graph, ops):
+        row = ops.get(node.kind)
+        facts = facts or infer(graph, ops)
+        bound = row.bind(call_of(graph, facts, node)) if row is not None else None
+        group = bound.sizes.get("g", 1) if bound is not None else 1
+        channels = bound.sizes.get(parts.channel) if bound is not None else None
+        if group == 1 and isinstance(channels, int) and channels % 4:
+            message = f"{channels} output channels are no multiple of 4: they are padded and copied"
+            yield Finding("four-channels", "perf", node.name, message)
+
+
+FOLDED = TargetRule("folded-normalisation", "no BatchNormalization is left", folded_normalisation)
+ALIGNED = TargetRule(
+    "aligned-channels", "channels are multiples of what kernels like", aligned_channels
+)
+
+INT8 = (
+    *PARAMETERS,
+    TargetRule("zero-points", "every Q and DQ has zero point 0", _zero_points),
+    TargetRule("int8-only", "integers are i8", _int8_only),
+    TargetRule("float-bias", "biases are float", _float_bias),
+    TargetRule("scalar-scales", "scales of activations are scalars", _scalar_scales),
+    TargetRule("both-operands", "data and weight are quantized, or neither", _both_operands),
+    TargetRule("behind-activation", "Q/DQ stand directly before contractions", _behind_activation),
+    TargetRule("concat-scales", "a quantized Concat has one scale", _concat_scales),
+    TargetRule("one-branch", "an Add has Q/DQ on the skip branch only", _one_branch),
+    TargetRule("four-channels", "integer contractions make multiples of 4", _four_channels),
+    FOLDED,
+    ALIGNED,
+)
+FLOAT_ONLY = (
+    TargetRule("no-integers", "there is no Q or DQ", _no_integers),
+    FOLDED,
+    ALIGNED,
+)

@@ -1,0 +1,69 @@
+"""Advice on speed that several runtimes share. Nothing here makes a file invalid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from slimc.ir.graph import Graph
+from slimc.ir.types import DType, TensorType
+from slimc.ops.op import OpTable
+from slimc.passes.context import Finding, Target
+from slimc.targets.contractions import contractions, integer_contractions
+
+_NAMED = 3  # nodes that a finding on many names
+
+
+def aligned_channels(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
+    """Count contractions whose results have a number of channels that kernels must pad."""
+    integer = {node.name for node, _ in integer_contractions(graph, ops)}
+    odd = []
+    for node, _ in contractions(graph, ops):
+        multiple = target.align_integer if node.name in integer else target.align_float
+        kind = graph.type_of(node.outputs[0])
+        if not isinstance(kind, TensorType) or kind.shape is None:
+            continue
+        weight = graph.type_of(node.inputs[1])
+        channels = kind.shape[1] if _spatial(weight) else kind.shape[-1]
+        if isinstance(channels, int) and channels % multiple:
+            odd.append((node.name, channels, multiple))
+    if odd:
+        shown = ", ".join(f"'{name}' {channels}" for name, channels, _ in odd[:_NAMED])
+        more = f" and {len(odd) - _NAMED} more" if len(odd) > _NAMED else ""
+        multiples = " or ".join(str(m) for m in sorted({m for _, _, m in odd}))
+        message = (
+            f"{len(odd)} contractions make channels that are no multiple of {multiples} and are "
+            f"padded: {shown}{more}"
+        )
+        yield Finding("aligned-channels", "perf", "", message)
+
+
+def _spatial(weight: object) -> bool:
+    """Tell whether a weight has spatial axes: then channels are axis 1 of the result."""
+    return isinstance(weight, TensorType) and weight.shape is not None and len(weight.shape) > 2
+
+
+def folded_normalisation(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
+    """Find normalisations by constants that stand behind a contraction alone."""
+    made = {node.outputs[0] for node, _ in contractions(graph, ops)}
+    for node in graph.nodes:
+        if node.kind != "BatchNormalization" or node.inputs[0] not in made:
+            continue
+        if len(graph.users[node.inputs[0]]) == 1:
+            message = "it could be folded into the contraction before it"
+            yield Finding("folded-normalisation", "perf", node.name, message)
+
+
+def stored_float16(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
+    """Say where a runtime computes in f32 what the file holds in f16."""
+    half = [v for v, kind in graph.types.items() if _is_half(kind)]
+    half += [v for v, constant in graph.constants.items() if constant.dtype is DType.F16]
+    if half:
+        message = (
+            f"{len(half)} values are f16: {target.name} computes in f32 and casts around every "
+            "operator, so f16 only makes the file smaller"
+        )
+        yield Finding("stored-float16", "perf", "", message)
+
+
+def _is_half(kind: object) -> bool:
+    return isinstance(kind, TensorType) and kind.dtype is DType.F16
