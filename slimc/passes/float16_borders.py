@@ -6,7 +6,7 @@ from collections.abc import Container
 
 import numpy as np
 
-from slimc.io.schemas import accepts
+from slimc.io.element_types import accepts
 from slimc.ir.editor import Editor, substitute, with_bodies
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import DType, TensorType, ValueType

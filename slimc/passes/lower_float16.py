@@ -12,7 +12,8 @@ import numpy as np
 from slimc.calib.data import Data
 from slimc.calib.magnitudes import magnitudes
 from slimc.errors import SlimcError, did_you_mean
-from slimc.io.schemas import accepts, find_schema
+from slimc.io.element_types import accepts
+from slimc.io.schemas import find_schema
 from slimc.ir.graph import OPSET, Graph, Node
 from slimc.ir.types import TensorType
 from slimc.passes.base import Pass, PassResult, Promise, option

@@ -1,0 +1,30 @@
+"""Which element types the operands and results of a node may have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slimc.io.schemas import find_schema, type_text
+from slimc.ir.graph import OPSET, Node
+from slimc.ir.types import DType, TensorType
+
+
+def accepts(
+    node: Node, dtype: DType, opset: int = OPSET
+) -> tuple[tuple[bool, ...], tuple[bool, ...]] | None:
+    """Tell for each operand and each result of a node whether it may be a tensor of `dtype`.
+
+    None where there is no schema of the operator.
+    """
+    schema = find_schema(node.op, node.domain, opset)
+    if schema is None:
+        return None
+    text = type_text(TensorType(dtype, None))
+    allowed = {c.type_param_str: c.allowed_type_strs for c in schema.type_constraints}
+
+    def of(formals: Any, count: int) -> tuple[bool, ...]:
+        last = len(formals) - 1
+        kinds = [formals[min(i, last)].type_str if formals else "" for i in range(count)]
+        return tuple(text in allowed.get(kind, [kind]) for kind in kinds)
+
+    return of(schema.inputs, len(node.inputs)), of(schema.outputs, len(node.outputs))
