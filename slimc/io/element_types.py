@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from slimc.io.schemas import find_schema, type_text
+from slimc.io.schemas import schema_of, type_text
 from slimc.ir.graph import OPSET, Node
 from slimc.ir.types import DType, TensorType
 
@@ -16,7 +16,7 @@ def accepts(
 
     None where there is no schema of the operator.
     """
-    schema = find_schema(node.op, node.domain, opset)
+    schema = schema_of(node, opset)
     if schema is None:
         return None
     text = type_text(TensorType(dtype, None))

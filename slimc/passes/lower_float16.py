@@ -13,7 +13,7 @@ from slimc.calib.data import Data
 from slimc.calib.magnitudes import magnitudes
 from slimc.errors import SlimcError, did_you_mean
 from slimc.io.element_types import accepts
-from slimc.io.schemas import find_schema
+from slimc.io.schemas import schema_of
 from slimc.ir.graph import OPSET, Graph, Node
 from slimc.ir.types import TensorType
 from slimc.passes.base import Pass, PassResult, Promise, option
@@ -133,7 +133,7 @@ def _takes(node: Node, opset: int) -> tuple[tuple[bool, ...], tuple[bool, ...]] 
 
     An operator newer than the opset is judged as it is now: it will be expressed by others.
     """
-    known = find_schema(node.op, node.domain, opset) is not None
+    known = schema_of(node, opset) is not None
     return accepts(node, FLOAT16, opset if known else OPSET)
 
 
