@@ -1,37 +1,225 @@
-"""Run graphs in onnxruntime."""
+"""Run graphs in onnxruntime: the oracle of checks, calibration and folding."""
 
 from __future__ import annotations
 
+import re
+import tempfile
+import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
 
 import numpy as np
 import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state
 
-from slimc.io.write import to_bytes
+from slimc.errors import SlimcError, did_you_mean
+from slimc.io.read import count_kinds
+from slimc.io.write import to_bytes, to_bytes_without_weights
+from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph
+from slimc.ir.types import DType, TensorType
+
+_PROVIDERS = ["CPUExecutionProvider"]
+_QUIET = 4  # severity of the log: what fails is raised, not printed
+_EXACT = "session.x64quantprecision"
+_WARM_UPS = 2  # runs before the clock starts: allocations, caches
+_NUMPY_KINDS = "fiubcO"  # of the element types that onnxruntime takes from numpy and gives to it
+_STATUS = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
+_FAILURES: tuple[type[BaseException], ...] = (
+    RuntimeError,
+    ValueError,
+    *(
+        kind
+        for kind in vars(onnxruntime_pybind11_state).values()
+        if isinstance(kind, type) and issubclass(kind, Exception)
+    ),
+)
 
 
 class Session:
-    def __init__(self, graph: Graph, outputs: Sequence[str] | None = None, threads: int = 0, optimize: bool = True) -> None:
-        if outputs is not None:
-            graph = replace(graph, outputs=tuple(outputs))
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = threads
-        if not optimize:
-            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        self._s = onnxruntime.InferenceSession(to_bytes(graph), options, providers=["CPUExecutionProvider"])
-        self.inputs = tuple(graph.inputs)
-        self.outputs = tuple(graph.outputs)
+    """A graph loaded in onnxruntime.
 
-    def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return dict(zip(self.outputs, self._s.run(list(self.outputs), dict(feeds)), strict=True))
+    Values of types that numpy lacks (bf16, f8, i4, ...) go in and out as arrays of ml_dtypes.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        outputs: Sequence[str] | None = None,
+        threads: int = 0,
+        optimize: bool = True,
+        exact_integers: bool = False,
+    ) -> None:
+        """Load a graph; weights are shared with it, not copied.
+
+        outputs: values to return (default: the graph's outputs); threads: 0 means all cores;
+        optimize: let onnxruntime fuse and fold; exact_integers: no 16-bit saturation in the integer
+        kernels of processors without VNNI. Errors: value-unknown, runtime-refuses.
+        """
+        self.inputs = graph.inputs
+        self.outputs = graph.outputs if outputs is None else tuple(outputs)
+        _check_values(graph, self.outputs)
+        self._types = {v: graph.type_of(v) for v in (*self.inputs, *self.outputs)}
+        carried = _with_carriers(replace(graph, outputs=self.outputs))
+        self._feed_names = dict(zip(self.inputs, carried.inputs, strict=True))
+        self._result_names = carried.outputs
+        data, weights = to_bytes_without_weights(carried)
+        options = _options(threads, optimize)
+        if exact_integers:
+            options.add_session_config_entry(_EXACT, "1")
+        self._weights = [np.ascontiguousarray(c.array) for c in weights.values()]
+        shared = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in self._weights]
+        options.add_external_initializers(list(weights), shared)
+        self._session = _load(data, options)
+
+    def run(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the outputs by name: arrays, lists of them for sequences, None where absent.
+
+        Errors: feeds-mismatch, run-failed.
+        """
+        _check_feeds(feeds, self.inputs)
+        given = {}
+        for value, feed in feeds.items():
+            carrier = _carrier(self._types[value])
+            given[self._feed_names[value]] = feed.astype(carrier.numpy) if carrier else feed
+        results = _run(self._session, list(self._result_names), given)
+        return {
+            value: self._restored(value, result)
+            for value, result in zip(self.outputs, results, strict=True)
+        }
+
+    def _restored(self, value: str, result: Any) -> Any:
+        kind = self._types[value]
+        if _carrier(kind) and isinstance(kind, TensorType):
+            return result.astype(kind.dtype.numpy)
+        return result
 
 
-def run(graph: Graph, feeds: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+def run(
+    graph: Graph, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """Run a graph once and return its outputs, or the values named."""
     return Session(graph, outputs).run(feeds)
 
 
-def evaluate(graph: Graph) -> dict[str, np.ndarray]:
-    return Session(graph, optimize=False).run({})
+def evaluate(graph: Graph) -> dict[str, Any]:
+    """Return the outputs of a graph without inputs, computed node by node as it stands."""
+    return Session(graph, threads=1, optimize=False).run({})
+
+
+def optimized_ops(model: Graph | bytes) -> Counter[str]:
+    """Count the kinds of nodes that onnxruntime makes of a graph: what it really runs."""
+    data = model if isinstance(model, bytes) else to_bytes(model)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "optimized.onnx"
+        options = _options(threads=1, optimize=True)
+        options.optimized_model_filepath = str(path)
+        _load(data, options)
+        return count_kinds(path)
+
+
+def measure_latency(
+    models: Sequence[Graph | bytes | Path], feeds: Mapping[str, Any], rounds: int, threads: int = 0
+) -> list[float]:
+    """Return the median seconds that a run of every model takes.
+
+    The models run in turn, so that what else the machine does meets all alike.
+    """
+    sessions = [
+        _load(to_bytes(m) if isinstance(m, Graph) else m, _options(threads, optimize=True))
+        for m in models
+    ]
+    for session in sessions:
+        _check_feeds(feeds, [i.name for i in session.get_inputs()])
+    seconds: list[list[float]] = [[] for _ in sessions]
+    for done in range(_WARM_UPS + rounds):
+        for session, taken in zip(sessions, seconds, strict=True):
+            start = time.perf_counter()
+            _run(session, None, feeds)
+            if done >= _WARM_UPS:
+                taken.append(time.perf_counter() - start)
+    return [median(taken) for taken in seconds]
+
+
+def _options(threads: int, optimize: bool) -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _QUIET
+    options.intra_op_num_threads = threads
+    if not optimize:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return options
+
+
+def _load(model: bytes | Path, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
+    source = str(model) if isinstance(model, Path) else model
+    try:
+        return onnxruntime.InferenceSession(source, options, providers=_PROVIDERS)
+    except _FAILURES as fail:
+        raise SlimcError("runtime-refuses", _told(fail), "onnxruntime, on loading") from fail
+
+
+def _run(
+    session: onnxruntime.InferenceSession, outputs: list[str] | None, feeds: Mapping[str, Any]
+) -> list[Any]:
+    try:
+        results: list[Any] = session.run(outputs, dict(feeds))
+    except _FAILURES as fail:
+        raise SlimcError("run-failed", _told(fail), "onnxruntime, on running") from fail
+    return results
+
+
+def _told(fail: BaseException) -> str:
+    return _STATUS.sub("", str(fail)).strip().rstrip(".")
+
+
+def _check_feeds(feeds: Mapping[str, Any], inputs: Sequence[str]) -> None:
+    missing = [i for i in inputs if i not in feeds]
+    unknown = [f for f in feeds if f not in inputs]
+    if missing or unknown:
+        wrong = [f"no array for input '{i}'" for i in missing]
+        wrong += [f"no input '{f}'" for f in unknown]
+        raise SlimcError("feeds-mismatch", "; ".join(wrong), help=did_you_mean("", inputs))
+
+
+def _check_values(graph: Graph, values: Sequence[str]) -> None:
+    known = {*graph.inputs, *graph.constants, *graph.producers}
+    for value in values:
+        if value not in known:
+            message = f"the graph makes no value '{value}'"
+            raise SlimcError("value-unknown", message, help=did_you_mean(value, graph.producers))
+
+
+def _carrier(kind: object) -> DType | None:
+    """Return the type of numpy that holds every element of a tensor of this type, if it needs one.
+
+    Exact: f32 holds bf16 and all of 8 bits and fewer.
+    """
+    if not isinstance(kind, TensorType) or kind.dtype.numpy.kind in _NUMPY_KINDS:
+        return None
+    if kind.dtype.is_float:
+        return DType.F32
+    return DType.U8 if kind.dtype.span[0] == 0 else DType.I8
+
+
+def _with_carriers(graph: Graph) -> Graph:
+    """Let inputs and outputs of types that numpy lacks come and go as ones it has, by Casts."""
+    editor = Editor(graph)
+    inputs, outputs = list(graph.inputs), list(graph.outputs)
+    for i, value in enumerate(inputs):
+        kind = graph.type_of(value)
+        carrier = _carrier(kind)
+        if carrier and isinstance(kind, TensorType):
+            inputs[i] = editor.fresh(f"{value}.carried")
+            editor.set_type(inputs[i], TensorType(carrier, kind.shape))
+            editor.add("Cast", [inputs[i]], outputs=[value], attrs={"to": kind.dtype.code})
+    for i, value in enumerate(outputs):
+        if carrier := _carrier(graph.type_of(value)):
+            (outputs[i],) = editor.add("Cast", [value], attrs={"to": carrier.code})
+    if tuple(inputs) == graph.inputs and tuple(outputs) == graph.outputs:
+        return graph
+    carried = editor.done(keep_dead=True)
+    return replace(carried, inputs=tuple(inputs), outputs=tuple(outputs))

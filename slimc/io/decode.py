@@ -23,7 +23,7 @@ from slimc.ir.types import ValueType
 
 DOC = ""  # key of the note that holds a doc string
 
-_LISTS = {
+_LISTS: dict[int, str] = {
     AttributeProto.FLOATS: "floats",
     AttributeProto.INTS: "ints",
     AttributeProto.STRINGS: "strings",
@@ -31,7 +31,7 @@ _LISTS = {
     AttributeProto.GRAPHS: "graphs",
     AttributeProto.TYPE_PROTOS: "type_protos",
 }
-_FIELDS = {
+_FIELDS: dict[int, str] = {
     AttributeProto.FLOAT: "f",
     AttributeProto.INT: "i",
     AttributeProto.STRING: "s",
@@ -53,8 +53,7 @@ def decode(graph: GraphProto, folder: Path | None) -> Graph:
 
 def refuse_unknown_fields(message: Message, where: str) -> None:
     """Raise SlimcError "unknown-fields" if a newer ONNX wrote fields that would be lost."""
-    fields = UnknownFieldSet(message)  # type: ignore[no-untyped-call] # protobuf lacks the types
-    if len(fields):
+    if len(UnknownFieldSet(message)):
         raise SlimcError(
             "unknown-fields",
             "it has fields of a newer ONNX, which would be lost",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Mapping
 from dataclasses import replace
 
 from slimc.errors import SlimcError
-from slimc.io.forms import CHANGES, Site
-from slimc.io.schemas import default_of, schema_of, type_text
+from slimc.io.expand import expand
+from slimc.io.forms import CHANGES, Change, Site
+from slimc.io.schemas import default_of, misfit, schema_of
 from slimc.ir.constant import Constant
 from slimc.ir.editor import Editor, all_names, with_bodies
 from slimc.ir.graph import OPSET, Graph, Node
@@ -19,10 +19,13 @@ ERROR = "opset-cannot-express"
 
 
 def lowest_opset(graph: Graph, floor: int) -> int:
-    """Return the lowest opset from `floor` on that expresses every node by itself."""
-    for opset in range(_by_operators(graph, floor), OPSET):
+    """Return the lowest opset from `floor` on that has every operator, and as it is used."""
+    for node in graph.walk():
+        while floor < OPSET and schema_of(node) and not schema_of(node, floor):
+            floor += 1
+    for opset in range(floor, OPSET):
         try:
-            downgrade(graph, opset, expand=False)
+            downgrade(graph, opset, functions=False)
         except SlimcError as error:
             if error.name != ERROR:
                 raise
@@ -31,37 +34,30 @@ def lowest_opset(graph: Graph, floor: int) -> int:
     return OPSET
 
 
-def _by_operators(graph: Graph, floor: int) -> int:
-    for node in graph.walk():
-        while floor < OPSET and schema_of(node, OPSET) and not schema_of(node, floor):
-            floor += 1
-    return floor
+def downgrade(graph: Graph, opset: int, functions: bool = True) -> Graph:
+    """Bring a graph to the forms of an older opset; exact (up to rounding in what is decomposed).
 
-
-def downgrade(graph: Graph, opset: int, expand: bool = True) -> Graph:
-    """Bring a graph to the forms of an older opset; exact.
-
-    expand: express a node that the opset lacks by the body of its ONNX function, if it is one.
+    functions: express a node that the opset lacks by the body of its ONNX function, if it is one.
     Errors: opset-out-of-range, opset-cannot-express (it names the node).
     """
     if not OLDEST <= opset <= OPSET:
-        message = f"opset {opset} cannot be written, {OLDEST} to {OPSET} can"
+        message = f"opset {opset} cannot be written; {OLDEST} to {OPSET} can"
         raise SlimcError("opset-out-of-range", message)
     if opset == OPSET:
         return graph
-    return _Downgrade(opset, all_names(graph), expand).graph(graph, ChainMap(), ChainMap())
+    return _Downgrade(opset, all_names(graph), functions).graph(graph, ChainMap(), ChainMap())
 
 
 class _Downgrade:
-    def __init__(self, opset: int, taken: set[str], expand: bool) -> None:
+    def __init__(self, opset: int, taken: set[str], functions: bool) -> None:
         self._opset = opset
         self._taken = taken
-        self._expand = expand
+        self._functions = functions
 
     def graph(
         self, graph: Graph, types: ChainMap[str, ValueType], constants: ChainMap[str, Constant]
     ) -> Graph:
-        types = types.new_child(dict(graph.types))
+        types = types.new_child(dict(graph.types) | {k: c.type for k, c in graph.constants.items()})
         constants = constants.new_child(dict(graph.constants))
 
         def inside(node: Node) -> Node:
@@ -69,30 +65,81 @@ class _Downgrade:
             return replace(node, attrs=attrs) if node.bodies else node
 
         graph = replace(graph, nodes=tuple(inside(node) for node in graph.nodes))
-        editor: Editor | None = None
-        todo = [node for node in reversed(graph.nodes) if self._is_newer(node)]
-        todo = [node for node in reversed(graph.nodes) if self._is_newer(node) and self._changes(node)]
+        todo = [node.name for node in graph.nodes if not self._fits(node, types)]
+        if not todo:
+            return graph
         editor = Editor(graph, self._taken)
-        known = set(editor._nodes)
-        for node in reversed(todo):
-            site = Site(editor, node.name, self._opset, ERROR, types, constants)
-            for change in self._changes(node):
-                if change.down is None:
-                    raise site.refusal(f"it is of opset {change.since}")
-                change.down(site)
+        while todo:
+            site = Site(editor, todo.pop(), self._opset, ERROR, types, constants)
+            todo += self._bring_down(site)
         done = editor.done(keep_dead=True)
-        for node in done.nodes:
-            reason = self.misfit(node, types)
-            if reason:
-                raise SlimcError(ERROR, reason, f"node '{node.name}' ({node.op}), opset {self._opset}")
-        return done
+        self._taken |= all_names(done)
+        return _without_idle_constants(done, graph)
 
-    def _is_newer(self, node):
-        return True
+    def _fits(self, node: Node, types: ChainMap[str, ValueType]) -> bool:
+        return not self._changes(node) and not misfit(node, self._opset, types)
 
-    def misfit(self, node, types):
-        return ""
-
-    def _changes(self, node: Node):
+    def _changes(self, node: Node) -> list[Change]:
         changes = () if node.domain else CHANGES.get(node.op, ())
         return [change for change in reversed(changes) if change.since > self._opset]
+
+    def _bring_down(self, site: Site) -> list[str]:
+        """Bring a node down; return the names of the nodes added on the way."""
+        before = site.node
+        try:
+            for change in self._changes(before):
+                if change.down is None:
+                    raise site.refusal(f"it means something else before opset {change.since}")
+                change.down(site)
+            if site.name in site.editor:
+                self._check(site)
+        except SlimcError as refusal:
+            body = expand(before, site.known_types(before)) if self._functions else None
+            if body is None or refusal.name != ERROR:
+                raise
+            while site.added:
+                site.editor.remove(site.added.pop())
+            _splice(site, body)
+        return site.added
+
+    def _check(self, site: Site) -> None:
+        """Drop attributes that only say the default, then raise if the node does not fit."""
+        schema = schema_of(site.node, self._opset)
+        for key, value in site.node.attrs.items():
+            if schema and key not in schema.attributes and value == default_of(site.node.op, key):
+                site.set_attrs(**{key: None})
+        reason = misfit(site.node, self._opset, site.known_types(site.node))
+        if reason:
+            raise site.refusal(reason)
+
+
+def _without_idle_constants(graph: Graph, before: Graph) -> Graph:
+    """Take away constants that are not read any more since `before`: axes made attributes."""
+    read = {*graph.users, *graph.outputs}
+    idle = {
+        v
+        for v in graph.constants
+        if v not in read and (v in before.users or v not in before.constants)
+    }
+    return replace(graph, constants={k: c for k, c in graph.constants.items() if k not in idle})
+
+
+def _splice(site: Site, body: Graph) -> None:
+    """Put a graph, which reads and makes the values of a node, in the node's place."""
+    editor, name = site.editor, site.name
+    ends = {*body.inputs, *body.outputs}
+    names = {v: v for v in ends}
+    for value, constant in body.constants.items():
+        names[value] = editor.add_constant(constant, f"{name}.{value}")
+    for value in body.producers:
+        if value not in ends:
+            names[value] = editor.fresh(f"{name}.{value}")
+            editor.set_type(names[value], body.type_of(value))
+    for node in body.nodes:
+        site.add(
+            node.op,
+            [names[i] if i else "" for i in node.inputs],
+            node.attrs,
+            [names[o] if o else "" for o in node.outputs],
+        )
+    editor.remove(name)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
-from onnx import AttributeProto, GraphProto, NodeProto, ValueInfoProto
+from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto
 
 from slimc.io.decode import DOC
 from slimc.io.schemas import EmptyList, schema_of
@@ -15,7 +15,7 @@ from slimc.io.value_types import denote, write_type
 from slimc.ir.constant import Constant
 from slimc.ir.graph import Attr, Graph, Node
 
-_KINDS: tuple[tuple[type | tuple[type, ...], int, int, str], ...] = (
+_KINDS: tuple[tuple[type | tuple[type, ...], Any, Any, str], ...] = (
     ((bool, int, np.integer), AttributeProto.INT, AttributeProto.INTS, "i"),
     ((float, np.floating), AttributeProto.FLOAT, AttributeProto.FLOATS, "f"),
     ((bytes, str), AttributeProto.STRING, AttributeProto.STRINGS, "s"),
@@ -27,14 +27,17 @@ _PLURAL = {"i": "ints", "f": "floats", "s": "strings", "t": "tensors", "g": "gra
            "tp": "type_protos"}  # fmt: skip
 
 
-def encode(graph: Graph, opset: int) -> GraphProto:
-    """Make the proto of a graph with all its bodies, types and notes."""
+def encode(graph: Graph, opset: int, stubs: Mapping[str, TensorProto]) -> GraphProto:
+    """Make the proto of a graph with all its bodies, types and notes.
+
+    stubs: tensors to write in place of constants.
+    """
     proto = GraphProto(name=graph.name or "graph", doc_string=graph.doc)
     for name, constant in graph.constants.items():
-        tensor = write_tensor(name, constant)
+        tensor = stubs[name] if name in stubs else write_tensor(name, constant)
         _note(tensor, graph.notes.get(name, {}))
         proto.initializer.append(tensor)
-    proto.node.extend(encode_node(node, opset) for node in graph.nodes)
+    proto.node.extend(_node(node, opset, stubs) for node in graph.nodes)
     proto.input.extend(_info(graph, v) for v in graph.inputs)
     proto.output.extend(_info(graph, v) for v in graph.outputs)
     ends = {*graph.inputs, *graph.outputs}
@@ -62,8 +65,7 @@ def _note(proto: Any, notes: Mapping[str, str]) -> None:
             proto.metadata_props.add(key=key, value=text)
 
 
-def encode_node(node: Node, opset: int) -> NodeProto:
-    """Make the proto of a node. The schema decides the kind of a list that is empty."""
+def _node(node: Node, opset: int, stubs: Mapping[str, TensorProto]) -> NodeProto:
     proto = NodeProto(
         op_type=node.op,
         domain=node.domain,
@@ -76,25 +78,28 @@ def encode_node(node: Node, opset: int) -> NodeProto:
     known = schema.attributes if schema is not None else {}
     for key, value in node.attrs.items():
         stated = int(known[key].type) if key in known else None
-        proto.attribute.append(_attribute(key, value, stated, opset))
+        proto.attribute.append(_attribute(key, value, stated, lambda b: encode(b, opset, stubs)))
     return proto
 
 
-def _attribute(key: str, value: Attr, stated: int | None, opset: int) -> AttributeProto:
-    """Make an attribute. `stated`: its kind in the schema, which turns 1 into 1.0."""
+def _attribute(
+    key: str, value: Attr, stated: int | None, body: Callable[[Graph], GraphProto]
+) -> AttributeProto:
+    """Make an attribute. `stated`: its kind in the schema, which decides 1 or 1.0, and []."""
     proto = AttributeProto(name=key)
+    items = value if isinstance(value, tuple) else (value,)
+    letter = _letter(items, stated)
+    plain = [_plain(item, letter, body) for item in items]
+    one, many = next((one, many) for _, one, many, s in _KINDS if s == letter)
     if isinstance(value, tuple):
-        items, letter = list(value), _letter(value, stated)
-        proto.type = next(many for _, _, many, s in _KINDS if s == letter)
-        getattr(proto, _PLURAL[letter]).extend(_plain(v, letter, opset) for v in items)
+        proto.type = many
+        getattr(proto, _PLURAL[letter]).extend(plain)
         return proto
-    letter = _letter((value,), stated)
-    proto.type = next(one for _, one, _, s in _KINDS if s == letter)
-    item = _plain(value, letter, opset)
+    proto.type = one
     if letter in ("i", "f", "s"):
-        setattr(proto, letter, item)
+        setattr(proto, letter, plain[0])
     else:
-        getattr(proto, letter).CopyFrom(item)
+        getattr(proto, letter).CopyFrom(plain[0])
     return proto
 
 
@@ -109,7 +114,7 @@ def _letter(values: tuple[Attr, ...], stated: int | None) -> str:
     return "f" if set(found) == {"i", "f"} else found[0]
 
 
-def _plain(value: Any, letter: str, opset: int) -> Any:
+def _plain(value: Any, letter: str, body: Callable[[Graph], GraphProto]) -> Any:
     if letter == "i":
         return int(value)
     if letter == "f":
@@ -118,7 +123,7 @@ def _plain(value: Any, letter: str, opset: int) -> Any:
         return value.encode() if isinstance(value, str) else value
     if letter == "t":
         return write_tensor("", value)
-    return encode(value, opset) if letter == "g" else write_type(value)
+    return body(value) if letter == "g" else write_type(value)
 
 
 def all_types(proto: GraphProto) -> Iterable[ValueInfoProto]:

@@ -31,7 +31,7 @@ def infer_types(graph: Graph, opset: int) -> Graph:
     imports = [onnx.helper.make_opsetid("", opset)]
     imports += [onnx.helper.make_opsetid(d, v) for d, v in graph.opsets.items()]
     model = onnx.ModelProto(
-        ir_version=onnx.IR_VERSION, graph=encode(skeleton, opset), opset_import=imports
+        ir_version=onnx.IR_VERSION, graph=encode(skeleton, opset, {}), opset_import=imports
     )
     try:
         inferred = shape_inference.infer_shapes(model, data_prop=True)
@@ -72,9 +72,7 @@ def _typed(graph: Graph, found: Mapping[str, ValueType], named: set[str]) -> Gra
         if value in found:
             types[value] = _known(found[value], named)
     nodes = tuple(
-        replace(n, attrs=with_bodies(n, lambda body: _typed(body, found, named)))
-        if n.bodies
-        else n
+        replace(n, attrs=with_bodies(n, lambda body: _typed(body, found, named))) if n.bodies else n
         for n in graph.nodes
     )
     return replace(graph, types=types, nodes=nodes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -28,24 +29,24 @@ class EmptyList(tuple[Attr, ...]):
 
 
 @cache
-def find_schema(op: str, domain: str = "", opset: int = OPSET) -> Any:
-    """Return the schema of an operator at an opset, or None."""
+def find_schema(op: str, opset: int) -> Any:
+    """Return the schema of an operator of the default domain at an opset, or None."""
     try:
-        found = defs.get_schema(op, opset, domain)
+        found = defs.get_schema(op, opset, "")
     except defs.SchemaError:
         return None
     return None if found.deprecated else found
 
 
-def schema_of(node: Node, opset: int) -> Any:
-    """Return the schema of a node of the default domain at an opset, or None."""
-    return find_schema(node.op, node.domain, opset) if not node.domain else None
+def schema_of(node: Node, opset: int = OPSET) -> Any:
+    """Return the schema of a node at an opset; None if it has none, or is of another domain."""
+    return None if node.domain else find_schema(node.op, opset)
 
 
 @cache
-def default_of(op: str, domain: str, attribute: str, opset: int = OPSET) -> Attr:
-    """Return the default of an attribute, None where it has none."""
-    schema = find_schema(op, domain, opset)
+def default_of(op: str, attribute: str) -> Attr:
+    """Return the default of an attribute in the IR's opset, None where it has none."""
+    schema = find_schema(op, OPSET)
     if schema is None or attribute not in schema.attributes:
         return None
     default = schema.attributes[attribute].default_value
@@ -53,6 +54,46 @@ def default_of(op: str, domain: str, attribute: str, opset: int = OPSET) -> Attr
         return None
     value: Attr = helper.get_attribute_value(default)
     return tuple(value) if isinstance(value, list) else value
+
+
+def misfit(node: Node, opset: int, types: Mapping[str, ValueType]) -> str:
+    """Return why a node cannot stand in a file of this opset as it is; empty if it can."""
+    newest, schema = schema_of(node), schema_of(node, opset)
+    if newest is None or (schema and schema.since_version == newest.since_version):
+        return ""
+    if schema is None:
+        came = defs.get_schema(node.op, OPSET, "").since_version
+        first = next(v for v in range(opset, came + 1) if find_schema(node.op, v))
+        return f"the operator came with opset {first}"
+    for key in node.attrs:
+        if key not in schema.attributes:
+            return f"its attribute '{key}' came with a later opset"
+    return _operand_misfit("operand", node.inputs, schema.inputs, schema, types) or _operand_misfit(
+        "result", node.outputs, schema.outputs, schema, types
+    )
+
+
+def _operand_misfit(
+    word: str, values: tuple[str, ...], formal: Any, schema: Any, types: Mapping[str, ValueType]
+) -> str:
+    for i, value in enumerate(values):
+        if not value:
+            continue
+        if i >= len(formal) and not (formal and _is_variadic(formal[-1])):
+            return f"its {word} {i} came with a later opset"
+        allowed = formal[min(i, len(formal) - 1)].types
+        text = type_text(types.get(value))
+        if text is not None and allowed and text not in allowed:
+            return f"its {word} '{value}' of type {types[value]} came with a later opset"
+    for i, one in enumerate(formal):
+        needed = one.option == defs.OpSchema.FormalParameterOption.Single
+        if needed and (i >= len(values) or not values[i]):
+            return f"it lacks {word} {i}, '{one.name}'"
+    return ""
+
+
+def _is_variadic(formal: Any) -> bool:
+    return bool(formal.option == defs.OpSchema.FormalParameterOption.Variadic)
 
 
 def type_text(kind: ValueType | None) -> str | None:
@@ -69,7 +110,6 @@ def type_text(kind: ValueType | None) -> str | None:
 
 
 _NAMES = {
-    d: {DType.F32: "float", DType.F64: "double", DType.C64: "complex64", DType.C128: "complex128"}
-    .get(d, helper.tensor_dtype_to_string(d.code).removeprefix("TensorProto.").lower())
-    for d in DType
+    dtype: helper.tensor_dtype_to_string(dtype.code).removeprefix("TensorProto.").lower()
+    for dtype in DType
 }  # fmt: skip

@@ -4,35 +4,48 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
-import onnx
-from onnx import ModelProto, StringStringEntryProto, helper
+from onnx import ModelProto, StringStringEntryProto, TensorProto, helper
 
 from slimc.errors import SlimcError
 from slimc.io.downgrade import downgrade, lowest_opset
 from slimc.io.encode import encode
 from slimc.io.read import FIELDS, MODEL
+from slimc.io.tensors import write_tensor
+from slimc.ir.constant import Constant
 from slimc.ir.graph import Graph
+from slimc.ir.types import DType
 
 PLAIN = 17  # opset that every runtime of today reads
 PROTO_LIMIT_BYTES = 1_800_000_000  # protobuf ends at 2 GiB
-_IN_FILE_BYTES = 1024  # smaller tensors stay in the file: readers need shapes and axes from it
-_ALIGNMENT_BYTES = 4096  # so that a page of the data file holds one tensor's elements
+_SHORT_BYTES = 1024  # shorter constants stay in the file: shapes and axes are read from it
+_ALIGNMENT_BYTES = 4096  # a page: runtimes map data files
+_NUMPY_KINDS = "fiub"  # of element types that are numpy's own
+_OLDEST_IR = 4  # before it, constants had to be inputs
 
 
-def to_model(graph: Graph, opset: int | None = None, ir_version: int | None = None) -> ModelProto:
+def to_model(
+    graph: Graph,
+    opset: int | None = None,
+    ir_version: int | None = None,
+    stubs: Mapping[str, TensorProto] | None = None,
+) -> ModelProto:
     """Make the model of a graph.
 
     opset: of the default domain; None: the lowest from 17 that expresses the graph as it is.
-    ir_version: None: the lowest that the opset allows. Errors: those of `downgrade`.
+    ir_version: None: the lowest that the opset allows. stubs: tensors to write in place of
+    constants. Errors: opset-out-of-range, opset-cannot-express.
     """
     opset = lowest_opset(graph, PLAIN) if opset is None else opset
-    model = ModelProto(graph=encode(downgrade(graph, opset), opset))
+    model = ModelProto(graph=encode(downgrade(graph, opset), opset, stubs or {}))
     imports = {"": opset, **graph.opsets}
     model.opset_import.extend(helper.make_opsetid(d, v) for d, v in imports.items())
     needed: int = helper.find_min_ir_version_for(model.opset_import, ignore_unknown=True)
-    model.ir_version = ir_version or max(needed, 4)
+    model.ir_version = ir_version or max(needed, _OLDEST_IR)
     model.producer_name = "slimc"
     for key, value in graph.metadata.items():
         field = key.removeprefix(MODEL)
@@ -44,8 +57,29 @@ def to_model(graph: Graph, opset: int | None = None, ir_version: int | None = No
 
 
 def to_bytes(graph: Graph, opset: int | None = None, ir_version: int | None = None) -> bytes:
-    """Make the bytes of a model file; equal graphs give equal bytes."""
-    return to_model(graph, opset, ir_version).SerializeToString(deterministic=True)
+    """Make the bytes of a model file; equal graphs give equal bytes.
+
+    Errors: model-too-large, and those of `to_model`.
+    """
+    if _weight_bytes(graph) > PROTO_LIMIT_BYTES:
+        message = f"the weights take {_weight_bytes(graph)} bytes, more than one file can hold"
+        raise SlimcError("model-too-large", message, help="write it to a path, with a data file")
+    return _serialized(to_model(graph, opset, ir_version))
+
+
+def to_bytes_without_weights(graph: Graph) -> tuple[bytes, dict[str, Constant]]:
+    """Make the bytes of a model whose long constants are stubs, and return these beside it.
+
+    For a runtime in this process: weights are shared with it, not copied. Constants of bodies stay
+    inside, as do those of types that numpy lacks.
+    """
+    outside = {
+        name: constant
+        for name, constant in graph.constants.items()
+        if constant.size_bytes >= _SHORT_BYTES and constant.array.dtype.kind in _NUMPY_KINDS
+    }
+    stubs = {name: _stub(name, c, "in-memory", 0) for name, c in outside.items()}
+    return _serialized(to_model(graph, stubs=stubs)), outside
 
 
 def write(
@@ -55,4 +89,85 @@ def write(
     ir_version: int | None = None,
     external: bool | None = None,
 ) -> None:
-    Path(path).write_bytes(to_bytes(graph, opset, ir_version))
+    """Write a model file. It takes its place when it is complete, and so does its data file.
+
+    external: put long constants into a data file `<name>.data` beside it; None: only where the
+    model is too large for one file. Errors: unwritable, and those of `to_bytes`.
+    """
+    path = Path(path)
+    if external is None:
+        external = _weight_bytes(graph) > PROTO_LIMIT_BYTES
+    try:
+        if external:
+            _write_with_data(graph, path, opset, ir_version)
+        else:
+            data = to_bytes(graph, opset, ir_version)
+            with _replaced(path) as file:
+                file.write(data)
+    except OSError as error:
+        message = f"'{path}' cannot be written: {error.strerror}"
+        raise SlimcError("unwritable", message) from error
+
+
+def _write_with_data(graph: Graph, path: Path, opset: int | None, ir_version: int | None) -> None:
+    data_path = path.with_name(f"{path.name}.data")
+    long = {k: c for k, c in _constants(graph) if c.size_bytes >= _SHORT_BYTES}
+    long = {k: c for k, c in long.items() if c.dtype is not DType.STRING}
+    stubs, offset = {}, 0
+    for name, constant in long.items():
+        stubs[name] = _stub(name, constant, data_path.name, offset)
+        offset += -(-constant.size_bytes // _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES
+    data = _serialized(to_model(graph, opset, ir_version, stubs))
+    with _replaced(path) as file:
+        file.write(data)
+        with _replaced(data_path) as data_file:
+            for constant in long.values():
+                data_file.write(write_tensor("", constant).raw_data)
+                data_file.write(bytes(-data_file.tell() % _ALIGNMENT_BYTES))
+
+
+def _stub(name: str, constant: Constant, location: str, offset: int) -> TensorProto:
+    """Make a tensor whose elements lie elsewhere."""
+    stub = TensorProto(
+        name=name,
+        dims=constant.shape,
+        data_type=constant.dtype.code,
+        data_location=TensorProto.EXTERNAL,
+    )
+    facts = {"location": location, "offset": offset, "length": constant.size_bytes}
+    for key, value in facts.items():
+        stub.external_data.append(StringStringEntryProto(key=key, value=str(value)))
+    return stub
+
+
+def _constants(graph: Graph) -> Iterator[tuple[str, Constant]]:
+    """Yield the constants of a graph and its bodies."""
+    yield from graph.constants.items()
+    for node in graph.nodes:
+        for body in node.bodies:
+            yield from _constants(body)
+
+
+def _weight_bytes(graph: Graph) -> int:
+    return sum(constant.size_bytes for _, constant in _constants(graph))
+
+
+def _serialized(model: ModelProto) -> bytes:
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data
+
+
+@contextmanager
+def _replaced(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that takes the place of `path` when it is complete, with the usual rights."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(name, 0o666 & ~mask)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

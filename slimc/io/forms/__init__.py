@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from slimc.io.forms.change import Change, Site
+from slimc.io.forms.decompose import DECOMPOSED
 from slimc.io.forms.meaning import MEANING
 from slimc.io.forms.operands import OPERANDS
 from slimc.io.forms.resize import RESIZE
@@ -18,4 +19,4 @@ def _by_op(*groups: tuple[Change, ...]) -> dict[str, tuple[Change, ...]]:
     return {op: tuple(changes) for op, changes in found.items()}
 
 
-CHANGES = _by_op(OPERANDS, SHAPES, MEANING, RESIZE)  # operator -> changes, oldest first
+CHANGES = _by_op(OPERANDS, SHAPES, MEANING, RESIZE, DECOMPOSED)  # operator -> changes, oldest first

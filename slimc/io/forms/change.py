@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -18,9 +18,9 @@ from slimc.ir.types import DType, Shape, TensorType, ValueType
 class Site:
     """A node on its way over a change.
 
-    A change edits the node; the nodes it adds are in the form of the IR's opset, both ways. `error`:
-    name of the error of the way; `opset`: that of the file. `types`, `constants`: those of enclosing
-    graphs, for what a body captures.
+    A change edits the node; the nodes it adds are in the form of the IR's opset, both ways.
+    `error`: name of the error of the way; `opset`: that of the file. `types`, `constants`: those of
+    enclosing graphs, for what a body captures. `added`: names of the nodes added.
     """
 
     editor: Editor
@@ -29,6 +29,7 @@ class Site:
     error: str
     types: Mapping[str, ValueType]
     constants: Mapping[str, Constant]
+    added: list[str] = field(default_factory=list)
 
     @property
     def node(self) -> Node:
@@ -48,9 +49,18 @@ class Site:
     def type_of(self, i: int) -> ValueType | None:
         """Return the type of operand i, None if it is absent or not known."""
         value = self.operand(i)
-        outer = self.constants.get(value)
-        known = self.editor.type_of(value) or self.types.get(value)
-        return outer.type if known is None and outer is not None else known
+        return self.known_types(self.node).get(value) if value else None
+
+    def known_types(self, node: Node) -> dict[str, ValueType]:
+        """Return the types of operands and results of a node, as far as they are known."""
+        found = {}
+        for value in (*node.inputs, *node.outputs):
+            kind = self.editor.type_of(value) or self.types.get(value)
+            if kind is None and value in self.constants:
+                kind = self.constants[value].type
+            if kind is not None:
+                found[value] = kind
+        return found
 
     def shape(self, i: int) -> Shape | None:
         """Return the shape of operand i as far as it is known."""
@@ -85,9 +95,9 @@ class Site:
     ) -> str:
         """Add a node beside this one and return its first result."""
         name = f"{self.name}.{op.lower()}"
-        made = self.editor.add(
-            op, inputs, outputs=outputs, attrs=attrs, name=name, near=self.name
-        )
+        made = self.editor.add(op, inputs, outputs=outputs, attrs=attrs, name=name, near=self.name)
+        maker = self.editor.producer(next(filter(None, made)))
+        self.added.append(maker.name if maker else "")
         return made[0]
 
     def set_attrs(self, **attrs: Attr) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
-from slimc.io.forms.change import Change, Site, Way, keep
+from slimc.io.forms.change import Change, Site, Way
 from slimc.ir.types import DType
 
 REDUCTIONS = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "SumSquare")
@@ -100,7 +100,8 @@ def _changes() -> Iterator[Change]:
     yield Change("Slice", 10, _all(*slices))
     yield Change("TopK", 10, _top_k)
     yield Change("Clip", 11, _clip)
-    yield Change("Pad", 11, _all(_to_operand("pads", 1, DType.I64), _to_operand("value", 2, None, 0.0)))
+    pads = _to_operand("pads", 1, DType.I64)
+    yield Change("Pad", 11, _all(pads, _to_operand("value", 2, None, 0.0)))
     yield Change("Dropout", 10, _dropout_mask)
     yield Change("Dropout", 12, _to_operand("ratio", 1, DType.F32))
     yield Change("Split", 13, _to_operand("split", 1, DType.I64))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from slimc.io.forms.change import Change, Site, keep
-from slimc.ir.types import DType
+from slimc.ir.graph import Attr
+from slimc.ir.types import DType, Shape
 
 
 def _upsample_scales(site: Site) -> None:
@@ -34,29 +35,31 @@ def _resize_11_to_13(site: Site) -> None:
 
 def _resize_every_axis(site: Site) -> None:
     """Spell out scales or sizes of all axes; Resize 13 has no choice of axes."""
-    axes = site.take("axes")
-    policy = site.take("keep_aspect_ratio_policy", b"stretch")
-    if policy != b"stretch" and site.operand(3):
+    if site.take("keep_aspect_ratio_policy", b"stretch") != b"stretch" and site.operand(3):
         raise site.refusal("it keeps the aspect ratio, which came with opset 18")
+    axes = site.take("axes")
     if not isinstance(axes, tuple):
         return
-    rank, shape = site.rank(0), site.shape(0)
-    if rank is None or shape is None:
-        raise site.refusal("it resizes chosen axes of a value of unknown rank")
-    places = [int(a) % rank for a in axes if isinstance(a, int)]
-    for i, rest in ((2, np.ones(rank, np.float32)), (3, np.zeros(rank, np.int64))):
-        if not site.operand(i):
-            continue
-        chosen = site.elements(i)
-        others = [shape[a] for a in range(rank) if a not in places]
-        if chosen is None or (i == 3 and not all(isinstance(d, int) for d in others)):
-            raise site.refusal("it resizes chosen axes; here all sizes must be constant")
-        if i == 3:
-            rest[[a for a in range(rank) if a not in places]] = others
-        rest[places] = chosen
-        site.set_operand(i, site.editor.add_constant(rest, f"{site.name}.{'scales' if i == 2 else 'sizes'}"))
-    if site.operand(1):
-        raise site.refusal("it crops chosen axes, which came with opset 18")
+    shape = site.shape(0)
+    if shape is None or site.operand(1):
+        raise site.refusal("it resizes or crops chosen axes of a value, as from opset 18 on")
+    if site.operand(2):
+        _spread(site, 2, axes, (1,) * len(shape), np.float32, "scales")
+    if site.operand(3):
+        _spread(site, 3, axes, shape, np.int64, "sizes")
+
+
+def _spread(
+    site: Site, i: int, axes: tuple[Attr, ...], rest: Shape, dtype: type[np.generic], hint: str
+) -> None:
+    """Make operand i, which is of `axes`, one of all axes; those left out have `rest`."""
+    whole: list[object] = list(rest)
+    chosen = site.elements(i)
+    for place, axis in enumerate(axes):
+        whole[axis] = None if chosen is None else chosen[place]  # type: ignore[call-overload] # ints
+    if any(size is None or isinstance(size, str) for size in whole):
+        raise site.refusal(f"it resizes chosen axes; before opset 18 all {hint} must be known")
+    site.set_operand(i, site.editor.add_constant(np.array(whole, dtype), f"{site.name}.{hint}"))
 
 
 def _no_symmetric_pixels(site: Site) -> None:

@@ -64,13 +64,13 @@ def _without_allowed_zeros(site: Site) -> None:
     """`allowzero` matters only where the wanted shape has a 0."""
     wanted = site.elements(1)
     if site.take("allowzero", 0) and (wanted is None or (wanted == 0).any()):
-        raise site.refusal("it lets a 0 in the shape mean 0 (allowzero=1), which came with opset 14")
+        raise site.refusal("its shape has a 0 that means 0 (allowzero=1), as from opset 14 on")
 
 
 def _without_unit_dilations(site: Site) -> None:
     dilations = site.take("dilations", ())
-    if any(d != 1 for d in dilations if isinstance(dilations, tuple)):
-        raise site.refusal(f"its dilations came with a later opset")
+    if isinstance(dilations, tuple) and any(d != 1 for d in dilations):
+        raise site.refusal("its dilations came with a later opset")
 
 
 SHAPES: tuple[Change, ...] = (
