@@ -25,6 +25,7 @@ from slimc.passes.base import Pass
 from slimc.passes.context import Target
 from slimc.passes.text import Stages, parse_passes
 from slimc.targets import TARGETS, TargetSource, resolve
+from slimc.targets.lowering import LOWERING
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,8 @@ def _run(path: Path) -> ModuleType:
 @cache
 def catalogue() -> Catalogue:
     """Return what slimc and the installed packages bring."""
-    made = Catalogue(PASSES, STAGES, OPS, TARGETS)
+    passes = dict.fromkeys((*PASSES, *(type(one) for one in LOWERING)))
+    made = Catalogue(tuple(passes), STAGES, OPS, TARGETS)
     for entry in _entries("slimc.passes"):
         made = made._with_passes([entry.load()], f"entry point '{entry.value}'")
     for entry in _entries("slimc.ops"):
