@@ -15,8 +15,9 @@ from slimc.calib.table import Range
 from slimc.errors import SlimcError
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Form, Graph
+from slimc.ir.types import DType
 from slimc.passes.base import Pass, PassResult, Promise, option
-from slimc.passes.context import Context, Grid
+from slimc.passes.context import Context, Grid, Target
 from slimc.passes.integer_nodes import Choice, choose
 from slimc.passes.scale_groups import ScaleGroup, groups
 from slimc.passes.scales import activation_record, weight_record
@@ -40,7 +41,7 @@ class AssignScales(Pass):
 
     scheme: Literal["int8"] = option("int8", "8-bit weights and activations, ranges fixed ahead")
     calibrator: Literal["minmax", "moving-average", "percentile", "entropy", "mse"] = option(
-        "percentile", "how a range follows from the samples: their extremes, or a clip of them"
+        "mse", "how a range follows from the samples: their extremes, or what is best to clip to"
     )
     percentile: float = option(99.99, "of the elements that the range covers, in percent")
     samples: int = option(0, "samples to calibrate on; 0: all")
@@ -50,7 +51,7 @@ class AssignScales(Pass):
         """Raise SlimcError: bad-option-value, already-quantized, unknown-node, not-finite."""
         _check(self, graph)
         if not ctx.target.quantize or ctx.target.placement is None:
-            return PassResult(graph, (_no_integers(ctx),))
+            return PassResult(graph, (_no_integers(ctx.target),))
         kept = frozenset(names_matching(graph, self.keep, f"option keep of pass {self.name}"))
         choice = choose(graph, ctx, infer(graph, ctx.ops, ctx.sizes), kept)
         left = tuple(
@@ -175,9 +176,8 @@ def _seen(graph: Graph, value: str) -> str:
     return f"'{value}' as {record.dtype.text} {low:.6g}..{high:.6g}"
 
 
-def _no_integers(ctx: Context) -> Remark:
-    return skipped(
-        "",
-        f"{ctx.target.name} runs nothing in integers: no scale is chosen, the weights stay floats",
-        help="this target gains from prune and from its 16-bit floats",
-    )
+def _no_integers(target: Target) -> Remark:
+    instead = "choose a target that does: slimc targets"
+    if target.prefer is not DType.F32:
+        instead = f"its file gets {target.prefer.text} weights instead, and prune makes it faster"
+    return skipped("", f"{target.name} runs nothing in integers, so no scale is chosen", instead)

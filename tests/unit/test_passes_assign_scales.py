@@ -1,0 +1,275 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from slimc.calib.data import Data
+from slimc.errors import SlimcError
+from slimc.ir.graph import Form, Graph
+from slimc.ir.text import parse_text
+from slimc.ir.types import DType
+from slimc.ops import OPS
+from slimc.passes.assign_scales import AssignScales
+from slimc.passes.base import PassResult
+from slimc.passes.context import Context, Grid, Placement, Quantize, Target
+from slimc.passes.scales import simulate
+
+U8 = Grid(DType.U8, 0, 255, symmetric=False)
+S8 = Grid(DType.I8, -128, 127, symmetric=True)
+W8 = Grid(DType.I8, -127, 127, symmetric=True, per_channel=True)
+W7 = Grid(DType.I8, -64, 64, symmetric=True, per_channel=True)
+
+
+def every_result(**more: Quantize) -> Target:
+    """Make a target with integers from operator to operator."""
+    contraction = Quantize(U8, W7)
+    between = Quantize(U8, between=True)
+    kinds = {"Conv": contraction, "MatMul": contraction, "Gemm": contraction, "Add": between,
+             "Mul": between, "MaxPool": between, "Reshape": between, "Concat": between}  # fmt: skip
+    placement = Placement(True, "absorb", "int32", "integers", "both")
+    return Target("every", "test", "", quantize={**kinds, **more}, placement=placement)
+
+
+def operands_only() -> Target:
+    """Make a target with integers on the way into contractions."""
+    contraction = Quantize(S8, W8, needs_constant=True)
+    kinds = {"Conv": contraction, "MatMul": contraction, "Add": Quantize(S8)}
+    placement = Placement(False, "after", "float", "integers", "skip")
+    return Target("operands", "test", "", quantize=kinds, placement=placement)
+
+
+def assigned(graph: Graph, target: Target, feeds: int = 2, **options: object) -> PassResult:
+    sizes = {"N": 2}
+    data = Data.synthesize(graph, sizes, 0, feeds)
+    one = replace(AssignScales(calibrator="minmax"), **options)
+    return one.run(graph, Context(OPS, target, data, sizes))
+
+
+def skipped(result: PassResult) -> dict[str, str]:
+    return {r.node: r.message for r in result.remarks if r.kind == "skipped"}
+
+
+def integer(graph: Graph) -> list[str]:
+    return [node.name for node in graph.nodes if node.integer]
+
+
+RESIDUAL = parse_text("""
+graph (%x: f32[N,8,6,6]) -> (%y)
+  %w1 = constant f32[8,8,3,3] random(0)
+  %w2 = constant f32[8,8,3,3] random(1)
+  %b1 = constant f32[8] random(3)
+  %a: f32[N,8,6,6] = Conv(%x, %w1, %b1) {pads=[1, 1, 1, 1]} @first
+  %b: f32[N,8,6,6] = Relu(%a) @relu
+  %c: f32[N,8,6,6] = Conv(%b, %w2) {pads=[1, 1, 1, 1]} @second
+  %d: f32[N,8,6,6] = Add(%b, %c) @add
+  %y: f32[N,8,6,6] = Conv(%d, %w2) {pads=[1, 1, 1, 1]} @last
+""")
+
+
+def test_records_of_a_target_that_quantizes_results() -> None:
+    graph = assigned(RESIDUAL, every_result()).graph
+    assert graph.form is Form.QUANTIZED
+    assert integer(graph) == ["first", "second", "add", "last"]
+    assert set(graph.records) == {"x", "w1", "w2", "b", "c", "d", "y"}  # not a, nor the bias
+    assert graph.records["b"].zero_point == 0  # the range behind the Relu
+
+
+def test_records_of_a_target_that_quantizes_operands() -> None:
+    graph = assigned(RESIDUAL, operands_only()).graph
+    assert integer(graph) == ["first", "second", "add", "last"]
+    assert set(graph.records) == {"x", "w1", "w2", "b", "d"}  # c is fused into the Add
+
+
+def test_report_counts_contractions_and_lists_ranges() -> None:
+    facts = assigned(RESIDUAL, every_result()).facts
+    assert facts["integer"] == 3
+    assert facts["samples"] == 4
+    assert set(facts["ranges"]) == {"x", "b", "c", "d", "y"}
+    assert facts["ranges"]["b"][0] == 0
+
+
+def test_result_and_operand_of_a_pass_through_operator_are_one_record() -> None:
+    graph = parse_text("""
+graph (%x: f32[N,4,4,4]) -> (%y)
+  %w = constant f32[4,4,1,1] random(0)
+  %a: f32[N,4,4,4] = Conv(%x, %w) @one
+  %b: f32[N,4,2,2] = MaxPool(%a) {kernel_shape=[2, 2], strides=[2, 2]} @pool
+  %c: f32[N,4,2,2] = Relu(%b) @relu
+  %y: f32[N,4,2,2] = Conv(%c, %w) @two
+""")
+    made = assigned(graph, every_result()).graph
+    assert made.records["a"] is made.records["b"]
+    assert made.records["a"].zero_point > 0
+    assert made.records["c"].zero_point == 0
+
+
+JOIN = parse_text("""
+graph (%x: f32[N,4,4,4]) -> (%y)
+  %w = constant f32[4,4,1,1] random(0)
+  %v = constant f32[4,8,1,1] random(0)
+  %big = constant f32[4,4,1,1] random(1, 10..20)
+  %a: f32[N,4,4,4] = Conv(%x, %w) @small
+  %b: f32[N,4,4,4] = Conv(%x, %big) @large
+  %c: f32[N,8,4,4] = Concat(%a, %b) {axis=1} @join
+  %y: f32[N,4,4,4] = Conv(%c, %v) @two
+""")
+
+
+def test_joined_values_share_a_scale_where_the_target_says_so() -> None:
+    made = assigned(JOIN, every_result(Concat=Quantize(U8, scales="shared"))).graph
+    assert made.records["a"] is made.records["b"] is made.records["c"]
+    made = assigned(JOIN, every_result(Concat=Quantize(U8, scales="own"))).graph
+    assert made.records["a"].scale < made.records["b"].scale / 5
+    made = assigned(JOIN, operands_only()).graph
+    assert set(made.records) == {"x", "w", "big", "c", "v"}
+
+
+def test_constant_operand_of_an_add_has_its_own_record() -> None:
+    graph = parse_text("""
+graph (%x: f32[N,4]) -> (%y)
+  %w = constant f32[4,4] random(0)
+  %k = constant f32[4] [1, 2, 3, -0.5]
+  %a: f32[N,4] = MatMul(%x, %w) @one
+  %b: f32[N,4] = Add(%a, %k) @add
+  %y: f32[N,4] = MatMul(%b, %w) @two
+""")
+    made = assigned(graph, every_result()).graph
+    assert "add" in integer(made)
+    record = made.records["k"]
+    assert record.dtype is DType.U8
+    assert simulate(record, np.array([3, -0.5], np.float32)) == pytest.approx([3, -0.5], abs=0.01)
+
+
+def test_operators_outside_the_contractions_stay_float() -> None:
+    graph = parse_text("""
+graph (%x: f32[N,4]) -> (%y)
+  %w = constant f32[4,4] random(0)
+  %a: f32[N,4] = Add(%x, %x) @before
+  %b: f32[N,4] = MatMul(%a, %w) @one
+  %c: f32[N,4] = Mul(%b, %b) @after
+  %y: f32[N,4] = Add(%c, %c) @last
+""")
+    result = assigned(graph, every_result())
+    assert integer(result.graph) == ["one"]
+    assert skipped(result) == {
+        "before": "stays in float: no integer node makes an operand",
+        "after": "stays in float: no contraction in integers reads its result",
+        "last": "stays in float: no contraction in integers reads its result",
+    }
+
+
+def test_float_results_need_no_record() -> None:
+    graph = parse_text("""
+graph (%x: f32[N,4]) -> (%y)
+  %w = constant f32[4,4] random(0)
+  %a: f32[N,4] = MatMul(%x, %w) @one
+  %b: f32[N,4] = MatMul(%a, %w) @two
+  %y: f32[N,4] = Softmax(%b) {axis=1} @softmax
+""")
+    free = every_result(MatMul=Quantize(U8, W7, free_result=True))
+    assert set(assigned(graph, every_result()).graph.records) == {"x", "w", "a", "b"}
+    assert set(assigned(graph, free).graph.records) == {"x", "w", "a"}
+
+
+def test_products_of_activations() -> None:
+    graph = parse_text("""
+graph (%x: f32[N,4,4]) -> (%y)
+  %y: f32[N,4,4] = MatMul(%x, %x) @one
+""")
+    made = assigned(graph, every_result()).graph
+    assert integer(made) == ["one"]
+    assert set(made.records) == {"x", "y"}
+    result = assigned(graph, operands_only())
+    assert result.graph is graph
+    assert "both operands are computed" in skipped(result)["one"]
+
+
+def test_what_is_no_f32_or_in_a_body_stays_float() -> None:
+    graph = parse_text("""
+graph (%x: f16[N,4], %p: bool[]) -> (%y)
+  %w = constant f16[4,4] random(0)
+  %v = constant f32[4,4] random(0)
+  %a: f16[N,4] = MatMul(%x, %w) @half
+  %f: f32[N,4] = Cast(%a) {to=1} @cast
+  %y: f32[N,4] = If(%p) @if
+    then_branch = graph () -> (%t)
+      %t: f32[N,4] = MatMul(%f, %v) @inner
+    else_branch = graph () -> (%e)
+      %e: f32[N,4] = Relu(%f) @relu
+""")
+    result = assigned(graph, every_result())
+    assert not result.graph.records
+    assert "'x' is f16[N,4]" in skipped(result)["half"]
+    assert "body" in skipped(result)["inner"]
+
+
+def test_attributes_that_the_kernel_lacks() -> None:
+    graph = parse_text("""
+graph (%x: f32[N,4]) -> (%y)
+  %w = constant f32[4,4] random(0)
+  %y: f32[N,4] = Gemm(%x, %w) {alpha=0.5} @fc
+""")
+    target = every_result(Gemm=Quantize(U8, W7, only={"alpha": (None, 1.0)}))
+    assert "only with another alpha than 0.5" in skipped(assigned(graph, target))["fc"]
+
+
+def test_dead_values_and_channels_have_scales() -> None:
+    graph = parse_text("""
+graph (%x: f32[N,2]) -> (%y)
+  %w = constant f32[2,2] [0, 1, 0, -1]
+  %zero = constant f32[2,2] [0, 0, 0, 0]
+  %a: f32[N,2] = MatMul(%x, %zero) @dead
+  %y: f32[N,2] = MatMul(%a, %w) @two
+""")
+    records = assigned(graph, every_result()).graph.records
+    assert all((r.scale > 0).all() and np.isfinite(r.scale).all() for r in records.values())
+
+
+@pytest.mark.parametrize("make", [every_result, operands_only])
+def test_every_operand_of_an_integer_node_has_a_record_that_fits(make: object) -> None:
+    target = make()  # type: ignore[operator]
+    for graph in (RESIDUAL, JOIN):
+        made = assigned(graph, target).graph
+        for node in made.nodes:
+            row = OPS.get(node.kind)
+            if not node.integer or row is None or row.weighted is None:
+                continue
+            data = made.records[node.inputs[row.weighted.data]]
+            weight = made.records[node.inputs[row.weighted.weight]]
+            assert data.axis is None
+            assert weight.axis == 0
+            assert weight.scale.shape == (made.constants[node.inputs[1]].shape[0],)
+
+
+def test_integer_arithmetic_is_near_that_of_floats() -> None:
+    """x w = s_x s_w sum (q_x - z) q_w: the reference that runtimes compute."""
+    graph = parse_text("""
+graph (%x: f32[N,64]) -> (%y)
+  %w = constant f32[64,16] random(0)
+  %y: f32[N,16] = MatMul(%x, %w) @fc
+""")
+    made = assigned(graph, every_result(), calibrator="mse").graph
+    (feed, *_) = Data.synthesize(graph, {"N": 2}, 0, 2)
+    x, w = made.records["x"], made.records["w"]
+    weight = graph.constants["w"].array
+    sums = (x.quantize(feed["x"]).astype(int) - int(x.zero_point)) @ w.quantize(weight).astype(int)
+    found = sums * x.scale * w.scale
+    exact = feed["x"] @ weight
+    assert found == pytest.approx(simulate(x, feed["x"]) @ simulate(w, weight), rel=1e-4, abs=1e-4)
+    # 7-bit weights and 8-bit data: about 1 % of the largest result
+    assert np.abs(found - exact).max() < 0.03 * np.abs(exact).max()
+
+
+@pytest.mark.parametrize(
+    "options", [{"percentile": 101.0}, {"percentile": 50.0}, {"samples": -1}], ids=str
+)
+def test_options_out_of_their_ranges(options: dict[str, object]) -> None:
+    with pytest.raises(SlimcError) as caught:
+        assigned(RESIDUAL, every_result(), **options)
+    assert caught.value.name == "bad-option-value"
+
+
+def test_fewer_samples_on_request() -> None:
+    assert assigned(RESIDUAL, every_result(), feeds=6, samples=3).facts["samples"] == 4
