@@ -112,6 +112,10 @@ class Editor:
         constant = self._constants.get(value)
         return None if constant is None else constant.array
 
+    def constant(self, value: str) -> Constant | None:
+        """Return a constant, or None."""
+        return self._constants.get(value)
+
     def type_of(self, value: str) -> ValueType | None:
         """Return the type of a value as it stands now, or None where it is not known."""
         constant = self._constants.get(value)
@@ -184,6 +188,20 @@ class Editor:
         """Remove a node. Its outputs must not be read any more when `done` is called."""
         self._unlink(self._nodes.pop(name))
         self.changed = True
+
+    def inline(self, name: str, body: Graph) -> None:
+        """Put the nodes of a body, which has no inputs, in the place of the node that has it."""
+        node, place = self._nodes[name], self._place[name]
+        self.remove(name)
+        self._constants.update(body.constants)
+        self._types.update(body.types)
+        for i, inner in enumerate(body.nodes):
+            self._nodes[inner.name] = inner
+            self._place[inner.name] = (*place, i)
+            self._link(inner)
+        for value, made in zip(node.outputs, body.outputs, strict=True):
+            if value:
+                self.redirect(value, made)
 
     def update(self, name: str, **changes: Any) -> Node:
         """Replace fields of a node (op, inputs, outputs, attrs, ...); its name stays."""

@@ -8,8 +8,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from slimc.ir import dims
 from slimc.ir.graph import Attr, Node
 from slimc.ir.types import TensorType, ValueType, static_shape
+from slimc.ops.axes import Bound
+from slimc.ops.op import OpTable
 from slimc.rewrite.pattern import Found, Surroundings
 
 
@@ -18,6 +21,13 @@ class Scope(Surroundings, Protocol):
 
     def type_of(self, value: str) -> ValueType | None:
         """Return the type of a value, or None where it is not known."""
+
+    def bound(self, node: Node) -> Bound | None:
+        """Lay the axis signature of a node's operator on it; None where it does not fit."""
+
+    @property
+    def ops(self) -> OpTable:
+        """The operator table."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +47,7 @@ class Made:
     """
 
     op: str
-    inputs: tuple[str | np.ndarray | Made, ...]
+    inputs: tuple[Operand, ...]
     attrs: Mapping[str, Attr] = field(default_factory=dict)
     domain: str = ""
     node: str = ""
@@ -48,6 +58,9 @@ class Made:
     def kind(self) -> str:
         """The key of the operator table."""
         return f"{self.domain}.{self.op}" if self.domain else self.op
+
+
+Operand = str | np.ndarray | Made
 
 
 class NotConstantError(Exception):
@@ -119,6 +132,13 @@ class Match:
         """Return the shape if every size is a number."""
         return static_shape(self.type(name))
 
+    def same_type(self, name: str) -> bool:
+        """Tell whether a name's value has the element type and every size of the root's result."""
+        a, b = self.type(name), self.type()
+        if a is None or b is None or a.dtype is not b.dtype or a.shape is None or b.shape is None:
+            return False
+        return len(a.shape) == len(b.shape) and all(map(dims.same, a.shape, b.shape))
+
     def is_float(self, name: str = "") -> bool:
         """Tell whether the elements are known to be floating point."""
         kind = self.type(name)
@@ -131,7 +151,7 @@ class Match:
         take the element type of the root's result if they are floating point.
         """
         node = self.node(label)
-        inputs: list[str | np.ndarray | Made] = list(node.inputs)
+        inputs: list[Operand] = list(node.inputs)
         hints = [""] * len(inputs)
         for name, array in operands.items():
             if array is None:

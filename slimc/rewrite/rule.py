@@ -10,25 +10,27 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 import numpy as np
 
 from slimc.errors import SlimcError, did_you_mean
 from slimc.ir.constant import Constant
-from slimc.ir.editor import Editor, all_names, with_bodies
+from slimc.ir.editor import Editor, all_names
 from slimc.ir.graph import Graph, Node, Origin
 from slimc.ops.op import OpTable
 from slimc.remarks import Remark, applied, skipped
 from slimc.rewrite.match import Made, Match, NotConstantError, Skip
 from slimc.rewrite.pattern import Apply, Found, depth, matches, parse_pattern
 from slimc.rewrite.result import PassResult
-from slimc.rewrite.scope import EditedScope, agree, result_type
+from slimc.rewrite.scope import EditedScope, agree, rewrite_bodies
 
 __all__ = ["Made", "Match", "Rule", "Skip", "names_matching", "rewrite"]
 
 _PER_NODE = 20  # applications per node of the graph before rules count as undoing each other
+
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"  # for constants without a name: one letter per operand
 
 Answer = Made | np.ndarray | str | Skip | None
 
@@ -104,28 +106,17 @@ class _Rewriting:
 
     def rewritten(self, graph: Graph, outer: EditedScope | None) -> Graph:
         """Return the graph with rules applied, its bodies included."""
-        scope = EditedScope(Editor(graph, self.taken, self.made_by), outer)
+        scope = EditedScope(Editor(graph, self.taken, self.made_by), self.ops, outer)
         work = [node.name for node in graph.nodes]
         while work:
             self._apply_all(scope, work)
-            work = work if self._rewrite_bodies(graph, scope) else []
+            again = rewrite_bodies(scope, lambda body: self.rewritten(body, scope))
+            work = work if again else []
         if not scope.edit.changed:
             return graph
         after = scope.edit.done()
         self.taken |= all_names(after)
         return after
-
-    def _rewrite_bodies(self, graph: Graph, scope: EditedScope) -> bool:
-        """Rewrite the bodies of the nodes that are left; tell whether one changed."""
-        changed = False
-        for name in [node.name for node in graph.nodes if node.bodies and node.name in scope.edit]:
-            node = scope.edit.node(name)
-            attrs = with_bodies(node, lambda body: self.rewritten(body, scope))
-            bodies = replace(node, attrs=attrs).bodies
-            if any(a is not b for a, b in zip(bodies, node.bodies, strict=True)):
-                scope.edit.update(name, attrs=attrs)
-                changed = True
-        return changed
 
     def _apply_all(self, scope: EditedScope, names: Sequence[str]) -> None:
         """Visit nodes, and again those around a change, until nothing matches."""
@@ -172,7 +163,7 @@ class _Rewriting:
                 and answer.attrs == root.attrs
             ):
                 return None
-            found = result_type(answer, scope, self.ops)
+            found = scope.result_type(answer)
         else:
             found = (
                 Constant(answer).type if isinstance(answer, np.ndarray) else scope.type_of(answer)
@@ -251,13 +242,13 @@ class _Rewriting:
         for i, operand in enumerate(made.inputs):
             if isinstance(operand, np.ndarray):
                 hint = made.hints[i] if i < len(made.hints) else ""
-                operand = scope.edit.add_constant(operand, f"{place}.{hint or i}")
+                operand = scope.edit.add_constant(operand, f"{place}.{hint or _LETTERS[i % 26]}")
             elif isinstance(operand, Made):
                 below = self._operands(scope, operand, place, origins, added)
                 (operand,) = scope.edit.add(
                     operand.op,
                     below,
-                    types=[result_type(operand, scope, self.ops)],
+                    types=[scope.result_type(operand)],
                     attrs=operand.attrs,
                     name=f"{place}.{operand.op}",
                     domain=operand.domain,

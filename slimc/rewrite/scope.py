@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from slimc.ir.constant import Constant
-from slimc.ir.editor import Editor
-from slimc.ir.graph import Node
+from slimc.ir.editor import Editor, all_names, with_bodies
+from slimc.ir.graph import Graph, Node
 from slimc.ir.types import DType, TensorType, ValueType
-from slimc.ops.axes import Unmatched
+from slimc.ops.axes import Bound, Unmatched
 from slimc.ops.op import Call, OpTable
-from slimc.rewrite.match import Made
+from slimc.rewrite.match import Made, Operand
+
+_UNKNOWN = TensorType(DType.F32, None)
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,7 @@ class EditedScope:
     """The graph that `edit` changes; `outer`: the graph whose node has it as a body."""
 
     edit: Editor
+    ops: OpTable
     outer: EditedScope | None = None
 
     def producer(self, value: str) -> Node | None:
@@ -44,36 +48,80 @@ class EditedScope:
         found = self.edit.type_of(value)
         return self.outer.type_of(value) if found is None and self.outer is not None else found
 
+    def call(self, node: Node | Made) -> Call:
+        """Return a node, or one to be made, as the functions of the operator table see it."""
+        types = tuple(self._operand_type(i) for i in node.inputs)
+        values = tuple(self._elements(i) for i in node.inputs)
+        results = len(node.outputs) if isinstance(node, Node) else 1
+        return Call(node.op, node.attrs, types, values, results)
 
-def result_type(made: Made, scope: EditedScope, ops: OpTable) -> ValueType | None:
-    """Return the type of a new node's result as its row says, None where it does not follow."""
-    row = ops.get(made.kind)
-    if row is None:
-        return None
-    types = tuple(_operand_type(i, scope, ops) for i in made.inputs)
-    values = tuple(i if isinstance(i, np.ndarray) else _elements(i, scope) for i in made.inputs)
-    call = Call(made.op, made.attrs, types, values)
-    (dtype,) = row.result_dtypes(call)
-    try:
-        (shape,) = row.bind(call).output_shapes()
-    except Unmatched:
-        shape = None
-    return None if dtype is None else TensorType(dtype, shape)
+    def bound(self, node: Node) -> Bound | None:
+        """Lay the axis signature of a node's operator on it; None where it does not fit."""
+        row = self.ops.get(node.kind)
+        try:
+            return None if row is None else row.bind(self.call(node))
+        except Unmatched:
+            return None
+
+    def result_type(self, made: Made) -> ValueType | None:
+        """Return the type of a new node's result as its row says, None where it does not follow."""
+        row = self.ops.get(made.kind)
+        if row is None:
+            return None
+        call = self.call(made)
+        (dtype,) = row.result_dtypes(call)
+        try:
+            (shape,) = row.bind(call).output_shapes()
+        except Unmatched:
+            shape = None
+        return None if dtype is None else TensorType(dtype, shape)
+
+    def _operand_type(self, operand: Operand) -> ValueType | None:
+        """Return the type of an operand; one of unknown type is present all the same."""
+        if isinstance(operand, np.ndarray):
+            return Constant(operand).type
+        if isinstance(operand, Made):
+            return self.result_type(operand) or _UNKNOWN
+        return (self.type_of(operand) or _UNKNOWN) if operand else None
+
+    def _elements(self, operand: Operand) -> np.ndarray | None:
+        if isinstance(operand, str):
+            return self.array(operand) if operand else None
+        return operand if isinstance(operand, np.ndarray) else None
 
 
-def _operand_type(
-    operand: str | np.ndarray | Made, scope: EditedScope, ops: OpTable
-) -> ValueType | None:
-    if isinstance(operand, Made):
-        # an operand is present, whether its type is known or not
-        return result_type(operand, scope, ops) or TensorType(DType.F32, None)
-    if isinstance(operand, np.ndarray):
-        return Constant(operand).type
-    return (scope.type_of(operand) or TensorType(DType.F32, None)) if operand else None
+def rewrite_bodies(scope: EditedScope, change: Callable[[Graph], Graph]) -> bool:
+    """Replace the bodies of the nodes that were there and are left; tell whether one differs."""
+    differs = False
+    for name in [node.name for node in scope.edit.graph.nodes if node.name in scope.edit]:
+        node = scope.edit.node(name)
+        if not node.bodies:
+            continue
+        attrs = with_bodies(node, change)
+        bodies = replace(node, attrs=attrs).bodies
+        if any(a is not b for a, b in zip(bodies, node.bodies, strict=True)):
+            scope.edit.update(name, attrs=attrs)
+            differs = True
+    return differs
 
 
-def _elements(operand: str | Made, scope: EditedScope) -> np.ndarray | None:
-    return scope.array(operand) if isinstance(operand, str) and operand else None
+def edit_nested(
+    graph: Graph, change: Callable[[EditedScope], None], ops: OpTable, made_by: str
+) -> Graph:
+    """Let `change` edit a graph, then the bodies in it, outer before inner."""
+    taken = all_names(graph)
+
+    def changed(graph: Graph, outer: EditedScope | None) -> Graph:
+        scope = EditedScope(Editor(graph, taken, made_by), ops, outer)
+        change(scope)
+        rewrite_bodies(scope, lambda body: changed(body, scope))
+        if not scope.edit.changed:
+            return graph
+        after = scope.edit.done()
+        taken.update(all_names(after))
+        return after
+
+    return changed(graph, None)
 
 
 def agree(old: ValueType | None, new: ValueType | None) -> bool:

@@ -5,13 +5,14 @@ import pytest
 from slimc.errors import SlimcError
 from slimc.ir.editor import Editor
 from slimc.ir.text import parse_text
+from slimc.ops.elementwise import ELEMENTWISE
 from slimc.rewrite.pattern import Found, depth, matches, parse_pattern
 from slimc.rewrite.scope import EditedScope
 
 
 def found(pattern: str, text: str, root: str = "") -> list[Found]:
     graph = parse_text(text)
-    scope = EditedScope(Editor(graph))
+    scope = EditedScope(Editor(graph), ELEMENTWISE)
     node = graph.by_name[root] if root else graph.nodes[-1]
     return [f for p in parse_pattern(pattern) for f in matches(p, node, scope)]
 

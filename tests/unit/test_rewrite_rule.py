@@ -86,7 +86,7 @@ def test_nested_nodes_and_constants_are_named_after_the_root() -> None:
 
     result = run("graph (%x: f32[3]) -> (%y)\n  %y: f32[3] = Relu(%x) @r", Rule("Relu(x)", twice))
     inner, outer = result.graph.nodes
-    assert (inner.op, inner.name, outer.inputs[1]) == ("Abs", "r.Abs", "r.1")
+    assert (inner.op, inner.name, outer.inputs[1]) == ("Abs", "r.Abs", "r.b")
     assert str(result.graph.types[inner.outputs[0]]) == "f32[3]"
 
 

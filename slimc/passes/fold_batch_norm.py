@@ -1,0 +1,93 @@
+"""Fold BatchNormalization into the weights beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from slimc.ir.graph import Graph
+from slimc.passes.base import Pass, PassResult, option
+from slimc.passes.context import Context
+from slimc.rewrite.rule import Made, Match, Rule, Skip, rewrite
+from slimc.rewrite.weights import CONTRACTION, Contraction
+
+
+@dataclass(frozen=True)
+class FoldBatchNorm(Pass):
+    """Fold a BatchNormalization into the contraction that alone feeds it, or that it alone feeds.
+
+    a = scale / sqrt(var + eps), t = shift - a mean. After Conv, ConvTranspose, Gemm or MatMul:
+    w' = a w and b' = a b + t per output channel. Before a Conv without padding, a Gemm or a MatMul:
+    w' = w a per input channel, b' = b + sum w t. Exact up to rounding.
+    Source: Jacob et al., CVPR 2018, section 3.2.
+    """
+
+    name: ClassVar[str] = "fold-batch-norm"
+
+    keep: tuple[str, ...] = option((), "BatchNormalization nodes to leave as they are")
+
+    def run(self, graph: Graph, ctx: Context) -> PassResult:
+        return rewrite(graph, RULES, ops=ctx.ops, made_by=self.name, keep=self.keep)
+
+
+def _affine(m: Match) -> tuple[np.ndarray, np.ndarray] | Skip:
+    """Return a and t per channel."""
+    if m.attr("training_mode", 0, of="BatchNormalization"):
+        return Skip("it updates its statistics (training_mode=1)", "export the model in eval mode")
+    epsilon = m.attr("epsilon", 1e-5, of="BatchNormalization")
+    with np.errstate(all="ignore"):
+        a = m.numbers("scale") / np.sqrt(m.numbers("var") + epsilon)
+        t = m.numbers("shift") - a * m.numbers("mean")
+    if not (np.isfinite(a).all() and np.isfinite(t).all()):
+        return Skip("its statistics give factors that are not finite")
+    return a, t
+
+
+def _after(m: Match) -> Made | Skip | None:
+    affine, contraction = _affine(m), Contraction.of(m)
+    if isinstance(affine, Skip) or contraction is None:
+        return affine if isinstance(affine, Skip) else None
+    if contraction.place != 1:
+        where = f"the channels of '{contraction.node.name}' lie on axis {contraction.place}"
+        return Skip(f"it normalises axis 1, {where}")
+    return contraction.scaled(*affine)
+
+
+def _before(m: Match) -> Made | Skip | None:
+    affine, contraction = _affine(m), Contraction.of(m)
+    if isinstance(affine, Skip) or contraction is None:
+        return affine if isinstance(affine, Skip) else None
+    padded = any(m.attr("pads", (), of="c")) or m.attr("auto_pad", "NOTSET", of="c") in SAME
+    if padded or contraction.summed != 1 or m.node("c").op == "ConvTranspose":
+        return None
+    return contraction.with_input(*affine)
+
+
+def _stays(m: Match) -> Skip:
+    """Say why a BatchNormalization that no other rule took is left."""
+    affine = _affine(m)
+    maker = m.scope.producer(m.value("x"))
+    if isinstance(affine, Skip):
+        return affine
+    if maker is None:
+        return Skip("its operand is an input of the graph, there are no weights before it")
+    row = m.scope.ops.get(maker.kind)
+    if row is None or row.weighted is None:
+        return Skip(f"its operand is made by '{maker.name}' ({maker.op}), which has no weights")
+    if len(m.scope.users(m.value("x"))) > 1 or m.scope.is_output(m.value("x")):
+        return Skip(f"'{maker.name}' feeds others too")
+    return Skip(f"the weights of '{maker.name}' are not constant, or not of the form that folds")
+
+
+SAME = ("SAME_UPPER", "SAME_LOWER")
+STATISTICS = "const scale, const shift, const mean, const var"
+RULES = (
+    Rule(f"BatchNormalization({CONTRACTION}, {STATISTICS})", _after),
+    Rule(
+        f"c:Conv|ConvTranspose|Gemm|MatMul(BatchNormalization(x, {STATISTICS}), const w, const b?)",
+        _before,
+    ),
+    Rule("BatchNormalization(x, scale, shift, mean, var)", _stays),
+)
