@@ -26,6 +26,7 @@ class Borders:
         self.graph = graph
         self.ops = ops
         self.stay = stay
+        self.count = 0  # of nodes lowered
         self._editor = Editor(graph, made_by="lower-float16")
         self._half: dict[str, str] = {}  # value -> its name as f16
         self._casts: dict[str, str] = {}  # f16 value -> its name as f32
@@ -62,6 +63,7 @@ class Borders:
             for i, value in enumerate(inputs):
                 if value and self._is_single(value):
                     inputs[i] = self._as_half(value, node) if taken[0][i] else self._single(value)
+        self.count += 1
         self._editor.update(node.name, inputs=tuple(inputs), attrs=attrs)
         self._retype(self._editor.node(node.name), row)
 

@@ -62,8 +62,9 @@ class LowerFloat16(Pass):
             for node in graph.nodes
             if (reason := _reason(graph, node, ctx, measured, self.largest, kept)) is not None
         }
-        made = Borders(graph, ctx.ops, reasons).lowered()
-        return PassResult(made, _remarks(graph, made, reasons, ctx.data))
+        borders = Borders(graph, ctx.ops, reasons)
+        made = borders.lowered()
+        return PassResult(made, _remarks(graph, made, borders.count, reasons, ctx.data))
 
     def _measured(self, graph: Graph, data: Data) -> Mapping[str, float]:
         made = [v for node in graph.nodes for v in node.outputs]
@@ -150,16 +151,15 @@ def _unfit(array: np.ndarray) -> str:
 
 
 def _remarks(
-    graph: Graph, made: Graph, reasons: Mapping[str, str], data: Data
+    graph: Graph, made: Graph, lowered: int, reasons: Mapping[str, str], data: Data
 ) -> tuple[Remark, ...]:
-    lowered = sum(
-        any(_is_f32(graph, v) and not _is_f32(made, v) for v in node.outputs)
-        for node in graph.nodes
-    )
-    casts = sum(node.op == "Cast" for node in made.nodes) - sum(
-        node.op == "Cast" for node in graph.nodes
-    )
-    said = [note(f"{lowered} nodes compute in f16, {len(reasons)} in f32; {casts} Casts between")]
+    casts = sum((n.op == "Cast") for n in made.nodes) - sum((n.op == "Cast") for n in graph.nodes)
+    said = [
+        note(
+            f"{lowered} of {lowered + len(reasons)} floating nodes compute in f16, with {casts} "
+            "Casts between f16 and f32"
+        )
+    ]
     if data.synthetic:
         said.append(note("magnitudes were measured on made-up samples"))
     left = [skipped(name, f"stays in f32: {why}") for name, why in reasons.items()]

@@ -17,7 +17,8 @@ def aligned_channels(graph: Graph, ops: OpTable, target: Target) -> Iterator[Fin
     """Count contractions whose results have a number of channels that kernels must pad."""
     integer = {node.name for node, _ in integer_contractions(graph, ops)}
     odd = []
-    for node, _ in contractions(graph, ops):
+    every = list(contractions(graph, ops))
+    for node, _ in every:
         multiple = target.align_integer if node.name in integer else target.align_float
         kind = graph.type_of(node.outputs[0])
         if not isinstance(kind, TensorType) or kind.shape is None:
@@ -31,8 +32,8 @@ def aligned_channels(graph: Graph, ops: OpTable, target: Target) -> Iterator[Fin
         more = f" and {len(odd) - _NAMED} more" if len(odd) > _NAMED else ""
         multiples = " or ".join(str(m) for m in sorted({m for _, _, m in odd}))
         message = (
-            f"{len(odd)} contractions make channels that are no multiple of {multiples} and are "
-            f"padded: {shown}{more}"
+            f"the channels of {len(odd)} of {len(every)} contractions are no multiple of "
+            f"{multiples} and are padded: {shown}{more}"
         )
         yield Finding("aligned-channels", "perf", "", message)
 
