@@ -14,7 +14,7 @@ from slimc.cli.console import say, working
 from slimc.cli.options import PATH, calib_option, json_option, names_with, plugin_option
 from slimc.errors import SlimcError, did_you_mean
 from slimc.ir.graph import Form, Graph
-from slimc.passes.canonicalize import CANONICAL
+from slimc.passes.canonicalize import Canonicalize
 from slimc.passes.context import Context
 from slimc.pipeline.catalogue import Catalogue
 from slimc.pipeline.compiler import load
@@ -64,8 +64,8 @@ def _remarks(
     sizes = default_sizes(graph)
     data = Data.from_path(calib, graph) if calib else Data.synthesize(graph, sizes)
     ctx = Context(names.ops, names.target(target), data, sizes | data.sizes())
-    for one in CANONICAL if graph.form is Form.IMPORTED else ():
-        graph = one.run(graph, ctx).graph
+    if graph.form is Form.IMPORTED:
+        graph = Canonicalize().run(graph, ctx).graph
     remarks: list[Remark] = []
     for one in names.parse(text):
         remarks += one.explain(graph, ctx)

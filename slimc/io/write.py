@@ -71,12 +71,16 @@ def to_bytes_without_weights(graph: Graph) -> tuple[bytes, dict[str, Constant]]:
     """Make the bytes of a model whose long constants are stubs, and return these beside it.
 
     For a runtime in this process: weights are shared with it, not copied. Constants of bodies stay
-    inside, as do those of types that numpy lacks.
+    inside, as do those of types that numpy lacks, and those that nothing reads (a runtime drops
+    them before it looks for their weights).
     """
+    read = {value for node in graph.nodes for value in node.reads} | set(graph.outputs)
     outside = {
         name: constant
         for name, constant in graph.constants.items()
-        if constant.size_bytes >= _SHORT_BYTES and constant.array.dtype.kind in _NUMPY_KINDS
+        if constant.size_bytes >= _SHORT_BYTES
+        and constant.array.dtype.kind in _NUMPY_KINDS
+        and name in read
     }
     stubs = {name: _stub(name, c, "in-memory", 0) for name, c in outside.items()}
     return _serialized(to_model(graph, stubs=stubs)), outside

@@ -1,9 +1,27 @@
-"""The passes, in default order: reading this is reading the compiler."""
+"""The passes, in default order: reading this is reading the compiler.
+
+After these the target's lowering follows (targets/lowering.py): insert-qdq, lower-float16, legalize.
+"""
 
 from __future__ import annotations
 
+from slimc.passes.assign_scales import AssignScales
 from slimc.passes.base import Pass
+from slimc.passes.bind_inputs import BindInputs
+from slimc.passes.canonicalize import CANONICAL, Canonicalize
+from slimc.passes.remove_channels import RemoveChannels
 
-PASSES: tuple[type[Pass], ...] = ()
+PASSES: tuple[type[Pass], ...] = (
+    BindInputs,
+    Canonicalize,
+    *CANONICAL,
+    RemoveChannels,
+    AssignScales,
+)
 
-STAGES: dict[str, tuple[type[Pass], ...]] = {}
+# Runs of passes with a name of their own, for `--passes prune,quant`.
+STAGES: dict[str, tuple[type[Pass], ...]] = {
+    "fold": (Canonicalize,),
+    "prune": (RemoveChannels,),
+    "quant": (AssignScales,),
+}

@@ -16,7 +16,7 @@ from slimc.ir.graph import Form, Graph
 from slimc.ir.text import parse_text
 from slimc.passes.base import Pass
 from slimc.passes.bind_inputs import BindInputs
-from slimc.passes.canonicalize import CANONICAL
+from slimc.passes.canonicalize import Canonicalize
 from slimc.passes.context import Context, Target
 from slimc.passes.text import passes_text
 from slimc.pipeline.agreement import agreement
@@ -89,7 +89,7 @@ def compile(
     ctx = Context(names.ops, goal, samples, sizes | samples.sizes(), seed)
     checker = Checker.of(graph, [dict(feed) for feed in samples.head(CHECK_FEEDS)])
     runner = Runner(ctx, checker, watcher, Path(dump) if dump else None, list(binding))
-    canonical = CANONICAL if graph.form is Form.IMPORTED else ()
+    canonical = (Canonicalize(),) if graph.form is Form.IMPORTED else ()
     marked = runner.run(graph, until((*canonical, *chosen), stop_after))
     final = marked if stop_after else runner.run(marked, LOWERING)
     recipe = passes if isinstance(passes, str) else passes_text(passes)
@@ -110,12 +110,12 @@ def _bound(
     if not (bind or shape):
         return graph, ()
     one = BindInputs(
-        bind=tuple(f"{name}={value}" for name, value in bind.items()),
-        shape=tuple(f"{name}={size}" for name, size in shape.items()),
+        values=tuple(f"{name}={value}" for name, value in bind.items()),
+        shapes=tuple(f"{name}={size}" for name, size in shape.items()),
     )
     watcher.before(one)
     made = one.run(graph, Context(names.ops, target, Data.from_feeds([], graph)))
-    report = PassReport(str(one), 0.0, made.graph is not graph, made.remarks, dict(made.facts))
+    report = PassReport(str(one), 0.0, True, made.remarks, dict(made.facts))
     watcher.after(one, made, report)
     return made.graph, (report,)
 

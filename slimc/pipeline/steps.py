@@ -53,7 +53,7 @@ class Runner:
         try:
             made = one.run(graph, self.ctx)
             seconds = time.perf_counter() - start
-            changed = made.graph is not graph
+            changed = differs(graph, made.graph)
             if changed:
                 self.checker = self.checker.check(one, graph, made)
         except SlimcError as error:
@@ -77,6 +77,16 @@ class Runner:
             f"{error.help}; to repeat it: {command}" if error.help else f"to repeat it: {command}"
         )
         return type(error)(error.name, error.message, error.where, help)
+
+
+def differs(a: Graph, b: Graph) -> bool:
+    """Tell whether anything but types and form differs; what a pass left alone is the same object."""
+    return (
+        a.nodes != b.nodes
+        or dict(a.constants) != dict(b.constants)
+        or dict(a.records) != dict(b.records)
+        or (a.inputs, a.outputs) != (b.inputs, b.outputs)
+    )
 
 
 def until(passes: Sequence[Pass], stop_after: str) -> tuple[Pass, ...]:
