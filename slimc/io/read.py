@@ -17,7 +17,6 @@ from slimc.io.upgrade import upgrade
 from slimc.ir.graph import OPSET, Graph
 from slimc.ir.types import Dim, TensorType, ValueType
 
-OLDEST = 7  # opset; older ones broadcast by attributes
 MODEL = "onnx."  # before metadata keys that hold a field of the model, not a user's property
 FIELDS = ("producer_name", "producer_version", "domain", "model_version", "doc_string")
 
@@ -25,7 +24,7 @@ FIELDS = ("producer_name", "producer_version", "domain", "model_version", "doc_s
 def read(path: str | Path) -> Graph:
     """Read a model file; data files beside it are mapped, not read.
 
-    Errors: model-missing, model-unreadable, opset-unknown, opset-too-old, upgrade-impossible,
+    Errors: model-missing, model-unreadable, opset-unknown, upgrade-impossible,
     function-broken, training-model, and those of `decode`.
     """
     path = Path(path)
@@ -94,12 +93,6 @@ def _check_opset(opset: int) -> None:
             "opset-unknown",
             f"the model is of opset {opset}; the newest known one is {OPSET}",
             help="export it for an older opset, or update slimc",
-        )
-    if opset < OLDEST:
-        raise SlimcError(
-            "opset-too-old",
-            f"the model is of opset {opset}; the oldest that is read is {OLDEST}",
-            help="convert it with onnx.version_converter first",
         )
 
 

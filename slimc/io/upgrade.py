@@ -6,9 +6,10 @@ from collections import ChainMap
 from dataclasses import replace
 
 from slimc.io.forms import CHANGES, Site
+from slimc.io.schemas import schema_of
 from slimc.ir.constant import Constant
 from slimc.ir.editor import Editor, all_names, with_bodies
-from slimc.ir.graph import Graph, Node
+from slimc.ir.graph import OPSET, Graph, Node
 from slimc.ir.types import ValueType
 
 
@@ -18,6 +19,9 @@ def upgrade(graph: Graph, opset: int) -> Graph:
     Exact. Error: upgrade-impossible.
     """
     return _Upgrade(opset, all_names(graph)).graph(graph, ChainMap(), ChainMap())
+
+
+_SETTLED = 7  # opset; before it every node is looked at, as attributes were given up by the dozen
 
 
 class _Upgrade:
@@ -49,10 +53,14 @@ class _Upgrade:
 
     def _is_old(self, node: Node) -> bool:
         changes = () if node.domain else CHANGES.get(node.op, ())
-        return any(change.since > self._opset for change in changes)
+        return self._opset < _SETTLED or any(change.since > self._opset for change in changes)
 
     def _bring_up(self, site: Site) -> None:
         reached = self._opset
         while changes := [c for c in CHANGES.get(site.node.op, ()) if c.since > reached]:
             reached = changes[0].since
             changes[0].up(site)
+        schema = schema_of(site.node)
+        unknown = [key for key in site.node.attrs if schema and key not in schema.attributes]
+        if unknown:
+            raise site.refusal(f"its attribute '{unknown[0]}' has no place in opset {OPSET}")

@@ -1,10 +1,12 @@
-"""What became of operators from opset 7 on, group by group, with the way up and the way down."""
+"""What became of operators from opset to opset, group by group, with the way up and the way down."""
 
 from __future__ import annotations
 
 from slimc.io.forms.change import Change, Site
 from slimc.io.forms.decompose import DECOMPOSED
+from slimc.io.forms.loops import LOOPS
 from slimc.io.forms.meaning import MEANING
+from slimc.io.forms.oldest import OLDEST
 from slimc.io.forms.operands import OPERANDS
 from slimc.io.forms.resize import RESIZE
 from slimc.io.forms.shapes import SHAPES
@@ -19,4 +21,6 @@ def _by_op(*groups: tuple[Change, ...]) -> dict[str, tuple[Change, ...]]:
     return {op: tuple(changes) for op, changes in found.items()}
 
 
-CHANGES = _by_op(OPERANDS, SHAPES, MEANING, RESIZE, DECOMPOSED)  # operator -> changes, oldest first
+CHANGES = _by_op(
+    OLDEST, OPERANDS, SHAPES, MEANING, RESIZE, LOOPS, DECOMPOSED
+)  # operator -> changes, oldest first

@@ -101,6 +101,11 @@ def _no_reduction(*came: bytes) -> Way:
     return way
 
 
+def _no_float_mod(site: Site) -> None:
+    if site.dtype(0).is_float and not site.node.attrs.get("fmod", 0):
+        raise site.refusal("it floors a quotient of floats (fmod=0), which came with opset 28")
+
+
 def _quantize_by_zero_point(site: Site) -> None:
     """State the integer type by a zero point: QuantizeLinear 19 has no `output_dtype`."""
     code = site.take("output_dtype", 0)
@@ -126,6 +131,7 @@ def _changes() -> Iterator[Change]:
     yield Change("Scatter", 11, _rename("ScatterElements"))
     for op in ("ScatterElements", "ScatterND"):
         yield Change(op, 18, keep, _no_reduction(b"min", b"max"))
+    yield Change("Mod", 28, keep, _no_float_mod)
     yield Change("QuantizeLinear", 21, keep, _quantize_by_zero_point)
 
 
