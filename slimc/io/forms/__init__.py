@@ -1,4 +1,4 @@
-"""What became of operators from opset to opset, group by group, with the way up and the way down."""
+"""What became of operators from opset to opset, group by group, with the ways up and down."""
 
 from __future__ import annotations
 

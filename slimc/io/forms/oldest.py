@@ -1,4 +1,4 @@
-"""Operators of opsets 1 to 6: broadcasting by attributes, hints of memory reuse, texts for types."""
+"""Operators of opsets 1 to 6: broadcasting by attributes, hints on memory, types as texts."""
 
 from __future__ import annotations
 
@@ -48,9 +48,10 @@ def _selu_defaults(site: Site) -> None:
 
 def _cast_to_code(site: Site) -> None:
     name = site.take("to", b"")
-    if not isinstance(name, bytes) or name.decode() not in TensorProto.DataType.keys():
+    codes = dict(TensorProto.DataType.items())
+    if not isinstance(name, bytes) or name.decode() not in codes:
         raise site.refusal(f"its type {name!r} is unknown")
-    site.set_attrs(to=TensorProto.DataType.Value(name.decode()))
+    site.set_attrs(to=codes[name.decode()])
 
 
 def _reshape_by_operand(site: Site) -> None:
