@@ -11,6 +11,8 @@ from slimc.ir.types import Dim, DType, MapType, OptionalType, SequenceType, Tens
 
 DENOTATION = "onnx.denotation"  # key of the note that holds what a type denotes
 
+_NO_NAMES = ("", "?")  # some exporters write "?" for every size they do not know
+
 
 def read_type(proto: TypeProto, where: str) -> ValueType | None:
     """Return the type, None where the file leaves it open. Errors: type-unknown."""
@@ -43,7 +45,7 @@ def _read_tensor(proto: TypeProto.Tensor, where: str) -> TensorType | None:
 def _read_dim(dim: TensorShapeProto.Dimension) -> Dim:
     if dim.HasField("dim_value"):
         return dim.dim_value if dim.dim_value >= 0 else None
-    return dim.dim_param or None
+    return None if dim.dim_param in _NO_NAMES else dim.dim_param
 
 
 def _dtype(code: int, where: str) -> DType:

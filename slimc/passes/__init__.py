@@ -1,6 +1,6 @@
 """The passes, in default order: reading this is reading the compiler.
 
-After these the target's lowering follows (targets/lowering.py): insert-qdq, lower-float16, legalize.
+The target's lowering follows (targets/lowering.py): insert-qdq, lower-float16, legalize.
 """
 
 from __future__ import annotations

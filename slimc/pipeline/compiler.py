@@ -144,7 +144,7 @@ def _report(
     given, bound, marked, final = graphs
     ctx = runner.ctx
     file = to_bytes(final, *_file_version(final, ctx.target))
-    before = measure(given, ctx.ops, default_sizes(given) | ctx.sizes)
+    before = measure(given, ctx.ops, {**default_sizes(given), **ctx.sizes})
     size, origin = _source(given, source)
     integer, floating = intended(marked, ctx.ops)
     reached = achieved(file, ctx.target)

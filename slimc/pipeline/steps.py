@@ -80,7 +80,7 @@ class Runner:
 
 
 def differs(a: Graph, b: Graph) -> bool:
-    """Tell whether anything but types and form differs; what a pass left alone is the same object."""
+    """Tell whether anything but types and form differs: what is left alone is the same object."""
     return (
         a.nodes != b.nodes
         or dict(a.constants) != dict(b.constants)
