@@ -73,7 +73,6 @@ class _Downgrade:
             site = Site(editor, todo.pop(), self._opset, ERROR, types, constants)
             todo += self._bring_down(site)
         done = editor.done(keep_dead=True)
-        self._taken |= all_names(done)
         return _without_idle_constants(done, graph)
 
     def _fits(self, node: Node, types: ChainMap[str, ValueType]) -> bool:

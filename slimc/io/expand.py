@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from onnx import ModelProto, helper, inliner
 
 from slimc.io.decode import decode
 from slimc.io.encode import encode
 from slimc.io.infer import infer_types
-from slimc.io.schemas import schema_of
+from slimc.io.schemas import default_of, schema_of
 from slimc.ir.graph import OPSET, Graph, Node
 from slimc.ir.types import ValueType
 
@@ -17,7 +18,8 @@ from slimc.ir.types import ValueType
 def expand(node: Node, types: Mapping[str, ValueType]) -> Graph | None:
     """Return what the ONNX function of a node computes: a graph from its operands to its results.
 
-    Exact up to rounding. None if it is no function, or if types it depends on are not known.
+    Exact up to rounding. None if it is no function, or types it depends on are not known, or it has
+    absent operands that the function asks for.
     """
     schema = schema_of(node)
     if schema is None or not (schema.has_function or schema.has_context_dependent_function):
@@ -27,10 +29,15 @@ def expand(node: Node, types: Mapping[str, ValueType]) -> Graph | None:
     known = {v: types[v] for v in (*inputs, *outputs) if v in types}
     if any(i not in known for i in inputs) or node.bodies:
         return None
-    call = Graph("call", inputs, outputs, (node,), types=known)
+    attrs = {key: default_of(node.op, key) for key in schema.attributes} | dict(node.attrs)
+    spelled = replace(node, attrs={k: v for k, v in attrs.items() if v is not None})
+    call = Graph("call", inputs, outputs, (spelled,), types=known)
     model = ModelProto(ir_version=helper.VERSION_TABLE[-1][1], graph=encode(call, OPSET, {}))
     model.opset_import.append(helper.make_opsetid("", OPSET))
-    inlined = inliner.inline_selected_functions(model, [("", node.op)], False, True)
+    try:
+        inlined = inliner.inline_selected_functions(model, [("", node.op)], False, True)
+    except RuntimeError:
+        return None
     body = infer_types(decode(inlined.graph, None), OPSET)
     if any(inner.kind == node.kind or inner.bodies for inner in body.nodes):
         return None

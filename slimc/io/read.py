@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,18 +48,17 @@ def count_kinds(path: str | Path) -> Counter[str]:
 def from_model(model: ModelProto, folder: Path | None = None) -> Graph:
     """Make a graph of a model. `folder`: where its data files are. The model is not changed."""
     _refuse(model)
-    versions = {o.domain: o.version for o in model.opset_import}
-    opset = max(versions.get("", 0), versions.get("ai.onnx", 0)) or OPSET
-    _check_opset(opset)
+    functions = {f.domain for f in model.functions}
     model = _inlined(model)
+    versions = {o.domain: o.version for o in model.opset_import}
+    opset = max(versions.pop("", 0), versions.pop("ai.onnx", 0)) or OPSET
+    _check_opset(opset)
     graph = decode(model.graph, folder)
-    opsets = {d: v for d, v in versions.items() if d not in ("", "ai.onnx")}
-    used = {node.domain for node in graph.walk()}
-    functions = {f.domain for f in model.functions} - used
+    functions -= {node.domain for node in graph.walk()}
     graph = replace(
         graph,
-        opsets={d: v for d, v in opsets.items() if d not in functions},
-        metadata=_metadata(model),
+        opsets={d: v for d, v in versions.items() if d not in functions},
+        metadata=_metadata(model, graph.metadata),
         types=_with_named_inputs(graph),
     )
     graph = infer_types(graph, opset)
@@ -115,8 +115,9 @@ def _inlined(model: ModelProto) -> ModelProto:
     return light
 
 
-def _metadata(model: ModelProto) -> dict[str, str]:
+def _metadata(model: ModelProto, of_graph: Mapping[str, str]) -> dict[str, str]:
     found = {p.key: p.value for p in model.metadata_props}
+    found |= {f"{MODEL}graph.{key}": text for key, text in of_graph.items()}
     for field in FIELDS:
         if value := getattr(model, field):
             found[MODEL + field] = str(value)

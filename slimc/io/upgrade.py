@@ -47,9 +47,7 @@ class _Upgrade:
         for name in old:
             site = Site(editor, name, self._opset, "upgrade-impossible", types, constants)
             self._bring_up(site)
-        done = editor.done(keep_dead=True)
-        self._taken |= all_names(done)
-        return done
+        return editor.done(keep_dead=True)
 
     def _is_old(self, node: Node) -> bool:
         changes = () if node.domain else CHANGES.get(node.op, ())

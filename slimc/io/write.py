@@ -48,12 +48,19 @@ def to_model(
     model.ir_version = ir_version or max(needed, _OLDEST_IR)
     model.producer_name = "slimc"
     for key, value in graph.metadata.items():
-        field = key.removeprefix(MODEL)
-        if key.startswith(MODEL) and field in FIELDS:
-            setattr(model, field, int(value) if field == "model_version" else value)
-        else:
-            model.metadata_props.append(StringStringEntryProto(key=key, value=value))
+        _describe(model, key, value)
     return model
+
+
+def _describe(model: ModelProto, key: str, value: str) -> None:
+    """Put metadata where `read` found it: in a field of the model, its graph's or its own."""
+    field = key.removeprefix(MODEL) if key.startswith(MODEL) else ""
+    if field in FIELDS:
+        setattr(model, field, int(value) if field == "model_version" else value)
+    elif field.startswith("graph."):
+        model.graph.metadata_props.add(key=field.removeprefix("graph."), value=value)
+    else:
+        model.metadata_props.add(key=key, value=value)
 
 
 def to_bytes(graph: Graph, opset: int | None = None, ir_version: int | None = None) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -62,14 +62,16 @@ class Editor:
     whatever happens.
     """
 
-    def __init__(self, graph: Graph, taken: Iterable[str] = (), made_by: str = "") -> None:
+    def __init__(self, graph: Graph, taken: set[str] | None = None, made_by: str = "") -> None:
         """Start from `graph`.
 
-        taken: names of enclosing graphs; made_by: pass recorded as origin of new nodes.
+        taken: names of enclosing graphs; the set is shared, and names made here are added to it.
+        made_by: pass recorded as origin of new nodes.
         """
         self.graph = graph
         self.made_by = made_by
-        self._taken = all_names(graph) | set(taken)
+        self._taken = set() if taken is None else taken
+        self._taken |= all_names(graph)
         self._nodes: dict[str, Node] = {node.name: node for node in graph.nodes}
         self._place: dict[str, tuple[int, ...]] = {
             node.name: (i,) for i, node in enumerate(graph.nodes)

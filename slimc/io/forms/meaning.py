@@ -96,9 +96,14 @@ def _no_reduction(*came: bytes) -> Way:
     def way(site: Site) -> None:
         reduction = site.node.attrs.get("reduction", b"none")
         if reduction in came:
-            raise site.refusal(f"its reduction '{reduction!r}' came with a later opset")
+            raise site.refusal(f"its reduction {reduction!r} came with a later opset")
 
     return way
+
+
+def _without_saturation(site: Site) -> None:
+    """`saturate` is about 8-bit floats, which came with it."""
+    site.take("saturate")
 
 
 def _no_float_mod(site: Site) -> None:
@@ -131,6 +136,8 @@ def _changes() -> Iterator[Change]:
     yield Change("Scatter", 11, _rename("ScatterElements"))
     for op in ("ScatterElements", "ScatterND"):
         yield Change(op, 18, keep, _no_reduction(b"min", b"max"))
+    for op in ("Cast", "CastLike", "QuantizeLinear"):
+        yield Change(op, 19, keep, _without_saturation)
     yield Change("Mod", 28, keep, _no_float_mod)
     yield Change("QuantizeLinear", 21, keep, _quantize_by_zero_point)
 

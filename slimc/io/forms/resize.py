@@ -18,9 +18,23 @@ def _upsample_to_resize(site: Site) -> None:
 
 
 def _resize_10_to_11(site: Site) -> None:
-    """Resize 10 maps pixel i to i / scale and takes the one below; operands: data, scales."""
-    site.editor.update(site.name, inputs=(site.operand(0), "", site.operand(1)))
-    site.set_attrs(coordinate_transformation_mode=b"asymmetric", nearest_mode=b"floor")
+    """Resize 10 maps pixel i to i / scale; operands: data, scales.
+
+    Its nearest pixel is the one below where an axis grows, the one above where it shrinks.
+    """
+    data, scales = site.operand(0), site.operand(1)
+    array = site.elements(1)
+    asymmetric: dict[str, Attr] = {"coordinate_transformation_mode": b"asymmetric"}
+    shrinks = array is not None and (array <= 1).all()
+    if site.node.attrs.get("mode", b"nearest") == b"nearest" and not (
+        shrinks or (array is not None and (array >= 1).all())
+    ):
+        one = site.constant(1, DType.F32, "one")
+        grown = [data, "", site.add("Max", [scales, one])]
+        data = site.add("Resize", grown, {**asymmetric, "nearest_mode": b"floor"})
+        scales, shrinks = site.add("Min", [scales, one]), True
+    site.editor.update(site.name, inputs=(data, "", scales))
+    site.set_attrs(**asymmetric, nearest_mode=b"ceil" if shrinks else b"floor")
 
 
 def _resize_11_to_13(site: Site) -> None:
