@@ -25,10 +25,9 @@ def _resize_10_to_11(site: Site) -> None:
     data, scales = site.operand(0), site.operand(1)
     array = site.elements(1)
     asymmetric: dict[str, Attr] = {"coordinate_transformation_mode": b"asymmetric"}
-    shrinks = array is not None and (array <= 1).all()
-    if site.node.attrs.get("mode", b"nearest") == b"nearest" and not (
-        shrinks or (array is not None and (array >= 1).all())
-    ):
+    shrinks = array is not None and bool((array <= 1).all())
+    grows = array is not None and bool((array >= 1).all())
+    if site.node.attrs.get("mode", b"nearest") == b"nearest" and not (shrinks or grows):
         one = site.constant(1, DType.F32, "one")
         grown = [data, "", site.add("Max", [scales, one])]
         data = site.add("Resize", grown, {**asymmetric, "nearest_mode": b"floor"})

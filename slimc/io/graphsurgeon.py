@@ -1,0 +1,113 @@
+"""Graph <-> onnx_graphsurgeon.Graph: existing GraphSurgeon scripts run on our graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import onnx_graphsurgeon as gs
+
+from slimc.errors import SlimcError
+from slimc.io.read import from_model
+from slimc.io.write import to_model
+from slimc.ir.constant import Constant
+from slimc.ir.editor import Editor
+from slimc.ir.graph import Attr, Form, Graph, Node
+from slimc.ir.types import MapType, OptionalType, SequenceType, TensorType, ValueType
+
+Script = Callable[[Any], Any]  # of a gs.Graph, which it changes, or returns another
+
+
+def to_surgeon(graph: Graph, opset: int | None = None) -> Any:
+    """Make a gs.Graph. Error: surgeon-drops, naming the node or value that it would lose.
+
+    opset: whose forms the script expects; None: the lowest from 17 that expresses the graph.
+    """
+    for lost in _what_it_drops(graph):
+        raise SlimcError(
+            "surgeon-drops",
+            f"GraphSurgeon would drop {lost}",
+            f"graph '{graph.name}'",
+            "write it as a slimc pass instead: docs/custom_pass.md",
+        )
+    return gs.import_onnx(to_model(graph, opset))
+
+
+def from_surgeon(surgeon: Any, before: Graph | None = None) -> Graph:
+    """Make a graph of a gs.Graph.
+
+    before: the graph that it came from; what GraphSurgeon does not carry (metadata, notes, origins,
+    integer marks, the form) is taken over from it, by name.
+    """
+    graph = from_model(gs.export_onnx(surgeon, do_type_check=False))
+    if before is None:
+        return graph
+    values = {*graph.inputs, *graph.constants, *graph.producers}
+    graph = replace(
+        graph,
+        nodes=tuple(_as_before(node, before.by_name.get(node.name)) for node in graph.nodes),
+        metadata=before.metadata,
+        notes=before.notes,
+        doc=before.doc,
+        form=before.form,
+        target=before.target,
+        records={value: r for value, r in before.records.items() if value in values},
+    )
+    if before.form is Form.IMPORTED:
+        return graph
+    editor = Editor(graph)
+    editor.changed = True
+    return editor.done()
+
+
+def surgeon_function(script: Script, opset: int | None = None) -> Callable[[Graph], Graph]:
+    """Make a function Graph -> Graph of a script that changes, or returns, a gs.Graph."""
+
+    def run(graph: Graph) -> Graph:
+        surgeon = to_surgeon(graph, opset)
+        returned = script(surgeon)
+        return from_surgeon(returned if isinstance(returned, gs.Graph) else surgeon, graph)
+
+    return run
+
+
+def _as_before(node: Node, before: Node | None) -> Node:
+    if before is None or before.kind != node.kind:
+        return node
+    return replace(node, notes=before.notes, origin=before.origin, integer=before.integer)
+
+
+def _what_it_drops(graph: Graph) -> Iterator[str]:
+    for name, kind in graph.types.items():
+        if not _carries_type(kind):
+            yield f"the type {kind} of value '{name}'"
+    for node in graph.nodes:
+        for key, value in node.attrs.items():
+            if not _carries_attribute(value):
+                yield f"the attribute '{key}' of node '{node.name}' ({node.op})"
+        for body in node.bodies:
+            yield from _what_it_drops(body)
+
+
+def _carries_type(kind: ValueType) -> bool:
+    if isinstance(kind, SequenceType):
+        return not isinstance(kind.element, (SequenceType, OptionalType, MapType))
+    return not isinstance(kind, (OptionalType, MapType))
+
+
+def _carries_attribute(value: Attr) -> bool:
+    if isinstance(value, tuple):
+        compound = any(isinstance(v, (Constant, Graph)) for v in value)
+        return bool(value) and not compound and all(map(_carries_attribute, value))
+    if isinstance(value, bytes):
+        return _is_text(value)
+    return not isinstance(value, (TensorType, SequenceType, OptionalType, MapType))
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
