@@ -105,6 +105,10 @@ class Editor:
         """Return the nodes that read `value` now, also from inside their bodies."""
         return tuple(self._nodes[name] for name in self._users.get(value, ()))
 
+    def count_users(self, value: str) -> int:
+        """Count the nodes that read `value` now."""
+        return len(self._users.get(value, ()))
+
     def is_output(self, value: str) -> bool:
         """Tell whether `value` is a graph output."""
         return value in self._outputs

@@ -147,7 +147,7 @@ def _number(word: str, dtype: DType) -> float | int | bool:
         return word.lower() in ("true", "1")
     if dtype.is_integer:
         low, high = dtype.span
-        if not low <= int(word) <= high:
-            raise ValueError(f"{word} is out of the range of {dtype.text}")
+        if not word.removeprefix("-").isdecimal() or not low <= int(word) <= high:
+            raise ValueError(f"'{word}' is no {dtype.text}")
         return int(word)
     return float(word)

@@ -14,9 +14,11 @@ from slimc.passes.fold_constants import FoldConstants
 from slimc.passes.fold_padding import FoldPadding
 from slimc.passes.fold_scale import FoldScale
 from slimc.passes.fuse_activations import FuseActivations
+from slimc.passes.fuse_gemm import FuseGemm
 from slimc.passes.fuse_layer_norm import FuseLayerNorm
 from slimc.passes.inline_branches import InlineBranches
-from slimc.passes.merge_chains import MergeChains
+from slimc.passes.merge_arithmetic import MergeArithmetic
+from slimc.passes.merge_layout import MergeLayout
 from slimc.passes.remove_identities import RemoveIdentities
 from slimc.passes.share_duplicates import ShareDuplicates
 from slimc.passes.simplify_shapes import SimplifyShapes
@@ -27,13 +29,15 @@ CANONICAL: tuple[type[Pass], ...] = (
     InlineBranches,
     FoldConstants,
     RemoveIdentities,
-    MergeChains,
     ShareDuplicates,
     FuseActivations,
     FuseLayerNorm,
+    MergeLayout,
+    MergeArithmetic,
     FoldPadding,
     FoldBatchNorm,
     FoldScale,
+    FuseGemm,
 )
 ROUNDS = 12  # two or three do for real models; each branch in a branch takes one more
 

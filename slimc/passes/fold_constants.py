@@ -110,7 +110,7 @@ def _leave_large(scope: EditedScope, nodes: dict[str, Node], max_growth: int, sk
     """Take out of `nodes` those whose constants would make the file too much larger."""
     freed: dict[str, int] = {}
     for node in nodes.values():
-        alone = [v for v in node.reads if len(scope.users(v)) == 1 and not scope.is_output(v)]
+        alone = [v for v in node.reads if scope.count_users(v) == 1 and not scope.is_output(v)]
         freed[node.name] = sum(freed.get(v, _constant_bytes(scope, v)) for v in alone)
         freed.update((v, freed[node.name]) for v in node.outputs)
     for node in reversed(list(nodes.values())):

@@ -11,7 +11,7 @@ import numpy as np
 from slimc.ir.graph import Graph
 from slimc.passes.base import Pass, PassResult
 from slimc.passes.context import Context
-from slimc.rewrite.rule import Made, Match, Rule, rewrite
+from slimc.rewrite.rule import Made, Match, Rule, Skip, rewrite
 from slimc.rewrite.weights import CONTRACTION, Contraction
 
 
@@ -21,7 +21,8 @@ class FoldScale(Pass):
 
     k (x * w + b) + t = x * (k w) + (k b + t) per output channel; (k x) * w = x * (k w) per input
     channel. A MatMul has no bias: of matrices it becomes a Gemm, of more axes a summand stays
-    behind it, and a factor moves past the summand. alpha and beta of a Gemm go into its constants.
+    behind it, and a factor moves past the summand; it moves past a Transpose too. alpha and beta
+    of a Gemm go into its constants.
     Exact up to rounding.
     """
 
@@ -32,25 +33,44 @@ class FoldScale(Pass):
 
 
 Numbers = tuple[np.ndarray, np.ndarray | None]  # factor, summand
+Fold = Callable[[Match], Made | Skip | None]
 
 
-def _after(numbers: Callable[[np.ndarray], Numbers]) -> Callable[[Match], Made | None]:
+def _after(numbers: Callable[[np.ndarray], Numbers]) -> Fold:
     """Make a rule function: `numbers` gives factor and summand from the constant k."""
 
-    def make(m: Match) -> Made | None:
+    def make(m: Match) -> Made | Skip | None:
         contraction = Contraction.of(m)
         if contraction is None or not m.is_float():
             return None
-        k = contraction.per_channel(m.numbers("k"))
-        return None if k is None else contraction.scaled(*numbers(k))
+        k = contraction.per_channel(_turned_back(m))
+        made = NOT_ALONG if k is None else contraction.scaled(*numbers(k))
+        return _turned(m, made) if isinstance(made, Made) else made
 
     return make
 
 
-def _before(numbers: Callable[[np.ndarray], Numbers]) -> Callable[[Match], Made | None]:
+def _turned_back(m: Match) -> np.ndarray:
+    """Return the constant k as it broadcasts before the Transpose, if the match has one."""
+    k, rank = m.numbers("k"), m.rank()
+    if rank is None or k.ndim > rank or not m.has_node("turn"):
+        return k
+    perm = m.attr("perm", tuple(reversed(range(rank))), of="turn")
+    return k.reshape((1,) * (rank - k.ndim) + k.shape).transpose(np.argsort(perm))
+
+
+def _turned(m: Match, made: Made) -> Made:
+    """Put the Transpose behind a new node, if the match has one."""
+    if not m.has_node("turn"):
+        return made
+    turn = m.node("turn")
+    return Made(turn.op, (made,), turn.attrs, node=turn.name, says=made.says)
+
+
+def _before(numbers: Callable[[np.ndarray], Numbers]) -> Fold:
     """Make a rule function for a constant factor k on the data."""
 
-    def make(m: Match) -> Made | None:
+    def make(m: Match) -> Made | Skip | None:
         contraction = Contraction.of(m)
         k = None if contraction is None else contraction.per_input(m.numbers("k"))
         if contraction is None or k is None or not m.is_float():
@@ -60,20 +80,20 @@ def _before(numbers: Callable[[np.ndarray], Numbers]) -> Callable[[Match], Made 
     return make
 
 
-def _past_summand(numbers: Callable[[np.ndarray], Numbers]) -> Callable[[Match], Made | None]:
+def _past_summand(numbers: Callable[[np.ndarray], Numbers]) -> Fold:
     """Make a rule function for a factor k behind a MatMul and its summand t."""
 
-    def make(m: Match) -> Made | None:
+    def make(m: Match) -> Made | Skip | None:
         contraction = Contraction.of(m)
         if contraction is None or not m.is_float():
             return None
-        k, t = (contraction.per_channel(m.numbers(name)) for name in ("k", "t"))
+        k, t = contraction.per_channel(_turned_back(m)), contraction.per_channel(m.numbers("t"))
         made = None if k is None or t is None else contraction.scaled(numbers(k)[0])
-        kind = m.type()
-        if made is None or k is None or t is None or kind is None:
-            return None
-        summand = (t * numbers(k)[0]).astype(kind.dtype.numpy)
-        return Made("Add", (replace(made, node=""), summand), says=f"folded into @{made.node}")
+        if not isinstance(made, Made) or k is None or t is None:
+            return made
+        summand = (t * numbers(k)[0]).astype(m.array("t").dtype)
+        both = Made("Add", (made, summand), node=m.node("sum").name, says=made.says)
+        return _turned(m, both)
 
     return make
 
@@ -110,8 +130,9 @@ def _from(k: np.ndarray) -> Numbers:
     return -np.ones_like(k), k
 
 
+NOT_ALONG = Skip("its constant is not one number per channel of the weights before it")
 KINDS = "c:Conv|ConvTranspose|Gemm|MatMul"
-SUMMED = "Add{c:MatMul(x, const w), const t}"
+SUMMED = "sum:Add{c:MatMul(x, const w), const t}"
 RULES = (
     Rule("Gemm(x, const w, const b?)", _gemm),
     Rule(f"Mul{{{CONTRACTION}, const k}}", _after(_times)),
@@ -119,7 +140,8 @@ RULES = (
     Rule(f"Add{{{CONTRACTION}, const k}}", _after(_plus)),
     Rule(f"Sub({CONTRACTION}, const k)", _after(_minus)),
     Rule(f"Sub(const k, {CONTRACTION})", _after(_from)),
-    Rule(f"Mul{{{SUMMED}, const k}}", _past_summand(_times)),
+    Rule(f"Mul{{turn:Transpose({CONTRACTION}), const k}}", _after(_times)),
+    Rule(f"Mul{{{SUMMED} | turn:Transpose({SUMMED}), const k}}", _past_summand(_times)),
     Rule(f"Div({SUMMED}, const k)", _past_summand(_over)),
     Rule(f"{KINDS}(Mul{{x, const k}}, const w, const b?)", _before(_times)),
     Rule(f"{KINDS}(Div(x, const k), const w, const b?)", _before(_over)),

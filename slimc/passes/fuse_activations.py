@@ -63,7 +63,8 @@ def _gated(m: Match) -> Made | None:
     """Turn y / (1 + exp(-x)) into y Sigmoid(x)."""
     if not m.is_float():
         return None
-    return Made("Mul", (m.value("y"), Made("Sigmoid", (m.value("x"),))))
+    sigmoid = Made("Sigmoid", (m.value("x"),))
+    return Made("Mul", (m.value("y"), sigmoid), says="became a product with Sigmoid")
 
 
 def _swish(m: Match) -> Made | None:
@@ -81,7 +82,8 @@ def _twice(op: Callable[[Match], Made | Skip | None]) -> Callable[[Match], Made 
         kind = m.type()
         if not isinstance(made, Made) or kind is None:
             return made
-        return Made("Mul", (made, np.array(2, kind.dtype.numpy)))
+        two = np.array(2, kind.dtype.numpy)
+        return Made("Mul", (made, two), says=f"became twice {made.op}")
 
     return make
 

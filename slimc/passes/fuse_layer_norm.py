@@ -42,9 +42,7 @@ def _normalise(m: Match) -> Made | Skip | None:
     first = min(axes[0])
     if axes[0] != set(range(first, rank)):
         listed = ", ".join(map(str, sorted(axes[0])))
-        return Skip(
-            f"it normalises axes {listed} of {rank}; LayerNormalization, only the last ones"
-        )
+        return Skip(f"it is a mean over axes {listed}, not over the last of {rank}")
     sizes = tuple(size for size in kind.shape[first:] if isinstance(size, int))
     if len(sizes) != rank - first:
         return Skip("the sizes of the normalised axes are not known", "fix them with --shape")

@@ -48,7 +48,7 @@ def _share_constants(scope: EditedScope) -> Iterable[Remark]:
             if kept != name and not scope.is_output(name):
                 scope.edit.redirect(name, kept)
                 shared, saved = shared + 1, saved + constant.size_bytes
-    return [note(f"{shared} constants equal others and went ({saved} bytes)")] if shared else []
+    return [note(f"constants that equal others went: {shared} ({saved} bytes)")] if shared else []
 
 
 def _share_nodes(scope: EditedScope) -> Iterable[Remark]:

@@ -13,7 +13,7 @@ from slimc.passes.base import Pass, PassResult
 from slimc.passes.context import Context
 from slimc.remarks import Remark, applied, skipped
 from slimc.rewrite.scope import EditedScope, edit_nested
-from slimc.rewrite.sizes import reshape_target
+from slimc.rewrite.sizes import target_of
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def _target(scope: EditedScope, facts: Facts, node: Node) -> Iterable[Remark]:
     result, source = facts.types.get(node.outputs[0]), facts.types.get(data)
     target = None
     if isinstance(result, TensorType) and isinstance(source, TensorType):
-        target = reshape_target(result, source)
+        target = None if result.shape is None else target_of(result.shape, source.shape)
     if target is None:
         yield skipped(node.name, f"its target '{shape}' has sizes that only a run knows")
         return

@@ -10,7 +10,7 @@ import numpy as np
 
 from slimc.ir import dims
 from slimc.ir.graph import Attr, Node
-from slimc.ir.types import TensorType, ValueType, static_shape
+from slimc.ir.types import Shape, TensorType, ValueType, static_shape
 from slimc.ops.axes import Bound
 from slimc.ops.op import OpTable
 from slimc.rewrite.pattern import Found, Surroundings
@@ -98,6 +98,10 @@ class Match:
                 return node
         raise KeyError(label)
 
+    def has_node(self, label: str) -> bool:
+        """Tell whether the alternative that matched has a node of this label or operator."""
+        return any(label in (name, node.kind) for name, node in self.found.nodes)
+
     def attr(self, name: str, default: Any = None, of: str = "") -> Any:
         """Return an attribute of the root, or of the node `of`; bytes as text."""
         value = (self.node(of) if of else self.root).attrs.get(name, default)
@@ -131,6 +135,16 @@ class Match:
     def shape(self, name: str = "") -> tuple[int, ...] | None:
         """Return the shape if every size is a number."""
         return static_shape(self.type(name))
+
+    def sizes(self, name: str = "") -> Shape | None:
+        """Return the shape of a name's value, or of the root's result, as far as it is known."""
+        kind = self.type(name)
+        return None if kind is None else kind.shape
+
+    def sizes_of(self, label: str) -> Shape | None:
+        """Return the shape of what a matched node makes, as far as it is known."""
+        kind = self.scope.type_of(self.node(label).outputs[0])
+        return kind.shape if isinstance(kind, TensorType) else None
 
     def same_type(self, name: str) -> bool:
         """Tell whether a name's value has the element type and every size of the root's result."""

@@ -160,6 +160,9 @@ class Surroundings(Protocol):
     def users(self, value: str) -> tuple[Node, ...]:
         """Return the nodes that read a value."""
 
+    def count_users(self, value: str) -> int:
+        """Count the nodes that read a value."""
+
     def is_output(self, value: str) -> bool:
         """Tell whether a value is an output of the graph."""
 
@@ -198,6 +201,7 @@ def _closed(found: Found, root: Node, around: Surroundings) -> bool:
     return not any(
         value in kept
         or around.is_output(value)
+        or around.count_users(value) > len(inside)
         or any(user.name not in inside for user in around.users(value))
         for value in made
     )

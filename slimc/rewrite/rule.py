@@ -18,19 +18,18 @@ import numpy as np
 from slimc.errors import SlimcError, did_you_mean
 from slimc.ir.constant import Constant
 from slimc.ir.editor import Editor, all_names
-from slimc.ir.graph import Graph, Node, Origin
+from slimc.ir.graph import Graph, Node
 from slimc.ops.op import OpTable
 from slimc.remarks import Remark, applied, skipped
 from slimc.rewrite.match import Made, Match, NotConstantError, Skip
 from slimc.rewrite.pattern import Apply, Found, depth, matches, parse_pattern
+from slimc.rewrite.replace_match import as_node, is_there, replace_match, values_read
 from slimc.rewrite.result import PassResult
 from slimc.rewrite.scope import EditedScope, agree, rewrite_bodies
 
 __all__ = ["Made", "Match", "Rule", "Skip", "names_matching", "rewrite"]
 
 _PER_NODE = 20  # applications per node of the graph before rules count as undoing each other
-
-_LETTERS = "abcdefghijklmnopqrstuvwxyz"  # for constants without a name: one letter per operand
 
 Answer = Made | np.ndarray | str | Skip | None
 
@@ -56,7 +55,7 @@ def rewrite(
     ops: types of new values follow from it. made_by: the pass, origin of new nodes. keep: names of
     nodes to leave alone (with * and ?). Rules are tried in order at every node, in the order of the
     nodes; where one was applied, what may have become a match is looked at again.
-    Raises SlimcError "unknown-node" (keep) or "rules-do-not-end".
+    Raises SlimcError "unknown-node" (keep), "bad-rule" or "rules-do-not-end".
     """
     kept = names_matching(graph, keep, f"option keep of pass {made_by}")
     work = _Rewriting(graph, rules, ops, made_by, frozenset(kept))
@@ -95,7 +94,7 @@ class _Rewriting:
         self.taken = all_names(graph)
         self.left_over = _PER_NODE * sum(1 for _ in graph.walk()) + 1000
         self.said: list[Remark] = []
-        self.left: dict[tuple[str, str], Remark] = {}
+        self.left: dict[str, Remark] = {}
         self.by_root: dict[str, list[tuple[Rule, Apply]]] = {}
         self.depth = 1
         for rule in rules:
@@ -135,8 +134,9 @@ class _Rewriting:
             for found in matches(pattern, node, scope):
                 answer = self._answer(rule, Match(node, found, scope), scope)
                 if isinstance(answer, Skip):
+                    # the first rule that gives a reason is the most specific one
                     remark = skipped(node.name, answer.reason, answer.help)
-                    self.left.setdefault((node.name, answer.reason), remark)
+                    self.left.setdefault(node.name, remark)
                 elif answer is not None:
                     return self._apply(scope, rule, found, node, answer)
         return ()
@@ -155,21 +155,31 @@ class _Rewriting:
         if any(scope.users(v) or scope.is_output(v) for v in root.outputs[1:] if v):
             return Skip("more than its first result is used")
         if not isinstance(answer, Made) and scope.is_output(root.outputs[0]):
-            answer = _as_node(answer, scope)
+            answer = as_node(answer, scope)
         if isinstance(answer, Made):
-            if (
-                answer.kind == root.kind
-                and answer.inputs == root.inputs
-                and answer.attrs == root.attrs
-            ):
+            if is_there(answer, root):
                 return None
+            self._check_reads(rule, match, answer)
             found = scope.result_type(answer)
+        elif isinstance(answer, np.ndarray):
+            found = Constant(answer).type
         else:
-            found = (
-                Constant(answer).type if isinstance(answer, np.ndarray) else scope.type_of(answer)
-            )
+            found = scope.type_of(answer)
         old = scope.type_of(root.outputs[0])
         return answer if agree(old, found) else Skip(f"its type would change from {old} to {found}")
+
+    def _check_reads(self, rule: Rule, match: Match, made: Made) -> None:
+        """Check that a new node reads nothing that goes with the match."""
+        going = {
+            v for _, n in match.found.nodes if n.name in match.found.consumed for v in n.outputs
+        }
+        stale = sorted(going & set(values_read(made)))
+        if stale:
+            raise SlimcError(
+                "bad-rule", f"the new node reads '{stale[0]}', which goes with the match",
+                f"pass {self.made_by}, pattern {rule.pattern}",
+                "name the value in the pattern, or mark its node with & so that it stays",
+            )  # fmt: skip
 
     def _apply(
         self,
@@ -186,79 +196,9 @@ class _Rewriting:
                 "rules-do-not-end", f"the rules of {self.made_by} undo each other",
                 f"'{root.name}', pattern {rule.pattern}", "this is a fault of the pass; report it",
             )  # fmt: skip
-        edit = scope.edit
-        used_up = dict.fromkeys(found.consumed)
-        gone = [edit.node(name) for name in used_up]
+        gone = [scope.edit.node(name) for name in found.consumed]
         self.said.append(applied(root.name, _sentence(rule, gone, answer)))
-        if isinstance(answer, Made):
-            place = answer.node if answer.node in used_up else root.name
-            changed = self._place(scope, answer, place, root, gone)
-        else:
-            value = (
-                edit.add_constant(answer, root.outputs[0])
-                if isinstance(answer, np.ndarray)
-                else answer
-            )
-            users = edit.users(root.outputs[0])
-            edit.redirect(root.outputs[0], value)
-            for node in gone:
-                edit.remove(node.name)
-            changed = [node.name for node in users]
-        lonely = _remove_dead(edit, [v for node in gone for v in node.reads])
-        return self._around(scope, [*changed, *lonely])
-
-    def _place(
-        self, scope: EditedScope, made: Made, place: str, root: Node, gone: Sequence[Node]
-    ) -> list[str]:
-        """Let the node `place` become the new node; return the names of what is new."""
-        edit = scope.edit
-        for node in gone:
-            if node.name != place:
-                edit.remove(node.name)
-        origins = tuple(dict.fromkeys(o for node in reversed(gone) for o in node.origins))
-        added: list[str] = []
-        inputs = self._operands(scope, made, place, origins, added)
-        edit.update(
-            place,
-            op=made.op,
-            inputs=inputs,
-            outputs=root.outputs[:1],
-            attrs=made.attrs,
-            domain=made.domain,
-            origin=Origin(self.made_by, origins),
-        )
-        return [*added, place]
-
-    def _operands(
-        self,
-        scope: EditedScope,
-        made: Made,
-        place: str,
-        origins: tuple[str, ...],
-        added: list[str],
-    ) -> tuple[str, ...]:
-        """Make what a new node reads; `added` collects the names of new nodes."""
-        inputs: list[str] = []
-        for i, operand in enumerate(made.inputs):
-            if isinstance(operand, np.ndarray):
-                hint = made.hints[i] if i < len(made.hints) else ""
-                operand = scope.edit.add_constant(operand, f"{place}.{hint or _LETTERS[i % 26]}")
-            elif isinstance(operand, Made):
-                below = self._operands(scope, operand, place, origins, added)
-                (operand,) = scope.edit.add(
-                    operand.op,
-                    below,
-                    types=[scope.result_type(operand)],
-                    attrs=operand.attrs,
-                    name=f"{place}.{operand.op}",
-                    domain=operand.domain,
-                    origins=origins,
-                    near=place,
-                )
-                maker = scope.edit.producer(operand)
-                added += [maker.name] if maker else []
-            inputs.append(operand)
-        return tuple(inputs)
+        return self._around(scope, replace_match(scope, found, root, answer))
 
     def _around(self, scope: EditedScope, names: Sequence[str]) -> list[str]:
         """Return nodes, and those below them as far down as a pattern reaches."""
@@ -269,29 +209,6 @@ class _Rewriting:
             layer = [u.name for v in outputs for u in scope.users(v) if u.name not in found]
             found.update(dict.fromkeys(layer))
         return list(found)
-
-
-def _as_node(answer: np.ndarray | str | Made, scope: EditedScope) -> np.ndarray | str | Made:
-    """Let a node make a graph output that a constant, an input or another output serves for."""
-    if isinstance(answer, str) and scope.producer(answer) and not scope.is_output(answer):
-        return answer
-    return answer if isinstance(answer, Made) else Made("Identity", (answer,))
-
-
-def _remove_dead(edit: Editor, values: Sequence[str]) -> list[str]:
-    """Remove what no longer has a user; return the nodes that are now the only users of a value."""
-    lonely: list[str] = []
-    todo = list(values)
-    while todo:
-        value = todo.pop()
-        users = edit.users(value)
-        if len(users) == 1:
-            lonely.append(users[0].name)
-        maker = edit.producer(value)
-        if maker and not any(edit.users(v) or edit.is_output(v) for v in maker.outputs if v):
-            edit.remove(maker.name)
-            todo += maker.reads
-    return [name for name in lonely if name in edit]
 
 
 def _sentence(rule: Rule, gone: Sequence[Node], answer: Made | np.ndarray | str) -> str:

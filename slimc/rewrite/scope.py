@@ -10,12 +10,10 @@ import numpy as np
 from slimc.ir.constant import Constant
 from slimc.ir.editor import Editor, all_names, with_bodies
 from slimc.ir.graph import Graph, Node
-from slimc.ir.types import DType, TensorType, ValueType
+from slimc.ir.types import TensorType, ValueType
 from slimc.ops.axes import Bound, Unmatched
-from slimc.ops.op import Call, OpTable
+from slimc.ops.op import Call, OpTable, Unknown
 from slimc.rewrite.match import Made, Operand
-
-_UNKNOWN = TensorType(DType.F32, None)
 
 
 @dataclass(frozen=True)
@@ -33,6 +31,10 @@ class EditedScope:
     def users(self, value: str) -> tuple[Node, ...]:
         """Return the nodes of this graph that read `value`."""
         return self.edit.users(value)
+
+    def count_users(self, value: str) -> int:
+        """Count the nodes of this graph that read `value`."""
+        return self.edit.count_users(value)
 
     def is_output(self, value: str) -> bool:
         """Tell whether `value` is an output of this graph."""
@@ -76,13 +78,13 @@ class EditedScope:
             shape = None
         return None if dtype is None else TensorType(dtype, shape)
 
-    def _operand_type(self, operand: Operand) -> ValueType | None:
+    def _operand_type(self, operand: Operand) -> ValueType | Unknown | None:
         """Return the type of an operand; one of unknown type is present all the same."""
         if isinstance(operand, np.ndarray):
             return Constant(operand).type
         if isinstance(operand, Made):
-            return self.result_type(operand) or _UNKNOWN
-        return (self.type_of(operand) or _UNKNOWN) if operand else None
+            return self.result_type(operand) or Unknown()
+        return (self.type_of(operand) or Unknown()) if operand else None
 
     def _elements(self, operand: Operand) -> np.ndarray | None:
         if isinstance(operand, str):

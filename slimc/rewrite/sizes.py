@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from slimc.ir import dims
-from slimc.ir.types import Dim, TensorType
+from slimc.ir.types import Dim
 
 
 def target_of(sizes: Sequence[Dim], source: Sequence[Dim] | None) -> np.ndarray | None:
@@ -28,10 +28,3 @@ def target_of(sizes: Sequence[Dim], source: Sequence[Dim] | None) -> np.ndarray 
     if 0 in found and -1 not in found:
         found[found.index(0)] = -1  # one size may always be left to count; it reads best
     return np.array(found, np.int64) if found.count(-1) <= 1 else None
-
-
-def reshape_target(result: TensorType | None, source: TensorType | None) -> np.ndarray | None:
-    """Return the operand of a Reshape from one type to another, or None."""
-    if result is None or result.shape is None:
-        return None
-    return target_of(result.shape, None if source is None else source.shape)

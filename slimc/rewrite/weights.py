@@ -11,7 +11,7 @@ from slimc.ir.graph import Node
 from slimc.ir.types import DType
 from slimc.ops.axes import Axis, Bound
 from slimc.ops.op import Weighted
-from slimc.rewrite.match import Made, Match
+from slimc.rewrite.match import Made, Match, Skip
 
 CONTRACTION = "c:Conv|ConvTranspose|Gemm|MatMul(x, const w, const b?)"
 
@@ -69,7 +69,7 @@ class Contraction:
     def result(self) -> tuple[Axis, ...]:
         return self.bound.outputs[0] or ()
 
-    def scaled(self, factor: np.ndarray, summand: np.ndarray | None = None) -> Made | None:
+    def scaled(self, factor: np.ndarray, summand: np.ndarray | None = None) -> Made | Skip | None:
         """Return the contraction whose result is factor * result + summand, per output channel."""
         axis = self.result[self.place]
         weight = self._weight() * self._spread(factor, axis)
@@ -78,8 +78,10 @@ class Contraction:
             return None
         return self._rebuilt(weight, bias)
 
-    def with_input(self, factor: np.ndarray, summand: np.ndarray | None = None) -> Made | None:
-        """Return the contraction on data that are now factor * data + summand, per input channel.
+    def with_input(
+        self, factor: np.ndarray, summand: np.ndarray | None = None
+    ) -> Made | Skip | None:
+        """Return the contraction of `x` where its data are factor * x + summand, per input channel.
 
         With a summand it must see no padding.
         """
@@ -87,15 +89,21 @@ class Contraction:
         if data is None or self.summed is None:
             return None
         axis, weight = data[self.summed], self._weight()
-        scaled = weight * self._spread(factor, axis)
-        if summand is None:
-            return self._rebuilt(scaled, self.m.numbers("b") if self.m.has("b") else None)
-        kept = _labels(self.result[self.place])
-        labels = _labels(*(self.bound.inputs[self.weighted.weight] or ()))
-        over = tuple(i for i, label in enumerate(labels) if label not in kept)
-        added = (weight * self._spread(summand, axis)).sum(over).ravel()
-        bias = self._bias(np.ones_like(added), added)
-        return None if bias is None else self._rebuilt(scaled, bias)
+        bias = self.m.numbers("b") if self.m.has("b") else None
+        if summand is not None:
+            kept = _labels(self.result[self.place])
+            labels = _labels(*(self.bound.inputs[self.weighted.weight] or ()))
+            over = tuple(i for i, label in enumerate(labels) if label not in kept)
+            added = (weight * self._spread(summand, axis)).sum(over).ravel()
+            bias = self._bias(np.ones_like(added), added)
+            if bias is None:
+                return None
+        made = self._rebuilt(weight * self._spread(factor, axis), bias)
+        if not isinstance(made, Made):
+            return made
+        inputs = list(made.inputs)
+        inputs[self.weighted.data] = self.m.value("x")
+        return replace(made, inputs=tuple(inputs))
 
     def _weight(self) -> np.ndarray:
         """Return the weight with one axis per label."""
@@ -130,14 +138,16 @@ class Contraction:
         made: np.ndarray = bias * factor + added
         return made
 
-    def _rebuilt(self, weight: np.ndarray, bias: np.ndarray | None) -> Made | None:
+    def _rebuilt(self, weight: np.ndarray, bias: np.ndarray | None) -> Made | Skip | None:
         w = weight.reshape(self.m.array("w").shape)
         kind = self.m.type("w")
-        if kind is None or not all(_fits(a, kind.dtype) for a in (w, bias) if a is not None):
+        if kind is None:
             return None
+        if not all(_fits(a, kind.dtype) for a in (w, bias) if a is not None):
+            return Skip(f"the numbers of '{self.node.name}' would leave the range of their type")
         if self.weighted.bias is not None or bias is None:
             return self.m.rebuilt("c", w=w, b=bias)
-        if self.m.rank("x") != 2 or w.ndim != 2:
+        if len(self.result) != 2 or w.ndim != 2:
             return None  # only a product of matrices has an operator with a bias
         made = self.m.rebuilt("c", w=w)
         inputs = (*made.inputs, bias.astype(kind.dtype.numpy))
