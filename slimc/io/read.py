@@ -14,6 +14,7 @@ from onnx import ModelProto
 from slimc.errors import SlimcError
 from slimc.io.decode import decode, refuse_unknown_fields
 from slimc.io.infer import infer_types
+from slimc.io.inline import inline_functions
 from slimc.io.upgrade import upgrade
 from slimc.ir.graph import OPSET, Graph
 from slimc.ir.types import Dim, TensorType, ValueType
@@ -49,7 +50,7 @@ def from_model(model: ModelProto, folder: Path | None = None) -> Graph:
     """Make a graph of a model. `folder`: where its data files are. The model is not changed."""
     _refuse(model)
     functions = {f.domain for f in model.functions}
-    model = _inlined(model)
+    model = inline_functions(model)
     versions = {o.domain: o.version for o in model.opset_import}
     opset = max(versions.pop("", 0), versions.pop("ai.onnx", 0)) or OPSET
     _check_opset(opset)
@@ -94,25 +95,6 @@ def _check_opset(opset: int) -> None:
             f"the model is of opset {opset}; the newest known one is {OPSET}",
             help="export it for an older opset, or update slimc",
         )
-
-
-def _inlined(model: ModelProto) -> ModelProto:
-    """Return the model without local functions; weights are not moved."""
-    if not model.functions:
-        return model
-    from onnx import inliner
-
-    light = ModelProto()
-    light.CopyFrom(model)
-    weights = list(light.graph.initializer)
-    del light.graph.initializer[:]
-    try:
-        light = inliner.inline_local_functions(light, convert_version=True)
-    except (RuntimeError, ValueError) as broken:
-        message = f"its local functions cannot be inlined: {broken}"
-        raise SlimcError("function-broken", message, f"model '{model.graph.name}'") from broken
-    light.graph.initializer.extend(weights)
-    return light
 
 
 def _metadata(model: ModelProto, of_graph: Mapping[str, str]) -> dict[str, str]:
