@@ -115,9 +115,9 @@ def main(args: list[str] | None = None) -> None:
     except OSError as error:
         name = f"'{error.filename}': " if error.filename else ""
         _leave(f"error[file]: {name}{(error.strerror or str(error)).lower()}", USER_ERROR)
-    except Exception:  # anything else is our fault: say so, and keep it apart from 0, 1 and 2
+    except Exception:  # a fault of ours: say so, and keep it apart from 0, 1 and 2
         traceback.print_exc()
-        _leave("this is a fault of slimc, not yours; please report it", INTERNAL_ERROR)
+        _leave("this is a fault of slimc, or of a plug-in; please report it", INTERNAL_ERROR)
     sys.exit(status if isinstance(status, int) else 0)
 
 

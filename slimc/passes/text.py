@@ -20,7 +20,7 @@ from slimc.passes.base import Pass
 
 _NAME = re.compile(r"[A-Za-z][\w-]*", re.ASCII)
 _QUOTE = re.compile('"')
-_BARE = re.compile(r'[^\s",\[\]{}=]+')
+_BARE = re.compile(r'[^\s",\[\]{}]+')
 
 Stages = Mapping[str, tuple[type[Pass], ...]]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -83,14 +84,16 @@ def compile(
     goal = names.target(target) if isinstance(target, str) else target
     given = model if isinstance(model, Graph) else load(model)
     watcher = watcher or Watcher()
-    graph, binding = _bound(given, bind or {}, shape or {}, names, goal, watcher)
+    first = [*_binding(bind or {}, shape or {}), *(p for p in chosen if _binds(p))]
+    graph, bound = _bound(given, first, names, goal, watcher)
     sizes = default_sizes(graph)
     samples = _data(data, graph, sizes, seed)
     ctx = Context(names.ops, goal, samples, sizes | samples.sizes(), seed)
     checker = Checker.of(graph, [dict(feed) for feed in samples.head(CHECK_FEEDS)])
-    runner = Runner(ctx, checker, watcher, Path(dump) if dump else None, list(binding))
+    runner = Runner(ctx, checker, watcher, Path(dump) if dump else None, list(bound))
     canonical = (Canonicalize(),) if graph.form is Form.IMPORTED else ()
-    marked = runner.run(graph, until((*canonical, *chosen), stop_after))
+    steps = (*canonical, *(p for p in chosen if not _binds(p)))
+    marked = runner.run(graph, until(steps, stop_after))
     final = marked if stop_after else runner.run(marked, LOWERING)
     recipe = passes if isinstance(passes, str) else passes_text(passes)
     source = None if isinstance(model, Graph) else Path(model)
@@ -99,25 +102,30 @@ def compile(
 
 
 def _bound(
-    graph: Graph,
-    bind: Mapping[str, str],
-    shape: Mapping[str, str],
-    names: Catalogue,
-    target: Target,
-    watcher: Watcher,
+    graph: Graph, passes: Sequence[Pass], names: Catalogue, target: Target, watcher: Watcher
 ) -> tuple[Graph, tuple[PassReport, ...]]:
     """Fix inputs and sizes. That comes first: samples are read, and made up, for what is left."""
-    if not (bind or shape):
-        return graph, ()
-    one = BindInputs(
-        values=tuple(f"{name}={value}" for name, value in bind.items()),
-        shapes=tuple(f"{name}={size}" for name, size in shape.items()),
-    )
-    watcher.before(one)
-    made = one.run(graph, Context(names.ops, target, Data.from_feeds([], graph)))
-    report = PassReport(str(one), 0.0, True, made.remarks, dict(made.facts))
-    watcher.after(one, made, report)
-    return made.graph, (report,)
+    reports: list[PassReport] = []
+    for one in passes:
+        watcher.before(one)
+        start = time.perf_counter()
+        nothing = Data(graph, "no samples", lambda: iter(()), ())
+        made = one.run(graph, Context(names.ops, target, nothing))
+        seconds = time.perf_counter() - start
+        reports.append(PassReport(str(one), seconds, True, made.remarks, dict(made.facts)))
+        watcher.after(one, made, reports[-1])
+        graph = made.graph
+    return graph, tuple(reports)
+
+
+def _binds(one: Pass) -> bool:
+    return isinstance(one, BindInputs)
+
+
+def _binding(bind: Mapping[str, str], shape: Mapping[str, str]) -> tuple[BindInputs, ...]:
+    values = tuple(f"{name}={value}" for name, value in bind.items())
+    shapes = tuple(f"{name}={sizes}" for name, sizes in shape.items())
+    return (BindInputs(values=values, shapes=shapes),) if values or shapes else ()
 
 
 def _data(source: DataSource, graph: Graph, sizes: Mapping[str, int], seed: int) -> Data:

@@ -58,6 +58,9 @@ class Runner:
                 self.checker = self.checker.check(one, graph, made)
         except SlimcError as error:
             raise self._dumped(graph, one, error) from error
+        except Exception as fault:
+            fault.add_note(f"in pass {one}")
+            raise
         if not (changed or made.remarks):
             made = replace(made, remarks=(note("found nothing to do"),))
         report = PassReport(str(one), seconds, changed, made.remarks, dict(made.facts))

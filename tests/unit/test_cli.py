@@ -81,6 +81,15 @@ def test_options_reach_the_compile(slimc: Slimc, model: Path, tmp_path: Path) ->
 def test_shapes_and_inputs_can_be_fixed(slimc: Slimc, model: Path, tmp_path: Path) -> None:
     assert slimc(model, "-o", tmp_path / "o.onnx", "--shape", "x=1x3x8x8")[0] == 0
     assert str(read(tmp_path / "o.onnx").types["x"]) == "f32[1,3,8,8]"
+    text = "bind-inputs{shapes=[x=2x3x8x8]}"
+    assert slimc(model, "-o", tmp_path / "o.onnx", "--passes", text)[0] == 0
+    assert str(read(tmp_path / "o.onnx").types["x"]) == "f32[2,3,8,8]"
+    (tmp_path / "two.txt").write_text(
+        "graph (%x: f32[N,2], %k: f32[2]) -> (%y)\n  %y: f32[N,2] = Mul(%x, %k)\n"
+    )
+    status, _, _ = slimc(tmp_path / "two.txt", "-o", tmp_path / "o.onnx", "--bind", "k=2,3")
+    assert status == 0
+    assert read(tmp_path / "o.onnx").inputs == ("x",)
 
 
 def test_graphs_after_passes_can_be_printed(slimc: Slimc, model: Path) -> None:
@@ -98,6 +107,7 @@ def test_graphs_after_passes_can_be_printed(slimc: Slimc, model: Path) -> None:
         (["--passes", "a{"], "error[text-syntax]"),
         (["--targe", "cpu"], "--target"),
         (["--bind", "x"], "'x' is not of the form name=value"),
+        (["--bind", "z=1"], "has no input 'z'"),
         (["--report", "r.pdf"], "ends neither in .json nor in .txt"),
         (["--recipe", "none.yaml"], "error[bad-recipe]"),
         (["--plugin", "none.py"], "error[bad-plugin]"),
