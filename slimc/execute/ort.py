@@ -27,7 +27,6 @@ _PROVIDERS = ["CPUExecutionProvider"]
 _QUIET = 4  # severity of the log: what fails is raised, not printed
 _EXACT = "session.x64quantprecision"
 _WARM_UPS = 2  # runs before the clock starts: allocations, caches
-_NUMPY_KINDS = "fiubcO"  # of the element types that onnxruntime takes from numpy and gives to it
 _STATUS = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 _FAILURES: tuple[type[BaseException], ...] = (
     RuntimeError,
@@ -198,7 +197,7 @@ def _carrier(kind: object) -> DType | None:
 
     Exact: f32 holds bf16 and all of 8 bits and fewer.
     """
-    if not isinstance(kind, TensorType) or kind.dtype.numpy.kind in _NUMPY_KINDS:
+    if not isinstance(kind, TensorType) or kind.dtype.in_numpy:
         return None
     if kind.dtype.is_float:
         return DType.F32

@@ -30,9 +30,10 @@ _PLURAL = {"i": "ints", "f": "floats", "s": "strings", "t": "tensors", "g": "gra
 def encode(graph: Graph, opset: int, stubs: Mapping[str, TensorProto]) -> GraphProto:
     """Make the proto of a graph with all its bodies, types and notes.
 
-    stubs: tensors to write in place of constants.
+    stubs: tensors to write in place of constants. The metadata of the graph itself are the model's.
     """
-    proto = GraphProto(name=graph.name or "graph", doc_string=graph.doc)
+    proto = GraphProto(name=graph.name or "graph")
+    _note(proto, {DOC: graph.doc} if graph.doc else {})
     for name, constant in graph.constants.items():
         tensor = stubs[name] if name in stubs else write_tensor(name, constant)
         _note(tensor, graph.notes.get(name, {}))
@@ -74,11 +75,17 @@ def _node(node: Node, opset: int, stubs: Mapping[str, TensorProto]) -> NodeProto
         output=node.outputs,
     )
     _note(proto, node.notes)
+
+    def body(graph: Graph) -> GraphProto:
+        made = encode(graph, opset, stubs)
+        _note(made, graph.metadata)
+        return made
+
     schema = schema_of(node, opset)
     known = schema.attributes if schema is not None else {}
     for key, value in node.attrs.items():
         stated = int(known[key].type) if key in known else None
-        proto.attribute.append(_attribute(key, value, stated, lambda b: encode(b, opset, stubs)))
+        proto.attribute.append(_attribute(key, value, stated, body))
     return proto
 
 

@@ -24,7 +24,6 @@ PLAIN = 17  # opset that every runtime of today reads
 PROTO_LIMIT_BYTES = 1_800_000_000  # protobuf ends at 2 GiB
 _SHORT_BYTES = 1024  # shorter constants stay in the file: shapes and axes are read from it
 _ALIGNMENT_BYTES = 4096  # a page: runtimes map data files
-_NUMPY_KINDS = "fiub"  # of element types that are numpy's own
 _OLDEST_IR = 4  # before it, constants had to be inputs
 
 
@@ -86,7 +85,8 @@ def to_bytes_without_weights(graph: Graph) -> tuple[bytes, dict[str, Constant]]:
         name: constant
         for name, constant in graph.constants.items()
         if constant.size_bytes >= _SHORT_BYTES
-        and constant.array.dtype.kind in _NUMPY_KINDS
+        and constant.dtype.in_numpy
+        and constant.dtype is not DType.STRING
         and name in read
     }
     stubs = {name: _stub(name, c, "in-memory", 0) for name, c in outside.items()}

@@ -47,7 +47,7 @@ def with_bodies(node: Node, change: Callable[[Graph], Graph]) -> Mapping[str, At
         return node.attrs
     attrs: dict[str, Attr] = {}
     for key, value in node.attrs.items():
-        if isinstance(value, tuple):
+        if isinstance(value, tuple) and any(isinstance(v, Graph) for v in value):
             attrs[key] = tuple(change(v) if isinstance(v, Graph) else v for v in value)
         else:
             attrs[key] = change(value) if isinstance(value, Graph) else value

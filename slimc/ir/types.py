@@ -58,6 +58,11 @@ class DType(Enum):
         return self.text[0] in "ui"
 
     @property
+    def in_numpy(self) -> bool:
+        """Tell whether numpy itself has the type (else ml_dtypes adds it)."""
+        return self.numpy.isbuiltin == 1
+
+    @property
     def bits(self) -> int:
         """Bits that an element takes in a file (smaller types than a byte are packed)."""
         digits = "".join(c for c in self.text.split("e")[0] if c.isdigit())

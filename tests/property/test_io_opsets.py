@@ -166,19 +166,20 @@ def test_old_forms_mean_the_same_in_every_opset(name: str) -> None:
     wanted = _wanted(name, model, feeds)
     graph = from_model(model)
     assert not list(problems(graph))
-    written = []
+    written, problems_met = [], []
     for opset in (13, 16, 17, 18, 20, 21, OPSET):
         try:
             results = run_model(to_bytes(graph, opset), feeds)
         except SlimcError as error:
-            assert error.name == "opset-cannot-express"
-            assert opset < MODELS[name][0]
-        except FAILURES as error:
-            assert "NOT_IMPLEMENTED" in str(error)  # of a kernel of that opset
+            refused = error.name == "opset-cannot-express" and opset < MODELS[name][0]
+            problems_met += [] if refused else [str(error)]
+        except FAILURES as error:  # onnxruntime lacks some kernels of some opsets
+            problems_met += [] if "NOT_IMPLEMENTED" in str(error) else [str(error)]
         else:
             written.append(opset)
             for one, other in zip(wanted, results, strict=True):
                 assert difference(one, other) < TOLERANCE, opset
+    assert not problems_met
     assert len(written) >= 3
 
 

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from slimc.errors import SlimcError
+from slimc.execute.ort import Session, evaluate, measure_latency, optimized_ops, run
+from slimc.io.write import to_bytes, write
+from slimc.ir.text import parse_text
+from slimc.ir.types import DType
+
+NET = parse_text("""graph (%x: f32[N,64]) -> (%y)
+  %w = constant f32[64,64] random(0)
+  %z: f32[N,64] = MatMul(%x, %w)
+  %y: f32[N,64] = Relu(%z)
+""")
+X = np.random.default_rng(0).standard_normal((3, 64)).astype(np.float32)
+
+
+def test_a_run() -> None:
+    weights = NET.array("w")
+    assert weights is not None
+    results = run(NET, {"x": X})
+    assert list(results) == ["y"]
+    # sums of 64 products in another order
+    np.testing.assert_allclose(results["y"], np.maximum(X @ weights, 0), atol=1e-4)
+
+
+def test_a_session_runs_again_and_gives_any_value() -> None:
+    session = Session(NET, outputs=["z", "w", "x"], threads=1)
+    assert session.inputs == ("x",)
+    for batch in (X, X[:1]):
+        results = session.run({"x": batch})
+        assert results["z"].shape == batch.shape
+        assert (results["x"] == batch).all()
+        assert (results["w"] == NET.array("w")).all()
+
+
+@pytest.mark.parametrize("feeds", [{}, {"x": X, "extra": X}, {"y": X}])
+def test_feeds_that_do_not_match(feeds: dict[str, np.ndarray]) -> None:
+    with pytest.raises(SlimcError, match="feeds-mismatch") as caught:
+        run(NET, feeds)
+    assert "'" in caught.value.message
+
+
+def test_what_onnxruntime_refuses_is_told() -> None:
+    with pytest.raises(SlimcError, match="run-failed"):
+        run(NET, {"x": X[:, :5]})
+    with pytest.raises(SlimcError, match="runtime-refuses") as caught:
+        run(parse_text("graph (%x: f32[2]) -> (%y)\n  %y: f32[2] = mine.Op(%x)"), {})
+    assert "[ONNXRuntimeError]" not in caught.value.message
+    with pytest.raises(SlimcError, match="value-unknown"):
+        Session(NET, outputs=["q"])
+
+
+def test_constants_are_evaluated() -> None:
+    graph = parse_text("""graph () -> (%y, %s)
+  %a = constant f32[2] [1, 2]
+  %y: f32[2] = Add(%a, %a)
+  %s: i64[1] = Shape(%a)
+""")
+    results = evaluate(graph)
+    assert results["y"].tolist() == [2, 4]
+    assert results["s"].tolist() == [2]
+
+
+@pytest.mark.parametrize(
+    "dtype", [DType.BF16, DType.F8E4M3FN, DType.F8E5M2, DType.I4, DType.U4], ids=lambda d: d.text
+)
+def test_values_of_types_that_numpy_lacks(dtype: DType) -> None:
+    graph = parse_text(f"""graph (%x: {dtype.text}[3]) -> (%y, %x)
+  %z: f32[3] = Cast(%x) {{to=1}}
+  %y: {dtype.text}[3] = Cast(%z) {{to={dtype.code}}}
+""")
+    x = np.array([1, 2, 3]).astype(dtype.numpy)
+    results = run(graph, {"x": x})
+    for value in ("x", "y"):
+        assert results[value].dtype == dtype.numpy
+        assert results[value].tolist() == x.tolist()
+
+
+def test_sequences_and_texts_come_out() -> None:
+    graph = parse_text("""graph (%x: f32[2], %t: string[2]) -> (%s, %u)
+  %s: seq<f32[2]> = SequenceConstruct(%x, %x)
+  %u: string[2] = Identity(%t)
+""")
+    results = run(graph, {"x": np.ones(2, np.float32), "t": np.array(["a", "b"], object)})
+    assert [a.tolist() for a in results["s"]] == [[1, 1], [1, 1]]
+    assert results["u"].tolist() == ["a", "b"]
+
+
+def test_what_the_optimizer_makes_is_counted() -> None:
+    for model in (NET, to_bytes(NET)):
+        counts = optimized_ops(model)
+        assert sum(counts.values()) < 3 or "Relu" in counts
+    graph = parse_text("""graph (%x: f32[N,4]) -> (%y)
+  %a: f32[N,4] = Identity(%x)
+  %y: f32[N,4] = Relu(%a)
+""")
+    assert optimized_ops(graph) == {"Relu": 1}
+
+
+def test_latencies_are_measured_in_turn(tmp_path: Path) -> None:
+    write(NET, tmp_path / "net.onnx", external=True)
+    models = [NET, to_bytes(NET), tmp_path / "net.onnx"]
+    seconds = measure_latency(models, {"x": X}, rounds=3, threads=1)
+    assert len(seconds) == 3
+    assert all(0 < s < 1 for s in seconds)
+    with pytest.raises(SlimcError, match="feeds-mismatch"):
+        measure_latency([NET], {}, rounds=1)
+
+
+def test_exact_integers_do_not_saturate() -> None:
+    """Weights and activations at their limits overflow the 16-bit sums of older processors."""
+    graph = parse_text("""graph (%x: u8[1,64]) -> (%y)
+  %w = constant i8[64,8] fill(127)
+  %y: i32[1,8] = MatMulInteger(%x, %w)
+""")
+    x = np.full((1, 64), 255, np.uint8)
+    assert Session(graph, exact_integers=True).run({"x": x})["y"].tolist() == [[64 * 255 * 127] * 8]
