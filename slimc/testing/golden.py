@@ -20,8 +20,8 @@ Lines of the head, besides the sentence (paths are relative to the golden file):
     target     a target's name (default generic-onnx)
     data       a folder or file of samples (default: made-up samples)
     sizes      `N=2 h=32`: numbers for named dimensions
-    model      an .onnx file instead of `--- input`
-    show       of a big graph: the patterns of the names of nodes to show, such as `head/*`
+    model      an .onnx file instead of `--- input`; then `--- report` sums up what the passes did
+    show       of a big graph or a model: patterns of names of nodes to show, such as `head/*`
     plugin     a Python file with passes, operators or targets of your own
 
 A pipeline that is refused has `--- error` in place of `--- output`. Numbers that are no integers
@@ -31,7 +31,7 @@ are compared up to their last digits.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import pairwise
@@ -48,13 +48,17 @@ from slimc.ir.verify import verify
 from slimc.passes.base import Pass, PassResult
 from slimc.passes.context import Context
 from slimc.pipeline.catalogue import Catalogue, catalogue
+from slimc.pipeline.integers import intended
+from slimc.pipeline.steps import differs
+from slimc.remarks import PassReport
+from slimc.report.text import pass_summary
 from slimc.testing.compare import diff, same_text
 
 SEED = 0
 FEEDS = 2  # made-up feeds for passes and for comparing values: a golden graph is tiny
 _KEYS = ("pipeline", "values", "target", "data", "sizes", "model", "show", "plugin")
 _HEAD = re.compile(r"([a-z]+):\s+(.*)")
-_SECTION = re.compile(r"--- (input|output|remarks|error)\s*")
+_SECTION = re.compile(r"--- (input|report|output|remarks|error)\s*")
 _VALUES = re.compile(r"(same|masked) within (\S+)")
 
 
@@ -129,17 +133,44 @@ def outcome(golden: Golden) -> str:
         names = names.with_file(golden.path.parent / golden.head["plugin"])
     graph = _input(golden, names)
     ctx = _context(golden, graph, names)
+    passes: tuple[Pass, ...] = ()
     try:
-        steps = _run(golden.head["pipeline"], graph, ctx, names)
+        passes = names.parse(golden.head["pipeline"])
+        steps = _run(passes, graph, ctx)
     except SlimcError as error:
         return f"--- error\n{error}"
     _check_values(golden.head.get("values", ""), steps, ctx.data)
-    graph = steps[-1].graph
-    if "show" in golden.head:
-        graph = region(graph, golden.head["show"].split())
-    text = f"--- output\n{to_text(graph, 'short')}"
+    sections = []
+    final, shown = steps[-1].graph, golden.head.get("show", "")
+    if "model" in golden.head:
+        sections.append(f"--- report\n{summary(passes, steps, ctx)}")
+    if shown or "model" not in golden.head:
+        part = region(final, shown.split()) if shown else final
+        sections.append(f"--- output\n{to_text(part, 'short')}")
     remarks = [str(remark) for step in steps for remark in step.remarks]
-    return text + ("\n--- remarks\n" + "\n".join(remarks) if remarks else "")
+    if remarks and "model" not in golden.head:
+        sections.append("--- remarks\n" + "\n".join(remarks))
+    return "\n".join(sections)
+
+
+def summary(passes: Sequence[Pass], steps: Sequence[PassResult], ctx: Context) -> str:
+    """Sum up what passes did to a model: a line for each, then sizes and integers."""
+    from slimc.analysis.cost import measure
+
+    lines = []
+    for one, (before, after) in zip(passes, pairwise(steps), strict=True):
+        changed = differs(before.graph, after.graph)
+        report = PassReport(str(one), 0.0, changed, after.remarks)
+        lines.append(f"{one}: {pass_summary(report)}")
+    first, last = (measure(step.graph, ctx.ops, ctx.sizes) for step in (steps[0], steps[-1]))
+    lines.append(f"nodes: {first.nodes} -> {last.nodes}")
+    lines.append(f"parameters: {first.parameters} -> {last.parameters}")
+    lines.append(f"MACs: {first.macs} -> {last.macs}")
+    integer, floating = intended(steps[-1].graph, ctx.ops)
+    if integer:
+        lines.append(f"contractions in integers: {integer}, in float: {len(floating)}")
+        lines += [f"  {name}" for name in floating]
+    return "\n".join(lines)
 
 
 def _context(golden: Golden, graph: Graph, names: Catalogue) -> Context:
@@ -153,9 +184,9 @@ def _context(golden: Golden, graph: Graph, names: Catalogue) -> Context:
     return Context(names.ops, target, data, sizes, SEED)
 
 
-def _run(text: str, graph: Graph, ctx: Context, names: Catalogue) -> list[PassResult]:
+def _run(passes: Sequence[Pass], graph: Graph, ctx: Context) -> list[PassResult]:
     steps = [PassResult(graph)]
-    for one in names.parse(text):
+    for one in passes:
         steps.append(_step(one, steps[-1].graph, ctx))
     return steps
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from slimc.io.write import write
 from slimc.ir.text import parse_text
 from slimc.testing.compare import diff, same_text
 from slimc.testing.golden import GoldenError, check, load, region
@@ -159,6 +160,22 @@ def test_numbers_agree_up_to_their_last_digits() -> None:
         "-y",
         "+z",
     ]
+
+
+def test_of_a_model_the_report_is_golden(tmp_path: Path) -> None:
+    graph = parse_text((GIVEN % "Relu").partition("--- input\n")[2])
+    write(graph, tmp_path / "m.onnx")
+    head = (GIVEN % "HardSwish").partition("--- input")[0].replace("values: same", "values: masked")
+    path = golden(tmp_path, text=head.replace("1e-6", "10") + "model: m.onnx\n")
+    check(path, update=True)
+    assert path.read_text().partition("--- report\n")[2] == (
+        "rename-operator{new=HardSwish}: 1 applied\n"
+        "nodes: 1 -> 1\nparameters: 0 -> 0\nMACs: 0 -> 0\n"
+    )
+    check(path)
+    path.write_text(path.read_text().replace("model:", "show: act\nmodel:"))
+    check(path, update=True)
+    assert "--- output\ngraph (%x: f32[N,4]) -> (%y)" in path.read_text()
 
 
 def test_a_region_of_a_big_graph_is_a_graph() -> None:
