@@ -135,6 +135,19 @@ def role(coupling: Coupling, place: LabelOf) -> str:
     return "groups" if place.label in labels_of((bound.inputs[weight],)) else "axis"
 
 
+def readers(coupling: Coupling, family: Family) -> int:
+    """Return how many contractions sum over the channels of a family, at least 1."""
+    rows = coupling.ops.rows
+    return max(
+        1,
+        sum(
+            bool(rows[coupling.graph.by_name[m.place.node].kind].macs)
+            and role(coupling, m.place) == "input channels"
+            for m in family.labels
+        ),
+    )
+
+
 def step(coupling: Coupling, family: Family, align: int) -> int:
     """Return how many units make a multiple of `align` channels wherever a kernel counts them.
 
@@ -145,7 +158,7 @@ def step(coupling: Coupling, family: Family, align: int) -> int:
     needed = 1
     for member in family.labels:
         for place in _channel_axes(coupling, member.place):
-            needed = lcm(needed, align // gcd(align, counts[place]))
+            needed = lcm(needed, align // gcd(align, counts.get(place, align)))
     return needed if needed <= family.width else 1
 
 

@@ -42,26 +42,27 @@ class Explanation:
         if node.name not in self.coupling.facts.bounds:
             why = self.coupling.facts.opaque.get(node.name, "its sizes are not known")
             return (f"'{node.name}' cannot lose channels: {why}",)
-        return tuple(self.sentence(place) for place in channel_labels(self.coupling, node))
+        labels = channel_labels(self.coupling, node)
+        return tuple(f"'{node.name}' {self.may_leave(place)}" for place in labels)
 
-    def sentence(self, place: LabelOf) -> str:
-        """Say what may leave of one label, or what pins it."""
+    def may_leave(self, place: LabelOf) -> str:
+        """Say what of a label "can" leave, or why it "cannot"."""
         units = self.coupling.units_at(place)
         what = role(self.coupling, place)
         free = int((~self.coupling.pinned[units]).sum())
         if not free:
-            return f"'{place.node}' cannot lose {what}: {self.why_pinned(place)}"
+            return f"cannot lose {what}: {self.why_pinned(place)}"
         families = self.families_at(place)
         amount = what if free == len(units) else f"{free} of its {len(units)} {what}"
         if all(f.width == 1 for f in families):
-            return f"'{place.node}' cannot lose {what}: all {free} leave together"
+            return f"cannot lose {what}: all {free} leave together"
         others = [n for f in families for n in f.nodes if n != place.node]
         weighted = {n.name for n in self.weighted}
         others = [n for n in dict.fromkeys(others) if n in weighted]
         tied = f" together with {listed(others)}" if others else ""
         widths = ", ".join(f"'{f.name}' ({f.width} wide)" for f in families[:_LISTED])
         soft = f"; approximate: {self.why_soft(place)}" if any(f.soft for f in families) else ""
-        return f"'{place.node}' can lose {amount}{tied}, as family {widths}{soft}"
+        return f"can lose {amount}{tied}, as family {widths}{soft}"
 
     def families_at(self, place: Place) -> tuple[Family, ...]:
         """Return the families that have indices in a place."""

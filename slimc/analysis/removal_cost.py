@@ -13,12 +13,10 @@ from typing import Literal
 
 import numpy as np
 
-from slimc.analysis.channels import Coupling, labels_of, sizes_of
+from slimc.analysis.channels import Coupling, sizes_of
 from slimc.analysis.families import Family
 from slimc.analysis.index_space import LabelOf, Place
 from slimc.ir.graph import Node
-from slimc.ops.axes import Axis
-from slimc.ops.op import RESULT
 
 Quantity = Literal["macs", "parameters"]
 
@@ -87,20 +85,9 @@ def _mac_terms(coupling: Coupling) -> Terms:
         if bound is None or row is None:
             continue
         sizes = sizes_of(bound)
-        for group in row.macs:
-            operands = [_side(bound.inputs, bound.outputs, number) for number in group]
-            names = labels_of(tuple(operands))
+        for names in row.mac_labels(bound):
             found.append([(LabelOf(node.name, name), sizes[name]) for name in names])
     return found
-
-
-def _side(
-    inputs: tuple[tuple[Axis, ...] | None, ...],
-    outputs: tuple[tuple[Axis, ...] | None, ...],
-    number: int,
-) -> tuple[Axis, ...] | None:
-    side, i = (outputs, number - RESULT) if number >= RESULT else (inputs, number)
-    return side[i] if i < len(side) else None
 
 
 def _parameter_terms(coupling: Coupling) -> Terms:

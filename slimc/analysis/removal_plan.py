@@ -20,10 +20,14 @@ from slimc.remarks import Remark, applied, note, skipped
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Units to remove. lost: how many per family; removed: per unit; costs: by quantity."""
+    """Units to remove. lost: how many per family; removed: per unit; costs: by quantity.
+
+    steps: per family, what its kept width is a multiple of.
+    """
 
     coupling: Coupling
     families: tuple[Family, ...]
+    steps: tuple[int, ...]
     lost: np.ndarray
     removed: np.ndarray
     costs: Mapping[str, Cost]
@@ -76,11 +80,23 @@ def remarks(plan: Plan, explanation: Explanation, unchosen: str) -> tuple[Remark
         labels = channel_labels(plan.coupling, node)
         if any(plan.is_cut(label) for label in labels):
             continue
-        sentences = [explanation.sentence(label) for label in labels]
-        pinned = [s for s in sentences if " cannot " in s]
-        reason = "; ".join(pinned) if len(pinned) == len(sentences) else unchosen
-        made.append(skipped(node.name, reason))
+        sentences = [explanation.may_leave(label) for label in labels]
+        pinned = [s for s in sentences if s.startswith("cannot")]
+        if len(pinned) == len(sentences):
+            made.append(skipped(node.name, "; ".join(pinned)))
+        else:
+            made.append(skipped(node.name, _too_narrow(plan, explanation, labels) or unchosen))
     return tuple(made)
+
+
+def _too_narrow(plan: Plan, explanation: Explanation, labels: Sequence[LabelOf]) -> str:
+    """Say that the families of labels have no narrower aligned width; nothing if one has."""
+    steps = dict(zip((f.name for f in plan.families), plan.steps, strict=True))
+    families = [f for label in labels for f in explanation.families_at(label) if f.width > 1]
+    if not families or any(f.width > steps[f.name] for f in families):
+        return ""
+    narrow = families[0]
+    return f"whole: {narrow.width} units are the least multiple of {steps[narrow.name]}"
 
 
 def _cut(plan: Plan, explanation: Explanation, family: Family, lost: int) -> Remark:
@@ -107,7 +123,7 @@ def approximate(plan: Plan) -> Remark | None:
     )
 
 
-def family_table(plan: Plan, steps: Sequence[int]) -> list[dict[str, Any]]:
+def family_table(plan: Plan) -> list[dict[str, Any]]:
     """Return one row per family: its widths, its members, how exact its removal is."""
     return [
         {
@@ -125,5 +141,5 @@ def family_table(plan: Plan, steps: Sequence[int]) -> list[dict[str, Any]]:
                 for m in family.labels
             ],
         }
-        for family, lost, step in zip(plan.families, plan.lost.tolist(), steps, strict=True)
+        for family, lost, step in zip(plan.families, plan.lost.tolist(), plan.steps, strict=True)
     ]

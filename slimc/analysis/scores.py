@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from slimc.analysis.channels import Coupling
+from slimc.analysis.channels import Coupling, labels_of
 from slimc.analysis.families import Family
 from slimc.analysis.index_space import Place
 from slimc.analysis.removal_cost import constant_uses
@@ -21,8 +21,10 @@ def scores(
 ) -> tuple[np.ndarray, ...]:
     """Return, per family, the score of every unit.
 
-    magnitude: L2 norm of the weights that leave with the unit (magnitude-l1: L1), per slice of each
-    weight constant relative to the mean over the family, then averaged over those constants.
+    magnitude: the L2 norm of the weights that make the unit times that of the weights that read it
+    (magnitude-l1: L1), each per weight constant relative to the mean over the family, and averaged
+    over the constants on each side. The product, because what a unit adds to its readers scales
+    with both.
     Source: Li et al., ICLR 2017, section 3.1; grouped as in Fang et al., CVPR 2023, section 3.3.
     random: uniform in 0..2, by `seed`.
     """
@@ -62,8 +64,7 @@ def _magnitudes(
     for family in families:
         position[family.units] = np.arange(family.width)
     at = _families_at(families)
-    totals = [np.zeros(family.width) for family in families]
-    counts = [0] * len(families)
+    found: list[dict[bool, list[np.ndarray]]] = [{True: [], False: []} for _ in families]
     for node, operand, value in constant_uses(coupling):
         if not _is_weight(coupling, node, operand):
             continue
@@ -76,9 +77,12 @@ def _magnitudes(
             for number in at[place]:
                 own = np.isin(units, families[number].units)
                 slices = np.bincount(position[units[own]], sums[own], families[number].width)
-                totals[number] += _relative(finish(slices))
-                counts[number] += 1
-    return tuple(t / c if c else np.ones_like(t) for t, c in zip(totals, counts, strict=True))
+                reads = _is_summed(coupling, node, operand, axis)
+                found[number][reads].append(_relative(finish(slices)))
+    return tuple(
+        _relative(_mean(sides[False], family) * _mean(sides[True], family))
+        for sides, family in zip(found, families, strict=True)
+    )
 
 
 def _families_at(families: Sequence[Family]) -> dict[Place, list[int]]:
@@ -97,6 +101,17 @@ def _is_weight(coupling: Coupling, node: Node, operand: int) -> bool:
     if row.weighted is not None:
         return operand == row.weighted.weight
     return any(operand in group for group in row.macs)
+
+
+def _is_summed(coupling: Coupling, node: Node, operand: int, axis: int) -> bool:
+    """Tell whether a contraction sums over an axis of its weight: it reads those channels."""
+    bound = coupling.facts.bounds[node.name]
+    axes = bound.inputs[operand] or ()
+    return any(name not in labels_of(bound.outputs) for name in labels_of(((axes[axis],),)))
+
+
+def _mean(norms: Sequence[np.ndarray], family: Family) -> np.ndarray:
+    return np.mean(norms, axis=0) if norms else np.ones(family.width)
 
 
 def _relative(norms: np.ndarray) -> np.ndarray:

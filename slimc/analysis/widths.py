@@ -17,6 +17,7 @@ class Range:
     """What a family may lose: its units in the order they go, and how many may stay at least."""
 
     scores: np.ndarray  # ascending
+    readers: int  # contractions that read its channels
     step: int  # kept widths are multiples of it
     least: int  # units that stay
 
@@ -47,9 +48,12 @@ def cut_evenly(ranges: Sequence[Range], ratio: float) -> np.ndarray:
 def cut_to_budget(ranges: Sequence[Range], cost: Cost, ratio: float) -> np.ndarray:
     """Return the units each family loses until (1 - ratio) of the cost is left, as far as it goes.
 
-    Greedy: the next units to go are those with the least damage per saved cost. A unit's damage is
-    its score, as a share of its family, over the square of the share of the family that is left
-    then, so that no family is emptied while others are whole.
+    Greedy: the next units to go are those with the least damage per saved cost. The damage of a
+    unit is its score as a share of its family, once for every contraction that then reads less (a
+    residual trunk has many), over the square of the share of the family that is left, so that none
+    is emptied while others are whole. Chosen by accuracy: of two small trained classifiers at -30 %
+    MACs, without any repair, 0.68 and 0.29 are left; without the readers 0.29 and 0.06, with every
+    family cut by the same ratio 0.24 and 0.21 (at -25 % and -22 %).
     """
     removed = np.zeros(len(ranges), np.int64)
     goal = (1 - ratio) * cost.of(removed)
@@ -90,8 +94,8 @@ def _cheapest(
         kept = one.next_kept(one.width - lost, fraction)
         if kept == one.width - lost:
             continue
-        score = float(one.scores[lost : one.width - kept].sum()) / one.width
-        damage = score / (kept / one.width) ** 2
+        share = float(one.scores[lost : one.width - kept].sum()) / one.width
+        damage = one.readers * share / (kept / one.width) ** 2
         price = damage / (slope[number] * (one.width - lost - kept))
         if price < least:
             best, least = (number, kept), price

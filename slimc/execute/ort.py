@@ -110,9 +110,14 @@ def evaluate(graph: Graph) -> dict[str, Any]:
     return Session(graph, threads=1, optimize=False).run({})
 
 
-def optimized_ops(model: Graph | bytes) -> Counter[str]:
+def check_loads(model: bytes | Path) -> None:
+    """Load a model file and let go of it. Error: runtime-refuses."""
+    _load(model, _options(threads=1, optimize=True))
+
+
+def optimized_ops(model: Graph | bytes | Path) -> Counter[str]:
     """Count the kinds of nodes that onnxruntime makes of a graph: what it really runs."""
-    data = model if isinstance(model, bytes) else to_bytes(model)
+    data = to_bytes(model) if isinstance(model, Graph) else model
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "optimized.onnx"
         options = _options(threads=1, optimize=True)

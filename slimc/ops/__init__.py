@@ -1,1 +1,31 @@
 """The operator table: one row per operator, one file per family."""
+
+from __future__ import annotations
+
+from slimc.ops.contraction import CONTRACTION
+from slimc.ops.convolution import CONVOLUTION
+from slimc.ops.elementwise import ELEMENTWISE
+from slimc.ops.gather import GATHER
+from slimc.ops.join import JOIN
+from slimc.ops.layout import LAYOUT
+from slimc.ops.norm import NORM
+from slimc.ops.pool import POOL
+from slimc.ops.qdq import QDQ
+from slimc.ops.reduce import REDUCE
+from slimc.ops.resample import RESAMPLE
+from slimc.ops.softmax import SOFTMAX
+
+OPS = (
+    ELEMENTWISE
+    | REDUCE
+    | CONTRACTION
+    | CONVOLUTION
+    | POOL
+    | NORM
+    | SOFTMAX
+    | LAYOUT
+    | JOIN
+    | GATHER
+    | RESAMPLE
+    | QDQ
+)

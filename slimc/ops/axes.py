@@ -11,17 +11,18 @@ Grammar: operands are separated by `,`, results follow `->`. One word per axis:
     a!       may not lose an index         a~   statistics run over it: removing an index is approximate
     x?       (whole operand) may be absent
 
-An empty operand says nothing of its axes: they may lose no index. `[]` is a scalar. A label that stands once
-ties nothing: `*x -> r!` reads only the sizes of its operand (Shape).
+An empty operand says nothing of its axes: they may lose no index. `[]` is a scalar. A label that
+stands once ties nothing: `*x -> r!` reads only the sizes of its operand (Shape). A label of an
+operand that no result has is summed over: setting its elements to zero removes an index exactly,
+unless `~` says that the statistics change.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
-from math import prod
 
 from slimc.ir import dims
 from slimc.ir.types import Dim, Shape
@@ -120,7 +121,8 @@ def _label(text: str) -> Label:
 class Bound:
     """A signature laid on a node: the terms of every axis, and the size of every label.
 
-    `inputs[i]`, `outputs[i]`: one Axis per axis, or None where nothing is said or the operand is absent.
+    `inputs[i]`, `outputs[i]`: one Axis per axis, or None where nothing is said or the operand is
+    absent.
     """
 
     inputs: tuple[tuple[Axis, ...] | None, ...]
@@ -129,9 +131,7 @@ class Bound:
 
     def size(self, axis: Axis) -> Dim:
         """Return the size of an axis, None where a label's is unknown."""
-        return dims.add(
-            *(dims.multiply(*(self.sizes.get(label.name) for label in term)) for term in axis)
-        )
+        return _size(axis, self.sizes)
 
     def output_shapes(self) -> tuple[Shape | None, ...]:
         """Return the shape of every result, None where the signature says nothing of it."""
@@ -154,37 +154,49 @@ class Bound:
 def bind(
     signature: Signature, inputs: Sequence[Shape | None], results: int, given: Mapping[str, Dim]
 ) -> Bound:
-    """Lay a signature on operand shapes (None: absent or of unknown rank) and solve for the label sizes.
+    """Lay a signature on operand shapes (None: absent or of unknown rank); solve for label sizes.
 
-    `given`: sizes that operands do not fix. Raises Unmatched where ranks or sizes contradict the signature.
+    `given`: sizes that operands do not fix. Raises Unmatched where ranks or sizes contradict the
+    signature.
     """
-    if len(inputs) > len(signature.operands):
-        extra = [s for s in inputs[len(signature.operands) :] if s is not None]
-        if extra:
-            raise Unmatched(f"{len(inputs)} operands where {len(signature.operands)} are described")
+    described = len(signature.operands)
+    if any(shape is not None for shape in inputs[described:]):
+        raise Unmatched(f"{len(inputs)} operands where {described} are described")
     widths: dict[str, int] = {}
-    for name in given:
-        base = name.rstrip("0123456789")
-        if base != name:
-            widths[base] = max(widths.get(base, 0), int(name[len(base) :]) + 1)
-    pairs = list(zip(inputs, signature.operands, strict=False))
-    fixed = {part.label.name for _, op in pairs for part in op.axes or () if isinstance(part, Rest)}
-    widths = {k: v for k, v in widths.items() if k not in fixed}
+    operands = _padded(signature.operands, len(inputs))
     bound_in = tuple(
         None if shape is None or op.axes is None else _expand(op.axes, len(shape), widths)
-        for shape, op in pairs
-    ) + (None,) * max(0, len(inputs) - len(signature.operands))
+        for shape, op in zip(inputs, operands, strict=True)
+    )
+    _given_widths(signature, given, widths)
     bound_out = tuple(
         None if op.axes is None else _expand(op.axes, None, widths)
-        for op in signature.results[:results]
-    ) + (None,) * max(0, results - len(signature.results))
-    sizes = _solve(bound_in, inputs, given)
-    return Bound(bound_in, bound_out, sizes)
+        for op in _padded(signature.results, results)
+    )
+    return Bound(bound_in, bound_out, _solve(bound_in, inputs, given))
+
+
+def _padded(operands: tuple[Operand, ...], count: int) -> tuple[Operand, ...]:
+    return (*operands[:count], *(Operand(None),) * (count - len(operands)))
+
+
+def _given_widths(
+    signature: Signature, given: Mapping[str, Dim], widths: dict[str, int]
+) -> None:
+    """Count the given sizes `t0`, `t1`, ... of an ellipsis `*t` that only results have."""
+    for part in (part for op in signature.results for part in op.axes or ()):
+        if isinstance(part, Rest) and part.label.name not in widths:
+            name, count = part.label.name, 0
+            while f"{name}{count}" in given:
+                count += 1
+            if count:
+                widths[name] = count
 
 
 def _expand(
     parts: tuple[Axis | Rest, ...], rank: int | None, widths: dict[str, int]
 ) -> tuple[Axis, ...] | None:
+    """Replace ellipses by numbered labels: as many as the rank leaves room for or is known."""
     fixed = sum(not isinstance(p, Rest) for p in parts)
     axes: list[Axis] = []
     for part in parts:
@@ -192,73 +204,71 @@ def _expand(
             axes.append(part)
             continue
         label = part.label
-        known = widths.get(label.name)
-        count = rank - fixed if rank is not None and (label.name == "1" or known is None) else known
+        count = widths.get(label.name) if rank is None else rank - fixed
         if count is None:
             return None
         if count < 0:
             raise Unmatched(f"rank {rank} is too small")
         if label.name == "1":
             axes += [((),)] * count
-        else:
-            widths.setdefault(label.name, count)
-            axes += [
-                ((Label(f"{label.name}{i}", label.pinned, label.soft),),) for i in range(count)
-            ]
+        elif widths.setdefault(label.name, count) == count:
+            axes += [((replace(label, name=f"{label.name}{i}"),),) for i in range(count)]
     if rank is not None and len(axes) != rank:
         raise Unmatched(f"rank {rank} where {len(axes)} axes are described")
     return tuple(axes)
 
 
 def _solve(
-    bound: tuple[tuple[Axis, ...] | None, ...],
+    bound: Sequence[tuple[Axis, ...] | None],
     shapes: Sequence[Shape | None],
     given: Mapping[str, Dim],
 ) -> dict[str, Dim]:
+    """Return the label sizes that follow from the sizes of the axes."""
     sizes: dict[str, Dim] = dict(given)
-    todo = [
-        (a, d)
-        for axes, s in zip(bound, shapes, strict=False)
-        if axes and s
-        for a, d in zip(axes, s, strict=True)
+    equations = [
+        (axis, size)
+        for axes, shape in zip(bound, shapes, strict=True)
+        if axes is not None and shape is not None
+        for axis, size in zip(axes, shape, strict=True)
+        if size is not None
     ]
-    for _ in range(len(todo) + 1):
-        before = sum(v is not None for v in sizes.values())
-        for axis, size in todo:
+    known = -1
+    while known != len(sizes):
+        known = len(sizes)
+        for axis, size in equations:
             _deduce(axis, size, sizes)
-        if sum(v is not None for v in sizes.values()) == before:
-            break
-    for axis, size in todo:
-        terms = [[sizes.get(label.name) for label in term] for term in axis]
-        numbers = [prod(d for d in t if isinstance(d, int)) for t in terms]
-        if (
-            isinstance(size, int)
-            and all(isinstance(d, int) for t in terms for d in t)
-            and sum(numbers) != size
-        ):
-            raise Unmatched(f"an axis of size {size} where {sum(numbers)} is described")
+    for axis, size in equations:
+        found = _size(axis, sizes)
+        if isinstance(size, int) and isinstance(found, int) and size != found:
+            raise Unmatched(f"an axis of size {size} where {found} is described")
     return sizes
 
 
-def _deduce(axis: Axis, size: Dim, sizes: dict[str, Dim]) -> None:
+def _size(axis: Axis, sizes: Mapping[str, Dim]) -> Dim:
+    return dims.add(*(dims.multiply(*(sizes.get(label.name) for label in t)) for t in axis))
+
+
+def _deduce(axis: Axis, size: int | str, sizes: dict[str, Dim]) -> None:
     """Find the one unknown label of an axis from its size; a number takes the place of a name."""
-    unknown = [label.name for term in axis for label in term if sizes.get(label.name) is None]
     if len(axis) == 1 and len(axis[0]) == 1:
         name = axis[0][0].name
         if sizes.get(name) is None or (isinstance(size, int) and isinstance(sizes[name], str)):
             sizes[name] = size
         return
+    unknown = [label.name for term in axis for label in term if sizes.get(label.name) is None]
     if len(unknown) != 1:
         return
     name = unknown[0]
-    total: Dim = size
+    left: Dim = size
+    factor: Dim = 1
     for term in axis:
-        rest = dims.multiply(*(sizes[label.name] for label in term if label.name != name))
-        if name in [label.name for label in term]:
-            factor = rest
+        known = dims.multiply(*(sizes[label.name] for label in term if label.name != name))
+        if any(label.name == name for label in term):
+            factor = known
         else:
-            total = total - rest if isinstance(total, int) and isinstance(rest, int) else None
-    if isinstance(factor, int) and factor > 0:
-        if isinstance(total, int) and total % factor:
-            raise Unmatched(f"an axis of size {size} is no multiple of {factor}")
-        sizes[name] = dims.floor_divide(total, factor)
+            left = dims.subtract(left, known)
+    found = dims.divide(left, factor)
+    if found is not None:
+        sizes[name] = found
+    elif isinstance(left, int) and isinstance(factor, int):
+        raise Unmatched(f"an axis of size {size} is no multiple of {factor}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
@@ -12,7 +13,7 @@ import numpy as np
 
 from slimc.ir.graph import Attr
 from slimc.ir.types import Dim, DType, Shape, TensorType, ValueType
-from slimc.ops.axes import Bound, Unmatched, bind, parse
+from slimc.ops.axes import Axis, Bound, Unmatched, bind, parse
 
 
 class Quant(Enum):
@@ -26,16 +27,22 @@ class Quant(Enum):
 
 
 @dataclass(frozen=True)
+class Unknown:
+    """The type of an operand that is there but of which nothing is known."""
+
+
+@dataclass(frozen=True)
 class Call:
     """A node as the functions of a row see it.
 
-    `values[i]`: the elements of operand i as far as they are known: an array, or an object array of numbers, size
-    names (str) and None. `results`: how many results the node has (absent ones included).
+    `values[i]`: the elements of operand i as far as they are known: an array, or an object array
+    of numbers, size names (str) and None. `results`: how many results the node has (absent ones
+    included).
     """
 
     op: str
     attrs: Mapping[str, Attr]
-    types: tuple[ValueType | None, ...]
+    types: tuple[ValueType | Unknown | None, ...]
     values: tuple[np.ndarray | None, ...]
     results: int = 1
 
@@ -43,6 +50,19 @@ class Call:
         """Return an attribute, bytes as text, or the default."""
         value = self.attrs.get(name, default)
         return value.decode() if isinstance(value, bytes) else value
+
+    def needed(self, name: str) -> Any:
+        """Return an attribute that the operator cannot do without."""
+        if name not in self.attrs:
+            raise Unmatched(f"it has no attribute {name}")
+        return self.attr(name)
+
+    def axis(self, default: int, name: str = "axis", operand: int = 0) -> int:
+        """Return an attribute that counts the axes of an operand, counted from the front."""
+        axis, rank = int(self.attr(name, default)), self.rank(operand)
+        if not -rank <= axis < rank:
+            raise Unmatched(f"{name} {axis} of an operand of rank {rank}")
+        return axis % rank
 
     def present(self, i: int) -> bool:
         """Tell whether operand i is there."""
@@ -64,22 +84,23 @@ class Call:
 
     def value(self, i: int) -> np.ndarray | None:
         """Return what is known of the elements of operand i."""
-        return self.values[i] if i < len(self.values) else None
+        known = self.values[i] if i < len(self.values) else None
+        return None if known is None or self.dtype(i) is DType.STRING else known
 
     def ints(self, i: int) -> list[int] | None:
-        """Return operand i as a list of integers, or None where it is absent or not wholly known."""
+        """Return operand i as integers, or None where it is absent or not wholly known."""
         value = self.value(i)
         if value is None:
             return None
         flat = value.ravel().tolist()
         return [int(v) for v in flat] if all(isinstance(v, (int, float)) for v in flat) else None
 
-    def list_of(self, name: str, operand: int) -> list[int] | None:
-        """Return integers given by attribute `name` or, failing that, by an operand; Unmatched if they are computed."""
+    def list_of(self, name: str, operand: int | None = None) -> list[int] | None:
+        """Return the integers of an attribute or else of an operand; Unmatched if computed."""
         if name in self.attrs:
             value: Any = self.attrs[name]
             return [int(v) for v in value] if isinstance(value, tuple) else [int(value)]
-        if not self.present(operand):
+        if operand is None or not self.present(operand):
             return None
         ints = self.ints(operand)
         if ints is None:
@@ -91,8 +112,8 @@ class Call:
 class Refit:
     """What repeats a size and must follow when indices leave.
 
-    `attrs`: new attributes (None: take it away); `elements[i]`: {position: new number} of integer operand i, and
-    `whole[i]`: a new operand i, all of it.
+    `attrs`: new attributes (None: take it away); `elements[i]`: {position: new number} of integer
+    operand i, and `whole[i]`: a new operand i, all of it.
     """
 
     attrs: Mapping[str, Attr | None] = field(default_factory=dict)
@@ -102,7 +123,7 @@ class Refit:
 
 @dataclass(frozen=True)
 class Weighted:
-    """The operands of a contraction: data and weight, bias if any, and the label of the output channels."""
+    """The operands of a contraction: data, weight, bias if any; the label of output channels."""
 
     data: int
     weight: int
@@ -110,11 +131,14 @@ class Weighted:
     channel: str
 
 
-AxesRule = str | Callable[[Call], str]
-SizesRule = Callable[[Call], Mapping[str, Dim]]
+AxesRule = str | Callable[[Call], str | tuple[str, Mapping[str, Dim]]]
 DTypesRule = DType | int | str | Callable[[Call], tuple[DType | None, ...]]
+BodiesRule = Callable[[Call, tuple[tuple[ValueType | None, ...], ...]], tuple[ValueType | None, ...]]
 ValueRule = Callable[[Call], tuple[np.ndarray | None, ...]]
 RefitRule = Callable[[Call, Bound, Mapping[str, int]], Refit]
+ClampRule = Callable[[Call], tuple[float, float] | None]
+
+RESULT = 100  # in `macs`: result i is written RESULT + i
 
 
 @dataclass(frozen=True)
@@ -122,47 +146,93 @@ class Op:
     """One operator. An absent fact means that the default below holds.
 
     kind: name, with the domain before it outside the default one.
-    axes: axis signature, or a function of the call; None: opaque (its axes lose no index).
-    sizes: sizes of labels that the operands do not fix.
-    dtypes: element type of the results: that of operand i (an int), a fixed one, that named by an attribute (a
-        str), or a function; default: that of operand 0.
-    quant: what integer arithmetic can mean; weighted: which operands do what (quant is then WEIGHTED).
-    macs: multiply-accumulates are the product of the distinct labels of the operands (numbers) and results
-        (RESULT + number) in each group, summed over groups.
+    axes: axis signature; or a function of the call that gives it, with the sizes of the labels that
+        operands do not fix; None: opaque (its axes lose no index).
+    dtypes: element type of the results: that of operand i (an int), a fixed one, that named by an
+        attribute (a str), or a function; default: that of operand 0.
+    quant: what integer arithmetic can mean. weighted: which operands do what (quant is WEIGHTED).
+    macs: see `mac_labels`.
     refit: (call before, its bound signature, label sizes after) -> what must follow.
-    value: elements of the results as far as they follow from those of the operands (shape arithmetic).
-    torch: the torch function, torch first, then operands.
+    value: elements of the results as far as they follow from those of the operands (shape
+        arithmetic).
+    bodies: of an operator with bodies: (call, types of the outputs of every body) -> types of its
+        results.
+    random: the results may differ from run to run.
+    clamp: the operator is y = min(max(x, low), high) of operand 0; the bounds, None if computed.
     """
 
     kind: str
     axes: AxesRule | None = None
-    sizes: SizesRule | None = None
     dtypes: DTypesRule = 0
     quant: Quant = Quant.FLOAT_ONLY
     weighted: Weighted | None = None
     macs: tuple[tuple[int, ...], ...] = ()
     refit: RefitRule | None = None
     value: ValueRule | None = None
-    torch: Callable[..., Any] | None = None
+    bodies: BodiesRule | None = None
+    clamp: ClampRule | None = None
+    random: bool = False
 
     def bind(self, call: Call) -> Bound:
         """Lay the signature on a call. Raises Unmatched with the reason if it does not fit."""
         if self.axes is None:
             raise Unmatched(f"operator {self.kind} has no axis signature")
-        text = self.axes if isinstance(self.axes, str) else self.axes(call)
         shapes = [t.shape if isinstance(t, TensorType) else None for t in call.types]
-        return bind(parse(text), shapes, call.results, self.sizes(call) if self.sizes else {})
+        try:
+            rule = self.axes if isinstance(self.axes, str) else self.axes(call)
+            text, sizes = (rule, {}) if isinstance(rule, str) else rule
+            return bind(parse(text), shapes, call.results, sizes)
+        except (ValueError, IndexError) as error:  # ranks and numbers that do not fit together
+            raise Unmatched(str(error)) from error
+
+    def elements(self, call: Call) -> tuple[np.ndarray | None, ...]:
+        """Return what is known of the elements of every result."""
+        nothing = (None,) * call.results
+        if self.value is None:
+            return nothing
+        try:
+            found = self.value(call)
+        except (Unmatched, ValueError, IndexError):  # numbers that do not fit together
+            return nothing
+        return (*found, *nothing)[: call.results]
+
+    def mac_labels(self, bound: Bound) -> tuple[tuple[str, ...], ...]:
+        """Return the labels whose sizes multiply to multiply-accumulates, one tuple per term.
+
+        A term has the labels of the operands (their numbers) and results (RESULT + number) of a
+        group in `macs`, each once, or as often as it stands in one of them: a recurrent weight
+        `(q h) h` costs h squared. A group with an absent operand costs nothing.
+        """
+        terms = []
+        for group in self.macs:
+            operands = [
+                _at(bound.outputs, i - RESULT) if i >= RESULT else _at(bound.inputs, i)
+                for i in group
+            ]
+            if None in operands:
+                continue
+            counts: Counter[str] = Counter()
+            for axes in operands:
+                counts |= Counter(lab.name for axis in axes or () for t in axis for lab in t)
+            terms.append(tuple(counts.elements()))
+        return tuple(terms)
 
     def result_dtypes(self, call: Call) -> tuple[DType | None, ...]:
         """Return the element type of every result, None where it is not known."""
         rule = self.dtypes
-        if callable(rule) and not isinstance(rule, DType):
-            found = rule(call)
-            return tuple(found) + (None,) * (call.results - len(found))
+        if isinstance(rule, DType):
+            return (rule,) * call.results
+        if isinstance(rule, int):
+            return (call.dtype(rule),) * call.results
         if isinstance(rule, str):
             code = call.attrs.get(rule)
             return (DType.of_code(code) if isinstance(code, int) else None,) * call.results
-        return (rule if isinstance(rule, DType) else call.dtype(rule),) * call.results
+        found = rule(call)[: call.results]
+        return (*found, *(None,) * (call.results - len(found)))
+
+
+def _at(operands: tuple[tuple[Axis, ...] | None, ...], i: int) -> tuple[Axis, ...] | None:
+    return operands[i] if i < len(operands) else None
 
 
 @dataclass(frozen=True)
@@ -187,13 +257,11 @@ class OpTable:
         return tuple(sorted(self.rows))
 
 
-def table(*rows: Op | tuple[Op, ...]) -> OpTable:
-    """Make a table from rows (or tuples of rows, as family functions give them)."""
-    flat = [r for row in rows for r in (row if isinstance(row, tuple) else (row,))]
-    made = OpTable({})
-    for row in flat:
-        made = made | OpTable({row.kind: row})
-    return made
-
-
-RESULT = 100  # in `macs`: result i is written RESULT + i
+def table(*rows: Op | Iterable[Op]) -> OpTable:
+    """Make a table from rows (or several, as family functions give them)."""
+    made: dict[str, Op] = {}
+    for row in (r for part in rows for r in ((part,) if isinstance(part, Op) else part)):
+        if row.kind in made:
+            raise ValueError(f"operator given twice: {row.kind}")
+        made[row.kind] = row
+    return OpTable(made)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from slimc.analysis.channels import Coupling, couple
-from slimc.analysis.families import families, step
+from slimc.analysis.families import families, readers, step
 from slimc.analysis.pins import Explanation
 from slimc.analysis.removal_cost import cost
 from slimc.analysis.removal_plan import Plan, approximate, check_shapes, family_table, remarks
@@ -55,10 +55,10 @@ class RemoveChannels(Pass):
         _check_options(self, graph)
         sizes = {**default_sizes(graph), **ctx.sizes}
         coupling = couple(graph, ctx.ops, infer(graph, ctx.ops, sizes), _kept(self, graph))
-        plan, steps = self._plan(coupling, self.align or ctx.target.align_float, ctx.seed)
+        plan = self._plan(coupling, self.align or ctx.target.align_float, ctx.seed)
         said = _remarks(self, plan)
         facts: dict[str, Any] = {
-            "families": family_table(plan, steps),
+            "families": family_table(plan),
             "macs": plan.before_and_after("macs"),
             "parameters": plan.before_and_after("parameters"),
         }
@@ -78,7 +78,7 @@ class RemoveChannels(Pass):
         said = Explanation(coupling, families(coupling))
         return tuple(note(text, n.name) for n in said.weighted for text in said.explain(n))
 
-    def _plan(self, coupling: Coupling, align: int, seed: int) -> tuple[Plan, list[int]]:
+    def _plan(self, coupling: Coupling, align: int, seed: int) -> Plan:
         """Choose how many units each family loses, and which."""
         found = tuple(f for f in families(coupling))
         costs = {q: cost(coupling, found, q) for q in ("macs", "parameters")}
@@ -86,8 +86,8 @@ class RemoveChannels(Pass):
         by_family = scores(coupling, found, self.score, seed)
         order = [np.argsort(s, kind="stable") for s in by_family]
         ranges = [
-            Range(s[o], n, self.min_channels)
-            for s, o, n in zip(by_family, order, steps, strict=True)
+            Range(s[o], readers(coupling, family), n, self.min_channels)
+            for family, s, o, n in zip(found, by_family, order, steps, strict=True)
         ]
         if self.budget == "channels":
             lost = cut_evenly(ranges, self.ratio)
@@ -97,7 +97,7 @@ class RemoveChannels(Pass):
         removed = np.zeros(len(coupling.pinned), bool)
         for family, ascending, count in zip(found, order, lost.tolist(), strict=True):
             removed[family.units[ascending[:count]]] = True
-        return Plan(coupling, found, lost, removed, costs), steps
+        return Plan(coupling, found, tuple(steps), lost, removed, costs)
 
 
 def _check_options(options: RemoveChannels, graph: Graph) -> None:
@@ -153,8 +153,10 @@ def _remarks(options: RemoveChannels, plan: Plan) -> tuple[Remark, ...]:
 
 def _shortfall(options: RemoveChannels, plan: Plan) -> Remark | None:
     """Say how far a budget of MACs or parameters was reached, if not wholly."""
+    if not any(family.width > 1 for family in plan.families):
+        return note("no channel may leave; the reasons follow")
     if options.budget == "channels":
-        return None if plan.removed.any() else note("no channel may leave; the reasons follow")
+        return None
     share = plan.share(options.budget)
     if share >= options.ratio:
         return None

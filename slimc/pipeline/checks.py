@@ -52,7 +52,8 @@ class Checker:
         """Run the graph to start from. Raises SlimcError "model-does-not-run"."""
         cut = few(feeds, graph)
         try:
-            first, second = _run(graph, cut), _run(graph, cut)
+            session = Session(graph)
+            first, second = (tuple(session.run(feed) for feed in cut) for _ in range(2))
         except SlimcError as error:
             raise SlimcError(
                 "model-does-not-run",

@@ -11,8 +11,9 @@ from typing import Any
 from slimc.analysis.cost import measure
 from slimc.analysis.shapes import default_sizes
 from slimc.calib.data import Data
+from slimc.execute.ort import check_loads
 from slimc.io.read import read
-from slimc.io.write import to_bytes, write
+from slimc.io.write import write
 from slimc.ir.graph import Form, Graph
 from slimc.ir.text import parse_text
 from slimc.passes.base import Pass
@@ -24,7 +25,7 @@ from slimc.pipeline.agreement import agreement
 from slimc.pipeline.catalogue import Catalogue, catalogue
 from slimc.pipeline.checks import Checker
 from slimc.pipeline.integers import achieved, intended
-from slimc.pipeline.provenance import digest, file_digest, versions
+from slimc.pipeline.provenance import digest, versions, written
 from slimc.pipeline.steps import TEXT_SUFFIX, Runner, Watcher, until
 from slimc.remarks import PassReport, Remark, Report, note
 from slimc.targets.legalize import file_opset
@@ -151,27 +152,27 @@ def _report(
     """Measure and compare: the model as given, bound, with integers marked, and lowered."""
     given, bound, marked, final = graphs
     ctx = runner.ctx
-    file = to_bytes(final, *_file_version(final, ctx.target))
     before = measure(given, ctx.ops, {**default_sizes(given), **ctx.sizes})
+    after = measure(final, ctx.ops, ctx.sizes)
     size, origin = _source(given, source)
     integer, floating = intended(marked, ctx.ops)
-    reached = achieved(file, ctx.target)
+    with written(final, *_file_version(final, ctx.target)) as made:
+        check_loads(made.path)
+        reached = achieved(made.path, ctx.target) if integer else None
+        after = replace(after, size_bytes=made.size_bytes)
+        digests = {"input": origin, "data": ctx.data.digest, "output": made.digest}
     return Report(
         recipe=recipe,
         target=ctx.target.name,
         versions=versions(),
-        digests={
-            "input": origin,
-            "data": ctx.data.digest,
-            "output": digest(file),
-        },
+        digests=digests,
         before=replace(before, size_bytes=max(size, before.size_bytes)),
-        after=replace(measure(final, ctx.ops, ctx.sizes), size_bytes=len(file)),
+        after=after,
         passes=tuple(runner.reports),
         agreement=agreement(bound, final, ctx.data.first_samples(AGREEMENT_SAMPLES)),
-        integer_intended=integer,
-        integer_achieved=reached if integer else None,
         notes=_notes(ctx),
+        integer_intended=integer,
+        integer_achieved=reached,
         integer_float=floating if integer else (),
     )
 
@@ -179,9 +180,9 @@ def _report(
 def _source(given: Graph, source: Path | None) -> tuple[int, str]:
     """Return size and digest of the model's file; external data is in neither."""
     if source is None or source.suffix == TEXT_SUFFIX:
-        file = to_bytes(given)
-        return len(file), digest(file)
-    return source.stat().st_size, file_digest(source)
+        with written(given) as file:
+            return file.size_bytes, file.digest
+    return source.stat().st_size, digest(source)
 
 
 def _notes(ctx: Context) -> tuple[Remark, ...]:

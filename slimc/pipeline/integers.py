@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from slimc.execute.ort import optimized_ops
 from slimc.ir.graph import Graph
@@ -42,14 +43,12 @@ def intended(graph: Graph, ops: OpTable) -> tuple[int, tuple[str, ...]]:
     return integer, tuple(floating)
 
 
-def achieved(file: bytes, target: Target) -> int | None:
-    """Count integer contractions in the file as the target's runtime really runs it.
+def achieved(file: Path, target: Target) -> int | None:
+    """Count integer contractions in a file as the target's runtime really runs it.
 
-    None where that runtime cannot be asked here; that onnxruntime loads the file is checked anyway.
-    Raises SlimcError "runtime-refuses".
+    None where that runtime cannot be asked here. Raises SlimcError "runtime-refuses".
     """
-    kinds = optimized_ops(file)
-    return count_integer(kinds) if target.runtime == ONNXRUNTIME else None
+    return count_integer(optimized_ops(file)) if target.runtime == ONNXRUNTIME else None
 
 
 def count_integer(kinds: Mapping[str, int]) -> int:

@@ -54,6 +54,12 @@ class Made:
     says: str = ""
     hints: tuple[str, ...] = ()  # names for new constants, by operand
 
+    def __post_init__(self) -> None:
+        # arithmetic on arrays without axes gives numpy scalars, which are no arrays
+        numbers = (np.number, np.bool_)
+        inputs = tuple(np.asarray(i) if isinstance(i, numbers) else i for i in self.inputs)
+        object.__setattr__(self, "inputs", inputs)
+
     @property
     def kind(self) -> str:
         """The key of the operator table."""

@@ -149,6 +149,8 @@ class _Rewriting:
             return Skip(str(reason))
         if answer is None or isinstance(answer, Skip):
             return answer
+        if isinstance(answer, (np.number, np.bool_)):
+            answer = np.asarray(answer)
         root = match.root
         if self.kept and any(self.kept & set(n.origins) for _, n in match.found.nodes):
             return Skip("it, or a node it is matched with, is kept by option")

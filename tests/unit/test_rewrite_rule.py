@@ -90,6 +90,42 @@ def test_nested_nodes_and_constants_are_named_after_the_root() -> None:
     assert str(result.graph.types[inner.outputs[0]]) == "f32[3]"
 
 
+def test_numpy_scalars_are_constants() -> None:
+    def halved(m: Match) -> Made:
+        return Made("Mul", (m.value("x"), m.array("c") * np.float32(0.5)))
+
+    text = """
+graph (%x: f32[3]) -> (%y)
+  %c = constant f32[] 3
+  %y: f32[3] = Div(%x, %c) @d
+"""
+    result = run(text, Rule("Div(x, const c)", halved))
+    assert result.graph.array("d.b") == 1.5
+
+
+def test_a_node_that_reads_what_goes_is_found_out() -> None:
+    def wrong(m: Match) -> Made:
+        return Made("Abs", (m.node("Neg").outputs[0],))
+
+    text = "graph (%x: f32[3]) -> (%y)\n  %a: f32[3] = Neg(%x)\n  %y: f32[3] = Relu(%a) @r"
+    with pytest.raises(SlimcError) as error:
+        run(text, Rule("Relu(Neg(x))", wrong))
+    assert error.value.name == "bad-rule"
+
+
+def test_a_nested_node_may_continue_a_matched_one() -> None:
+    def swapped(m: Match) -> Made:
+        inner = Made("Relu", (m.value("x"),), node=m.node("Neg").name)
+        return Made("Neg", (inner,))
+
+    text = "graph (%x: f32[3]) -> (%y)\n  %a: f32[3] = Neg(%x) @n\n  %y: f32[3] = Relu(%a) @r"
+    result = run(text, Rule("Relu(Neg(x))", swapped))
+    assert [(n.op, n.name, n.outputs) for n in result.graph.nodes] == [
+        ("Relu", "n", ("a",)),
+        ("Neg", "r", ("y",)),
+    ]
+
+
 def test_rebuilt_continues_the_inner_node() -> None:
     def fold(m: Match) -> Made:
         return m.rebuilt("PRelu", s=m.numbers("s") * m.numbers("c"))

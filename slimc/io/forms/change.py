@@ -112,6 +112,19 @@ class Site:
             self.set_attrs(**{key: None})
         return value
 
+    def need(self, key: str) -> Attr:
+        """Take an attribute away that the operator cannot do without, and return its value."""
+        value = self.take(key)
+        if value is None:
+            raise self.refusal(f"it lacks the attribute '{key}'")
+        return value
+
+    def axis(self, value: Attr, rank: int) -> int:
+        """Return an axis counted from the front. Raises the error of the way if there is none."""
+        if not isinstance(value, int) or not -rank <= value < rank:
+            raise self.refusal(f"axis {value} is none of {rank} axes")
+        return value % rank
+
     def set_operand(self, i: int, value: str) -> None:
         """Let operand i be another value; trailing absent operands go."""
         inputs = [*self.node.inputs, *([""] * (i + 1 - len(self.node.inputs)))]

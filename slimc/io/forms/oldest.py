@@ -19,10 +19,10 @@ def _broadcast_by_rank(site: Site) -> None:
     if not site.take("broadcast", 0) or axis is None:
         return
     rank, other = site.rank(0), site.rank(1)
-    if rank is None or other is None or not isinstance(axis, int):
+    if rank is None or other is None:
         raise site.refusal("the ranks of its operands are not known")
-    missing = rank - axis % rank - other
-    if missing:
+    missing = rank - site.axis(axis, rank) - other
+    if missing > 0:
         axes = site.constant(range(other, other + missing), DType.I64, "axes")
         site.set_operand(1, site.add("Unsqueeze", [site.operand(1), axes]))
 
@@ -64,7 +64,7 @@ def _concat_axis(site: Site) -> None:
 
 
 def _pad_name(site: Site) -> None:
-    site.set_attrs(pads=site.take("paddings"))
+    site.set_attrs(pads=site.need("paddings"))
 
 
 def _changes() -> Iterator[Change]:

@@ -57,7 +57,7 @@ def _all(*ways: Way) -> Way:
 
 
 def _top_k(site: Site) -> None:
-    site.set_operand(1, site.constant([site.take("k")], DType.I64, "k"))
+    site.set_operand(1, site.constant([site.need("k")], DType.I64, "k"))
 
 
 def _clip(site: Site) -> None:

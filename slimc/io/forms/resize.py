@@ -10,7 +10,7 @@ from slimc.ir.types import DType, Shape
 
 
 def _upsample_scales(site: Site) -> None:
-    site.set_operand(1, site.constant(site.take("scales"), DType.F32, "scales"))
+    site.set_operand(1, site.constant(site.need("scales"), DType.F32, "scales"))
 
 
 def _upsample_to_resize(site: Site) -> None:

@@ -21,10 +21,9 @@ def _split_by_sizes(site: Site) -> None:
     """
     count = site.take("num_outputs")
     shape = site.shape(0)
-    axis = site.node.attrs.get("axis", 0)
-    if not isinstance(count, int) or shape is None or not isinstance(axis, int):
+    if not isinstance(count, int) or shape is None:
         return
-    size = shape[axis]
+    size = shape[site.axis(site.node.attrs.get("axis", 0), len(shape))]
     if isinstance(size, int) and size % count:
         part = -(-size // count)
         sizes = [*([part] * (count - 1)), size - part * (count - 1)]

@@ -1,0 +1,216 @@
+"""The type of every value, from the axis signatures of the operators.
+
+Sizes may be numbers, names or computed from names (`ir.dims`); shape arithmetic (Shape, Gather,
+Concat ... feeding a Reshape) is evaluated by the rows' `value` rules, so that with a number for
+every name all that follows from shapes is a number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from slimc.ir import dims
+from slimc.ir.editor import with_bodies
+from slimc.ir.graph import Graph, Node
+from slimc.ir.types import Dim, DType, TensorType, ValueType, static_shape
+from slimc.ops.axes import Bound, Unmatched
+from slimc.ops.op import Call, Op, OpTable, Unknown
+from slimc.ops.values import LIMIT
+
+BATCH, SIDE, LENGTH = 2, 64, 16  # sizes for names that nobody has bound
+
+
+@dataclass(frozen=True, eq=False)
+class Facts:
+    """What is known of the values and nodes of a graph.
+
+    types: of every value, constants and values inside bodies included. values: elements as far as
+    they are known (object arrays hold numbers, names and None). bounds: node name -> its signature
+    laid on it. opaque: node name -> why it has none. bodies: node name -> facts of its bodies, of
+    which `bounds` and `opaque` are their own.
+    """
+
+    types: Mapping[str, ValueType]
+    values: Mapping[str, np.ndarray]
+    bounds: Mapping[str, Bound]
+    opaque: Mapping[str, str]
+    bodies: Mapping[str, tuple[Facts, ...]]
+
+    def shape(self, value: str) -> tuple[int, ...] | None:
+        """Return the shape of a value if every size is a number, else None."""
+        return static_shape(self.types.get(value))
+
+
+def infer(graph: Graph, ops: OpTable, sizes: Mapping[str, int] | None = None) -> Facts:
+    """Infer the types of all values; `sizes` gives numbers for names.
+
+    A size that follows from the operands replaces the one recorded in the graph; what does not
+    follow (results of opaque nodes) keeps its recorded type.
+    """
+    return _Inference(ops, dict(sizes or {})).run(graph)
+
+
+def retype(graph: Graph, ops: OpTable) -> Graph:
+    """Return the graph with inferred types; graph outputs keep the names of their sizes."""
+    return _retyped(graph, infer(graph, ops).types)
+
+
+def call_of(graph: Graph, facts: Facts, node: Node) -> Call:
+    """Return a node of `graph` as the functions of the operator table see it."""
+    types = tuple((facts.types.get(v) or Unknown()) if v else None for v in node.inputs)
+    values = tuple(_elements(graph, facts.values, v) for v in node.inputs)
+    return Call(node.op, node.attrs, types, values, len(node.outputs))
+
+
+def default_sizes(graph: Graph) -> dict[str, int]:
+    """Return a number for every name in the inputs' types: 2 for what looks like a batch."""
+    found: dict[str, int] = {}
+    for value in graph.inputs:
+        kind = graph.types.get(value)
+        shape = kind.shape if isinstance(kind, TensorType) and kind.shape is not None else ()
+        for axis, dim in enumerate(shape):
+            for name in dims.names(dim):
+                batch = axis == 0 or "batch" in name.lower() or name in ("n", "N", "b", "B")
+                usual = SIDE if len(shape) > 3 and axis > 1 else LENGTH
+                found.setdefault(name, BATCH if batch else usual)
+    return found
+
+
+def _elements(graph: Graph, known: Mapping[str, np.ndarray], value: str) -> np.ndarray | None:
+    array = graph.array(value) if value else None
+    if array is None:
+        return known.get(value)
+    return None if array.dtype.kind in "OUS" else array
+
+
+def _retyped(graph: Graph, types: Mapping[str, ValueType]) -> Graph:
+    def renewed(value: str) -> ValueType | None:
+        old, new = graph.types.get(value), types.get(value)
+        return _with_names_of(new, old) if value in graph.outputs else new or old
+
+    made = [o for node in graph.nodes for o in node.outputs if o]
+    found = {v: renewed(v) for v in (*graph.inputs, *made)}
+    nodes = tuple(
+        replace(node, attrs=with_bodies(node, lambda body: _retyped(body, types)))
+        if node.bodies
+        else node
+        for node in graph.nodes
+    )
+    kept = {v: t for v, t in found.items() if t is not None}
+    return replace(graph, nodes=nodes, types={**graph.types, **kept})
+
+
+def _with_names_of(new: ValueType | None, old: ValueType | None) -> ValueType | None:
+    if not isinstance(new, TensorType) or not isinstance(old, TensorType):
+        return new or old
+    if new.shape is None or old.shape is None or len(new.shape) != len(old.shape):
+        return new
+    pairs = zip(new.shape, old.shape, strict=True)
+    shape = tuple(o if isinstance(o, str) and not isinstance(n, int) else n for n, o in pairs)
+    return TensorType(new.dtype, shape)
+
+
+@dataclass
+class _Inference:
+    """Types and elements found so far, over a graph and its bodies (value names are unique)."""
+
+    ops: OpTable
+    sizes: dict[str, int]
+    types: dict[str, ValueType] = field(default_factory=dict)
+    values: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def run(self, graph: Graph) -> Facts:
+        facts = Facts(self.types, self.values, {}, {}, {})
+        for value, constant in graph.constants.items():
+            self.types[value] = constant.type
+            if constant.array.size <= LIMIT and constant.dtype is not DType.STRING:
+                self.values[value] = constant.array
+        for value in graph.inputs:
+            if (kind := self._recorded(graph, value)) is not None:
+                self.types[value] = kind
+        for node in graph.nodes:
+            self._visit(graph, node, facts)
+        return facts
+
+    def _recorded(self, graph: Graph, value: str) -> ValueType | None:
+        """Return the type in the graph, with numbers for the names that have one."""
+        kind = graph.types.get(value)
+        if not isinstance(kind, TensorType) or kind.shape is None:
+            return kind
+        return TensorType(kind.dtype, tuple(dims.evaluate(d, self.sizes) for d in kind.shape))
+
+    def _visit(self, graph: Graph, node: Node, facts: Facts) -> None:
+        row = self.ops.get(node.kind)
+        call = call_of(graph, facts, node)
+        if node.bodies:
+            inside = tuple(self.run(body) for body in node.bodies)
+            facts.bodies[node.name] = inside  # type: ignore[index]  # filled while it is made
+        learnt = self._learn(node, row, call, facts)
+        elements = row.elements(call) if row is not None else ()
+        for i, value in enumerate(node.outputs):
+            if not value:
+                continue
+            known = elements[i] if i < len(elements) else None
+            kind = _merged(learnt[i], self._recorded(graph, value))
+            if known is not None and isinstance(kind, TensorType):
+                kind = TensorType(kind.dtype, known.shape)
+                self.values[value] = _typed(known, kind.dtype)
+            if kind is not None:
+                self.types[value] = kind
+
+    def _learn(
+        self, node: Node, row: Op | None, call: Call, facts: Facts
+    ) -> tuple[ValueType | None, ...]:
+        """Return what follows for the type of every result; note the signature or its lack."""
+        nothing = (None,) * len(node.outputs)
+        if row is None:
+            facts.opaque[node.name] = f"operator {node.kind} is not in the operator table"  # type: ignore[index]  # filled while it is made
+            return nothing
+        if row.bodies is not None:
+            facts.opaque[node.name] = "it runs graphs of its own"  # type: ignore[index]  # filled while it is made
+            made = tuple(tuple(self.types.get(o) for o in b.outputs) for b in node.bodies)
+            return (*row.bodies(call, made), *nothing)[: len(node.outputs)]
+        try:
+            bound = row.bind(call)
+        except Unmatched as reason:
+            facts.opaque[node.name] = str(reason)  # type: ignore[index]  # filled while it is made
+            shapes: tuple[tuple[Dim, ...] | None, ...] = nothing
+        else:
+            facts.bounds[node.name] = bound  # type: ignore[index]  # filled while it is made
+            shapes = bound.output_shapes()
+        if row.axes is None:
+            return nothing
+        dtypes = row.result_dtypes(call)
+        return tuple(
+            None if dtype is None else TensorType(dtype, shape)
+            for dtype, shape in zip(dtypes, shapes, strict=True)
+        )
+
+
+def _typed(known: np.ndarray, dtype: DType) -> np.ndarray:
+    """Return numbers as `dtype`; arrays with names stay as they are."""
+    return known if known.dtype == object else known.astype(dtype.numpy)
+
+
+def _merged(learnt: ValueType | None, recorded: ValueType | None) -> ValueType | None:
+    """Join what follows from the operands with what is recorded.
+
+    A learnt size wins, but a number beats a name.
+    """
+    if not isinstance(learnt, TensorType):
+        return learnt or recorded
+    if not isinstance(recorded, TensorType) or recorded.shape is None:
+        return learnt
+    if learnt.shape is None or len(learnt.shape) != len(recorded.shape):
+        return TensorType(learnt.dtype, learnt.shape or recorded.shape)
+    pairs = zip(learnt.shape, recorded.shape, strict=True)
+    return TensorType(learnt.dtype, tuple(_better(a, b) for a, b in pairs))
+
+
+def _better(learnt: Dim, recorded: Dim) -> Dim:
+    if learnt is None or (isinstance(learnt, str) and isinstance(recorded, int)):
+        return recorded
+    return learnt

@@ -1,0 +1,115 @@
+"""Convolutions: grouped, depthwise, transposed, deformable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from slimc.ir.types import Dim, DType
+from slimc.ops.axes import Bound, Unmatched
+from slimc.ops.op import RESULT, Call, Op, Quant, Refit, Weighted, table
+from slimc.ops.spelling import unsaid
+from slimc.ops.windows import spatial, windows
+
+Laid = tuple[str, dict[str, Dim]]
+
+
+def _kernel(call: Call, weight: int) -> Sequence[Dim]:
+    shape, rank = call.shape(weight)[2:], call.rank(0) - 2
+    if len(shape) != rank:
+        raise Unmatched(f"a kernel of {len(shape)} axes over {rank} spatial axes")
+    return shape
+
+
+def _laid(call: Call, weight: int) -> tuple[str, str, str, dict[str, Dim]]:
+    """Return the spatial axes of data, kernel and result, and the sizes of labels."""
+    kernel = _kernel(call, weight)
+    left, right, sizes = spatial(call.shape(0)[2:], windows(call, kernel))
+    over = " ".join(f"k{i}!" for i in range(len(kernel)))
+    return left, over, right, {"g": int(call.attr("group", 1)), **sizes}
+
+
+def conv_axes(call: Call) -> Laid:
+    """X, W, B -> Y in g groups: whole groups may leave, or the same channel of each.
+
+    A depthwise convolution has one input channel per group.
+    """
+    left, over, right, sizes = _laid(call, 1)
+    return f"n (g i) {left}, (g o) i {over}, (g o)? -> n (g o) {right}", sizes
+
+
+def conv_integer_axes(call: Call) -> Laid:
+    """Zero points follow; the weight's may be one per output channel."""
+    left, over, right, sizes = _laid(call, 1)
+    zero = "(g o)" if call.present(3) and call.rank(3) else "[]"
+    return f"n (g i) {left}, (g o) i {over}, []?, {zero}? -> n (g o) {right}", sizes
+
+
+def qlinear_conv_axes(call: Call) -> Laid:
+    """Scales and zero points of x, w and y; those of w may be one per output channel."""
+    left, over, right, sizes = _laid(call, 3)
+    scale = "(g o)" if call.rank(4) and call.shape(4) != (1,) else ""
+    zero = "(g o)" if call.rank(5) and call.shape(5) != (1,) else ""
+    weight = f"(g o) i {over}, {scale}, {zero}"
+    return f"n (g i) {left}, , , {weight}, , , (g o)? -> n (g o) {right}", sizes
+
+
+def conv_transpose_axes(call: Call) -> Laid:
+    """X, W, B -> Y; the weight has input channels first. `output_shape` overrules the pads."""
+    kernel = _kernel(call, 1)
+    rank = len(kernel)
+    extra = call.attr("output_padding") or (0,) * rank
+    shown = call.attr("output_shape")
+    result: Sequence[Dim] = [
+        window.before(size, int(more))
+        for window, size, more in zip(
+            windows(call, kernel), call.shape(0)[2:], extra, strict=True
+        )
+    ]
+    if shown is not None:
+        result = [int(size) for size in shown[-rank:]]
+    sizes = {"g": int(call.attr("group", 1)), **{f"t{i}": d for i, d in enumerate(result)}}
+    return "n (g i) *s!, (g i) o *k!, (g o)? -> n (g o) *t!", sizes
+
+
+def deform_conv_axes(call: Call) -> Laid:
+    """X, W, offset, B, mask -> Y; every offset group serves a run of input channels."""
+    left, over, right, sizes = _laid(call, 1)
+    right = right.replace("s", "u")
+    left = " ".join(word if word.endswith("!") else f"{word}!" for word in left.split())
+    pinned = " ".join(word if word.endswith("!") else f"{word}!" for word in right.split())
+    free = "g" if int(call.attr("offset_group", 1)) == 1 else "g!"
+    i = "i" if free == "g" else "i!"
+    points = sizes | {f"u{k}": d for k, d in enumerate(call.shape(2)[2:])}
+    tail = f", n f! {pinned}, ({free} o)?, n m! {pinned}?" if call.present(4) else ""
+    tail = tail or f", n f! {pinned}, ({free} o)?"
+    return f"n ({free} {i}) {left}, ({free} o) {i} {over}{tail} -> n ({free} o) {pinned}", points
+
+
+def causal_conv_axes(call: Call) -> str:
+    """Depthwise over time with the last k - 1 inputs as state: n c t, c 1 k -> n c t, n c s."""
+    state = "n c p!?" if call.present(3) else ""
+    return f"n c t!, c 1 k!, c?{',' if len(call.types) > 3 else ''} {state} -> n c t!, n c p!"
+
+
+def refit_group(call: Call, bound: Bound, after: Mapping[str, int]) -> Refit:
+    """The attribute `group` repeats the size of label g."""
+    changed = after["g"] != bound.sizes["g"]
+    return Refit(attrs={"group": after["g"]} if changed else {})
+
+
+def _int32(call: Call) -> tuple[DType | None, ...]:
+    return (DType.I32,)
+
+
+DATA_WEIGHT = Weighted(data=0, weight=1, bias=2, channel="o")
+
+CONVOLUTION = table(
+    Op("Conv", conv_axes, quant=Quant.WEIGHTED, weighted=DATA_WEIGHT,
+       macs=((1, RESULT),), refit=refit_group),
+    Op("ConvTranspose", conv_transpose_axes, quant=Quant.WEIGHTED, weighted=DATA_WEIGHT,
+       macs=((1, 0),), refit=refit_group),
+    Op("DeformConv", deform_conv_axes, macs=((1, RESULT),), refit=refit_group),
+    Op("CausalConvWithState", causal_conv_axes, macs=((1, 0),)),
+    Op("ConvInteger", conv_integer_axes, dtypes=DType.I32, macs=((1, RESULT),), refit=refit_group),
+    Op("QLinearConv", qlinear_conv_axes, dtypes=7, macs=((3, RESULT),), refit=refit_group),
+)  # fmt: skip

@@ -1,0 +1,249 @@
+"""Operators that select elements by position, or find positions."""
+
+from __future__ import annotations
+
+from math import ceil
+
+import numpy as np
+
+from slimc.ir import dims
+from slimc.ir.types import Dim, DType
+from slimc.ops import values
+from slimc.ops.axes import Bound, Unmatched
+from slimc.ops.op import Call, Op, Quant, Refit, table
+from slimc.ops.spelling import labels, marked, operands, replaced, unsaid, words
+
+Laid = tuple[str, dict[str, Dim]]
+
+
+def gather_axes(call: Call) -> str:
+    """The indices' axes take the place of the gathered axis, which needs every index."""
+    axes, axis = labels(call.rank(0)), call.axis(0)
+    taken = labels(call.rank(1), "i")
+    left = words(marked(axes, [axis], "!"))
+    return f"{left}, {words(taken)} -> {words(replaced(axes, axis, *taken))}"
+
+
+def _gather_value(call: Call) -> tuple[np.ndarray | None, ...]:
+    arrays = values.known(call, 0, 1)
+    if arrays is None or not values.is_numeric(arrays[1]):
+        return values.NOTHING
+    return (values.tidy(np.asarray(np.take(arrays[0], arrays[1].astype(np.int64), call.axis(0)), arrays[0].dtype)),)
+
+
+def gather_elements_axes(call: Call) -> str:
+    """Data and indices run together but along `axis`; other axes match where sizes do."""
+    axis, data, taken = call.axis(0), call.shape(0), call.shape(1)
+    if len(data) != len(taken):
+        raise Unmatched(f"indices of rank {len(taken)} into data of rank {len(data)}")
+    tied = [i != axis and dims.same(a, b) for i, (a, b) in enumerate(zip(data, taken, strict=True))]
+    left = [f"a{i}" if t else f"x{i}!" for i, t in enumerate(tied)]
+    right = [f"a{i}" if t else f"i{i}" for i, t in enumerate(tied)]
+    return f"{words(left)}, {words(right)} -> {words(right)}"
+
+
+def scatter_elements_axes(call: Call) -> str:
+    """As GatherElements, the other way round."""
+    axis, data, taken = call.axis(0), call.shape(0), call.shape(1)
+    if len(data) != len(taken):
+        raise Unmatched(f"indices of rank {len(taken)} into data of rank {len(data)}")
+    tied = [i != axis and dims.same(a, b) for i, (a, b) in enumerate(zip(data, taken, strict=True))]
+    left = words([f"a{i}" if t else f"x{i}!" for i, t in enumerate(tied)])
+    right = words([f"a{i}" if t else f"i{i}!" for i, t in enumerate(tied)])
+    return f"{left}, {right}, {right} -> {left}"
+
+
+def _depth(call: Call) -> int:
+    depth = call.shape(1)[-1] if call.rank(1) else None
+    if not isinstance(depth, int):
+        raise Unmatched("how many axes its indices address is computed at run time")
+    return depth
+
+
+def gather_nd_axes(call: Call) -> str:
+    """Rows of the indices address the axes after the batch axes; the others pass."""
+    batch, depth = int(call.attr("batch_dims", 0)), _depth(call)
+    data = labels(call.rank(0))
+    outer = [*data[:batch], *labels(call.rank(1) - 1 - batch, "i")]
+    addressed = marked(data, range(batch, batch + depth), "!")
+    return f"{words(addressed)}, {words([*outer, 'z!'])} -> {words([*outer, *data[batch + depth :]])}"
+
+
+def scatter_nd_axes(call: Call) -> str:
+    """Rows of the indices address the first axes; updates have the others."""
+    depth, data = _depth(call), labels(call.rank(0))
+    outer = [f"i{k}!" for k in range(call.rank(1) - 1)]
+    addressed = marked(data, range(depth), "!")
+    updates = [*outer, *data[depth:]]
+    return f"{words(addressed)}, {words([*outer, 'z!'])}, {words(updates)} -> {words(addressed)}"
+
+
+def tensor_scatter_axes(call: Call) -> str:
+    """TensorScatter: updates are written into the cache along `axis`, at an index per batch."""
+    axes, axis = labels(call.rank(0)), call.axis(-2)
+    cache, update = marked(axes, [axis], "!"), replaced(axes, axis, "u!")
+    return f"{words(cache)}, {words(update)}, a0? -> {words(cache)}"
+
+
+def one_hot_axes(call: Call) -> Laid:
+    """A new axis of `depth` indices is put in at `axis`."""
+    axes, axis = labels(call.rank(0)), int(call.attr("axis", -1))
+    right = list(axes)
+    right.insert(axis + len(axes) + 1 if axis < 0 else axis, "d!")
+    depth = call.ints(1)
+    return f"{words(axes)}, , -> {words(right)}", {"d": depth[0] if depth else None}
+
+
+def top_k_axes(call: Call) -> Laid:
+    """The largest k along `axis`, and where they stand."""
+    axes, axis = labels(call.rank(0)), call.axis(-1)
+    count = call.value(1)
+    kept = words(replaced(axes, axis, "k!"))
+    size = None if count is None else values.whole(count.ravel().tolist()[0])
+    return f"{words(marked(axes, [axis], '!'))}, -> {kept}, {kept}", {"k": size}
+
+
+def running_axes(call: Call) -> str:
+    """CumSum, CumProd: an element depends on those before it on one axis."""
+    axes = labels(call.rank(0))
+    found = call.ints(1)
+    over = range(len(axes)) if found is None else [found[0] % len(axes)]
+    said = words(marked(axes, over, "!"))
+    return f"{said}, -> {said}"
+
+
+def triangle_axes(call: Call) -> str:
+    """Trilu: which elements stay depends on the place in the last two axes."""
+    rank = call.rank(0)
+    said = words(marked(labels(rank), [rank - 2, rank - 1], "!"))
+    return f"{said}{unsaid(call)} -> {said}"
+
+
+def reversed_axes(call: Call) -> str:
+    """ReverseSequence: along time, as many elements as the length of each batch entry says."""
+    axes = labels(call.rank(0))
+    batch, time = call.axis(1, "batch_axis"), call.axis(0, "time_axis")
+    said = words(marked(axes, [time], "!"))
+    return f"{said}, {axes[batch]} -> {said}"
+
+
+def chosen_axes(call: Call) -> str:
+    """Compress: some indices of `axis`, or of all elements in a row."""
+    axes = labels(call.rank(0))
+    if "axis" not in call.attrs:
+        return f"{words(marked(axes, range(len(axes)), '!'))}, c! -> k!"
+    axis = call.axis(0)
+    return f"{words(marked(axes, [axis], '!'))}, c! -> {words(replaced(axes, axis, 'k!'))}"
+
+
+def unique_axes(call: Call) -> str:
+    """Unique elements, or unique slices along `axis`; where they stand first, which, how many."""
+    axes = labels(call.rank(0))
+    whole = words(marked(axes, range(len(axes)), "!"))
+    if "axis" not in call.attrs:
+        return f"{whole} -> k!, k!, i!, k!"
+    kept = replaced(marked(axes, range(len(axes)), "!"), call.axis(0), "k!")
+    return f"{whole} -> {operands(words(kept), 'k!', 'i!', 'k!')}"
+
+
+def non_zero_axes(call: Call) -> Laid:
+    """Positions: one row per axis, one column per element that is not zero."""
+    whole = words(marked(labels(call.rank(0)), range(call.rank(0)), "!"))
+    return f"{whole} -> r! k!", {"r": call.rank(0)}
+
+
+def constant_of_shape_axes(call: Call) -> Laid:
+    """The operand is the shape of the result, whose axes may lose indices."""
+    found, length = call.value(0), call.shape(0)[0]
+    if not isinstance(length, int):
+        raise Unmatched("the rank of its result is computed at run time")
+    sizes = [None] * length if found is None else [values.whole(v) for v in found.tolist()]
+    axes = labels(length)
+    return f" -> {words(axes)}", dict(zip(axes, sizes, strict=True))
+
+
+def refit_constant_of_shape(call: Call, bound: Bound, after: dict[str, int]) -> Refit:
+    """Elements of the shape."""
+    axes = labels(len(bound.outputs[0] or ()))
+    changed = {i: after[a] for i, a in enumerate(axes) if after[a] != bound.sizes[a]}
+    return Refit(elements={0: changed})
+
+
+def _fill(call: Call) -> np.ndarray:
+    value = call.attrs.get("value")
+    array = getattr(value, "array", None)
+    return np.zeros(1, np.float32) if array is None else np.asarray(array)
+
+
+def _constant_of_shape_value(call: Call) -> tuple[np.ndarray | None, ...]:
+    shape = call.ints(0)
+    if shape is None or int(np.prod(shape)) > values.LIMIT:
+        return values.NOTHING
+    return (np.full(shape, _fill(call).ravel()[0]),)
+
+
+def range_axes(call: Call) -> Laid:
+    """As many elements as there are steps of delta from start to limit."""
+    start, limit, delta = (call.value(i) for i in range(3))
+    if start is None or limit is None or delta is None:
+        return "[], [], [] -> r!", {}
+    a, b, step = (v.ravel().tolist()[0] for v in (start, limit, delta))
+    if not any(v is None or isinstance(v, str) for v in (a, b, step)):
+        return "[], [], [] -> r!", {"r": max(0, ceil((b - a) / step))}
+    room = values.subtract(b, a)
+    return "[], [], [] -> r!", {"r": dims.ceil_divide(room, int(step))} if (
+        isinstance(step, (int, float)) and step >= 1 and step == int(step)
+    ) else {}  # fmt: skip
+
+
+def _range_value(call: Call) -> tuple[np.ndarray | None, ...]:
+    arrays = values.known(call, 0, 1, 2)
+    if arrays is None or not values.is_numeric(*arrays):
+        return values.NOTHING
+    a, b, step = (v.ravel()[0] for v in arrays)
+    count = max(0, ceil((float(b) - float(a)) / float(step)))
+    if count > values.LIMIT:
+        return values.NOTHING
+    return ((a + np.arange(count) * step).astype(arrays[0].dtype),)
+
+
+def random_axes(call: Call) -> Laid:
+    """The attribute `shape` is the shape of the result."""
+    sizes = {f"y{i}": int(d) for i, d in enumerate(call.needed("shape"))}
+    return f" -> {words([f'{name}!' for name in sizes])}", dict(sizes)
+
+
+def _attr_type(name: str, default: int | None = None) -> object:
+    def rule(call: Call) -> tuple[DType | None, ...]:
+        code = call.attr(name, default)
+        return (call.dtype(0) if code is None else DType.of_code(code),)
+
+    return rule
+
+
+GATHER = table(
+    Op("Gather", gather_axes, quant=Quant.PASS_THROUGH, value=_gather_value),
+    Op("GatherElements", gather_elements_axes, quant=Quant.PASS_THROUGH),
+    Op("GatherND", gather_nd_axes, quant=Quant.PASS_THROUGH),
+    Op("ScatterElements", scatter_elements_axes),
+    Op("ScatterND", scatter_nd_axes),
+    Op("TensorScatter", tensor_scatter_axes),
+    Op("OneHot", one_hot_axes, dtypes=2),
+    Op("TopK", top_k_axes, dtypes=lambda c: (c.dtype(0), DType.I64)),
+    Op("CumSum", running_axes),
+    Op("CumProd", running_axes),
+    Op("Trilu", triangle_axes),
+    Op("ReverseSequence", reversed_axes),
+    Op("Compress", chosen_axes),
+    Op("Unique", unique_axes, dtypes=lambda c: (c.dtype(0), *(DType.I64,) * 3)),
+    Op("NonZero", non_zero_axes, dtypes=DType.I64),
+    Op("NonMaxSuppression", lambda c: (f"n! b! x!, n! c! b!{unsaid(c, 2)} -> k! z!", {"z": 3}),
+       dtypes=DType.I64),
+    Op("Det", "*b m! n! -> *b"),
+    Op("EyeLike", "a! b! -> a! b!", dtypes=_attr_type("dtype")),
+    Op("ConstantOfShape", constant_of_shape_axes, refit=refit_constant_of_shape,
+       dtypes=lambda c: (DType.of_numpy(_fill(c).dtype),), value=_constant_of_shape_value),
+    Op("Range", range_axes, value=_range_value),
+    Op("RandomNormal", random_axes, dtypes=_attr_type("dtype", 1), random=True),
+    Op("RandomUniform", random_axes, dtypes=_attr_type("dtype", 1), random=True),
+)  # fmt: skip

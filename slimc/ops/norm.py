@@ -1,0 +1,74 @@
+"""Normalisations. `~` marks the axes that their statistics run over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from slimc.ir.types import Dim, DType
+from slimc.ops.axes import Bound, Unmatched
+from slimc.ops.op import Call, Op, Refit, table
+from slimc.ops.spelling import labels, marked, operands, words
+
+
+def batch_norm_axes(call: Call) -> str:
+    """In inference the statistics are constants, one per channel."""
+    if call.attr("training_mode", 0):
+        raise Unmatched("it updates its statistics (training_mode=1)")
+    return "n c *s, c, c, c, c -> n c *s"
+
+
+def layer_norm_axes(call: Call) -> str:
+    """X, Scale, B -> Y, Mean, InvStdDev; statistics over the axes from `axis` on."""
+    axis, rank = call.axis(-1), call.rank(0)
+    axes = marked(labels(rank), range(axis, rank), "~")
+    sides = [_beside(call, i, axes) for i in range(1, len(call.types))]
+    kept = words([*axes[:axis], *("1" for _ in axes[axis:])])
+    return f"{operands(words(axes), *sides)} -> {words(axes)}, {kept}, {kept}"
+
+
+def _beside(call: Call, operand: int, axes: list[str]) -> str:
+    """Return the axes of a scale that broadcasts to the data."""
+    if not call.present(operand):
+        return "?"
+    shape, data = call.shape(operand), call.shape(0)
+    offset = len(data) - len(shape)
+    if offset < 0:
+        raise Unmatched(f"operand {operand} has more axes than the data")
+    return words([
+        "1" if d == 1 and data[offset + i] != 1 else axes[offset + i] for i, d in enumerate(shape)
+    ])  # fmt: skip
+
+
+def _layer_norm_types(call: Call) -> tuple[DType | None, ...]:
+    code = call.attr("stash_type", 1)
+    return (call.dtype(0), DType.of_code(code), DType.of_code(code))
+
+
+def group_norm_axes(call: Call) -> tuple[str, dict[str, Dim]]:
+    """Statistics over the channels of each of g groups and over space; whole groups are exact."""
+    return "n (g c~) *s~, (g c~), (g c~) -> n (g c~) *s~", {"g": int(call.needed("num_groups"))}
+
+
+def refit_num_groups(call: Call, bound: Bound, after: Mapping[str, int]) -> Refit:
+    """The attribute `num_groups` repeats the size of label g."""
+    changed = after["g"] != bound.sizes["g"]
+    return Refit(attrs={"num_groups": after["g"]} if changed else {})
+
+
+def mean_variance_axes(call: Call) -> str:
+    """Statistics over `axes`, by default all but the channels."""
+    rank = call.rank(0)
+    over = [int(a) % rank for a in call.attr("axes", (0, 2, 3))]
+    axes = words(marked(labels(rank), over, "~"))
+    return f"{axes} -> {axes}"
+
+
+NORM = table(
+    Op("BatchNormalization", batch_norm_axes),
+    Op("LayerNormalization", layer_norm_axes, dtypes=_layer_norm_types),
+    Op("RMSNormalization", layer_norm_axes),
+    Op("GroupNormalization", group_norm_axes, refit=refit_num_groups),
+    Op("InstanceNormalization", "n c *s~, c, c -> n c *s~"),
+    Op("MeanVarianceNormalization", mean_variance_axes),
+    Op("LRN", "n c! *s -> n c! *s"),
+)

@@ -1,0 +1,57 @@
+"""Poolings: windows over spatial axes, channel by channel."""
+
+from __future__ import annotations
+
+from slimc.ir.types import Dim, DType
+from slimc.ops.axes import Unmatched
+from slimc.ops.op import Call, Op, Quant, table
+from slimc.ops.windows import spatial, windows
+
+
+def pool_axes(call: Call) -> tuple[str, dict[str, Dim]]:
+    """Windows of `kernel_shape`; channels pass. MaxPool's indices count all elements."""
+    kernel = call.needed("kernel_shape")
+    if len(kernel) != call.rank(0) - 2:
+        raise Unmatched(f"a kernel of {len(kernel)} axes on rank {call.rank(0)}")
+    left, right, sizes = spatial(call.shape(0)[2:], windows(call, kernel))
+    if call.results > 1:
+        return f"n! c! {left} -> n! c! {right}, n! c! {right}", sizes
+    return f"n c {left} -> n c {right}", sizes
+
+
+def unpool_axes(call: Call) -> tuple[str, dict[str, Dim]]:
+    """X, indices, output_shape? -> Y; the indices count all elements."""
+    kernel = call.needed("kernel_shape")
+    shape = call.ints(2) if call.present(2) else None
+    if call.present(2) and shape is None:
+        raise Unmatched("output_shape is computed at run time")
+    over = zip(windows(call, kernel), call.shape(0)[2:], strict=True)
+    made = [window.before(size, 0) for window, size in over]
+    sizes = dict(enumerate(shape[2:] if shape else made))
+    text = f"n! c! *s!, n! c! *s!{', ' if call.present(2) else ''} -> n! c! *t!"
+    return text, {f"t{i}": d for i, d in sizes.items()}
+
+
+def roi_axes(call: Call) -> tuple[str, dict[str, Dim]]:
+    """Every region of interest becomes h w cells, channel by channel."""
+    if call.op == "MaxRoiPool":
+        height, width = call.needed("pooled_shape")
+        return "n! c h! w!, r box! -> r c y! x!", {"y": int(height), "x": int(width)}
+    sizes: dict[str, Dim] = {
+        "y": int(call.attr("output_height", 1)),
+        "x": int(call.attr("output_width", 1)),
+    }
+    return "n! c h! w!, r box!, r -> r c y! x!", sizes
+
+
+POOL = table(
+    Op("AveragePool", pool_axes, quant=Quant.PASS_THROUGH),
+    Op("MaxPool", pool_axes, quant=Quant.PASS_THROUGH, dtypes=lambda c: (c.dtype(0), DType.I64)),
+    Op("LpPool", pool_axes),
+    Op("GlobalAveragePool", "n c *s~ -> n c *1", quant=Quant.PASS_THROUGH),
+    Op("GlobalMaxPool", "n c *s~ -> n c *1", quant=Quant.PASS_THROUGH),
+    Op("GlobalLpPool", "n c *s -> n c *1"),
+    Op("MaxUnpool", unpool_axes),
+    Op("MaxRoiPool", roi_axes),
+    Op("RoiAlign", roi_axes),
+)

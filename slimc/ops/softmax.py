@@ -1,0 +1,37 @@
+"""Operators that compare the elements along one axis: it may lose no index."""
+
+from __future__ import annotations
+
+from slimc.ir.types import DType
+from slimc.ops.op import Call, Op, table
+from slimc.ops.spelling import labels, marked, words
+
+
+def along_axis(call: Call) -> str:
+    """Every element depends on all along `axis`."""
+    axes = words(marked(labels(call.rank(0)), [call.axis(-1)], "!"))
+    return f"{axes} -> {axes}"
+
+
+def lp_norm_axes(call: Call) -> str:
+    """Zeros do not change a norm: the axis may lose indices."""
+    axes = words(labels(call.rank(0)))
+    return f"{axes} -> {axes}"
+
+
+def loss_axes(call: Call) -> str:
+    """Scores n c d..., targets n d..., weights c -> the loss (reduced or n d...), log scores."""
+    weights = ", c!?" if len(call.types) > 2 else ""
+    loss = "n *d" if call.attr("reduction", "mean") == "none" else "[]"
+    return f"n~ c! *d~, n~ *d~{weights} -> {loss}, n~ c! *d~"
+
+
+SOFTMAX = table(
+    Op("Softmax", along_axis),
+    Op("LogSoftmax", along_axis),
+    Op("Hardmax", along_axis),
+    Op("LpNormalization", lp_norm_axes),
+    Op("SoftmaxCrossEntropyLoss", loss_axes),
+    Op("NegativeLogLikelihoodLoss", loss_axes, dtypes=lambda c: (c.dtype(0),)),
+    Op("Multinomial", "n c! -> n s!", dtypes=lambda c: (DType.of_code(c.attr("dtype", 6)),)),
+)

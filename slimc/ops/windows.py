@@ -1,0 +1,92 @@
+"""Sizes of what windows leave: convolutions and poolings slide a kernel over spatial axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from slimc.ir import dims
+from slimc.ir.types import Dim
+from slimc.ops.axes import Unmatched
+from slimc.ops.op import Call
+
+
+@dataclass(frozen=True)
+class Window:
+    """How a kernel slides along one spatial axis.
+
+    `pads`: before and after. `auto`: "" for explicit pads, SAME_UPPER, SAME_LOWER or VALID.
+    """
+
+    kernel: Dim
+    stride: int
+    dilation: int
+    pads: tuple[int, int]
+    auto: str
+    ceil: bool
+
+    @property
+    def is_point(self) -> bool:
+        """Tell whether each result comes from the operand's element at the same place alone."""
+        return self.kernel == 1 and self.stride == 1 and (bool(self.auto) or self.pads == (0, 0))
+
+    def after(self, size: Dim) -> Dim:
+        """Return how many places the kernel takes along an axis of `size`."""
+        if self.auto.startswith("SAME"):
+            return dims.ceil_divide(size, self.stride)
+        reach = dims.add(dims.multiply(self.dilation, dims.subtract(self.kernel, 1)), 1)
+        room = dims.subtract(dims.add(size, *self.pads), reach)
+        if not self.ceil:
+            return dims.add(dims.floor_divide(room, self.stride), 1)
+        count = dims.add(dims.ceil_divide(room, self.stride), 1)
+        if isinstance(count, int) and isinstance(size, int):
+            # a window that would start in the padding behind the data is left out
+            return count - ((count - 1) * self.stride >= size + self.pads[0])
+        return None if self.stride > 1 else count
+
+    def before(self, size: Dim, extra: int) -> Dim:
+        """Return the size that a transposed convolution makes of `size`."""
+        if self.auto.startswith("SAME"):
+            return dims.multiply(size, self.stride)
+        reach = dims.add(dims.multiply(self.dilation, dims.subtract(self.kernel, 1)), 1)
+        moved = dims.multiply(self.stride, dims.subtract(size, 1))
+        return dims.add(moved, reach, extra, -self.pads[0], -self.pads[1])
+
+
+def windows(call: Call, kernel: Sequence[Dim]) -> list[Window]:
+    """Return the windows of a call along its spatial axes, one per number in `kernel`."""
+    rank = len(kernel)
+    strides = call.attr("strides") or (1,) * rank
+    dilations = call.attr("dilations") or (1,) * rank
+    pads = call.attr("pads") or (0,) * (2 * rank)
+    if not len(strides) == len(dilations) == len(pads) // 2 == rank:
+        raise Unmatched(f"window attributes are not for {rank} spatial axes")
+    auto = str(call.attr("auto_pad", "NOTSET"))
+    if auto != "NOTSET":
+        pads = (0,) * (2 * rank)
+    return [
+        Window(
+            kernel[i],
+            int(strides[i]),
+            int(dilations[i]),
+            (int(pads[i]), int(pads[rank + i])),
+            "" if auto == "NOTSET" else auto,
+            bool(call.attr("ceil_mode", 0)),
+        )
+        for i in range(rank)
+    ]
+
+
+def spatial(sizes: Sequence[Dim], each: Sequence[Window]) -> tuple[str, str, dict[str, Dim]]:
+    """Return spatial axes of operand and result and their sizes: `s0! s1`, `t0! s1`, {t0: 7}.
+
+    An axis on which the kernel is a point is the same in both.
+    """
+    points = [w.is_point for w in each]
+    left = " ".join(f"s{i}" + "!" * (not point) for i, point in enumerate(points))
+    right = " ".join(f"s{i}" if point else f"t{i}!" for i, point in enumerate(points))
+    made = {
+        f"t{i}": w.after(d) for i, (d, w) in enumerate(zip(sizes, each, strict=True))
+        if not w.is_point
+    }  # fmt: skip
+    return left, right, made

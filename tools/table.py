@@ -1,0 +1,171 @@
+"""Compile a folder of models in every way and write the table of results.
+
+usage: python tools/table.py --models DIR [--models DIR ...] --calib DIR [--tasks module:TASKS]
+           [--proof-python PYTHON] [--only NAME ...] --out FOLDER
+
+Per model: nodes before and after canonicalisation, output differences, size, MACs, task scores
+(FP32, pruned, int8, both), integer layers achieved of those intended (cpu: ONNX Runtime's
+optimized graph; jetson and openvino: tools/prove.py, with the Python that has those libraries),
+the latency ratio on this machine, and seconds and peak memory of the int8 compile beside
+onnxruntime's quantize_static on the same samples. `--calib` holds a folder of .npz feeds for each
+model. `--tasks` names a mapping name -> object with score(function feed -> outputs); put its
+package on PYTHONPATH.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+RUNS = {
+    "canonical": ("", "generic-onnx"),
+    "pruned": ("prune{ratio=0.3}", "cpu"),
+    "int8": ("quant", "cpu"),
+    "both": ("prune{ratio=0.3},quant", "cpu"),
+    "jetson": ("quant", "jetson"),
+    "jetson-both": ("prune{ratio=0.3},quant", "jetson"),
+    "openvino": ("quant", "openvino"),
+}
+LIMIT_SECONDS = 1200
+
+PEER = """
+import glob, sys
+import numpy as np
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+class Reader(CalibrationDataReader):
+    def __init__(self, folder):
+        self.files = iter(sorted(glob.glob(folder + "/*.npz")))
+    def get_next(self):
+        name = next(self.files, None)
+        return None if name is None else dict(np.load(name))
+quantize_static(sys.argv[1], sys.argv[2], Reader(sys.argv[3]), quant_format=QuantFormat.QDQ,
+                per_channel=True, reduce_range=True,
+                activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
+"""
+
+
+def timed(command: list[str]) -> dict[str, Any]:
+    """Run a command; return its exit status, wall seconds, peak resident MB and last lines."""
+    start = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        assert process.stdout is not None
+        text = process.stdout.read().decode(errors="replace")
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    return {
+        "status": process.returncode,
+        "seconds": round(time.perf_counter() - start, 2),
+        "peak_mb": round(usage.ru_maxrss / 1024),
+        "tail": "" if process.returncode == 0 else text[-1500:],
+    }
+
+
+def compile_all(model: Path, calib: Path, out: Path) -> dict[str, Any]:
+    """Compile one model in every way of RUNS; return what each report says."""
+    rows: dict[str, Any] = {}
+    for name, (passes, target) in RUNS.items():
+        report = out / f"{model.stem}.{name}.json"
+        made = out / f"{model.stem}.{name}.onnx"
+        command = [sys.executable, "-m", "slimc", str(model), "--target", target, "-o", str(made)]
+        command += ["--passes", passes] if passes else []
+        command += ["--calib", str(calib)] if calib.exists() else []
+        run = timed([*command, "--report", str(report)])
+        run["file"] = str(made)
+        if report.exists():
+            run["report"] = json.loads(report.read_text())
+        rows[name] = run
+        print(f"  {name}: exit {run['status']}, {run['seconds']} s", flush=True)
+    return rows
+
+
+def runner(path: str) -> Any:
+    """Return a function feed -> outputs for a model file."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return lambda feed: session.run(None, feed)
+
+
+def scores(task: Any, model: Path, rows: dict[str, Any]) -> dict[str, float]:
+    """Score the original and the cpu files on a labelled task."""
+    found = {"fp32": task.score(runner(str(model)))}
+    for name in ("pruned", "int8", "both"):
+        if rows[name]["status"] == 0:
+            found[name] = task.score(runner(rows[name]["file"]))
+    return {k: round(v, 4) for k, v in found.items()}
+
+
+def prove(python: str, rows: dict[str, Any]) -> dict[str, Any]:
+    """Ask the runtimes what they run in integers."""
+    tool = str(Path(__file__).with_name("prove.py"))
+    kinds = {"jetson": "tensorrt", "jetson-both": "tensorrt", "openvino": "openvino"}
+    found = {}
+    for name, kind in kinds.items():
+        if rows[name]["status"] == 0:
+            command = [python, tool, kind, rows[name]["file"]]
+            run = subprocess.run(command, capture_output=True, text=True, check=False)
+            text = run.stdout.strip()
+            found[name] = json.loads(text) if text.startswith("{") else {"error": run.stderr[-800:]}
+    return found
+
+
+def latency_ratio(model: Path, made: str, calib: Path) -> float | None:
+    """Return original / compiled latency, both interleaved in one process by `slimc bench`."""
+    command = [sys.executable, "-m", "slimc", "bench", str(model), made, "--json"]
+    command += ["--calib", str(calib)] if calib.exists() else []
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    return json.loads(run.stdout).get("ratio") if run.returncode == 0 else None
+
+
+def peer(model: Path, calib: Path, out: Path) -> dict[str, Any]:
+    """Run onnxruntime's quantize_static on the same model and samples."""
+    made = out / f"{model.stem}.peer.onnx"
+    return timed([sys.executable, "-c", PEER, str(model), str(made), str(calib)])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", type=Path, action="append", required=True)
+    parser.add_argument("--calib", type=Path, required=True)
+    parser.add_argument("--tasks", default="")
+    parser.add_argument("--proof-python", default="")
+    parser.add_argument("--only", nargs="*", default=[])
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    tasks: dict[str, Any] = {}
+    if options.tasks:
+        module, _, name = options.tasks.partition(":")
+        tasks = getattr(importlib.import_module(module), name)
+    files = sorted(p for folder in options.models for p in folder.glob("*.onnx"))
+    for model in files:
+        if options.only and model.stem not in options.only:
+            continue
+        print(model.stem, flush=True)
+        calib = options.calib / model.stem
+        rows = compile_all(model, calib, options.out)
+        row: dict[str, Any] = {"runs": rows}
+        if model.stem in tasks:
+            row["scores"] = scores(tasks[model.stem], model, rows)
+        if options.proof_python:
+            row["proof"] = prove(options.proof_python, rows)
+        row["latency_ratio"] = {
+            name: latency_ratio(model, rows[name]["file"], calib)
+            for name in ("pruned", "int8", "both")
+            if rows[name]["status"] == 0
+        }
+        row["quantize_static"] = peer(model, calib, options.out)
+        (options.out / f"{model.stem}.row.json").write_text(json.dumps(row, indent=1))
+
+
+if __name__ == "__main__":
+    main()
