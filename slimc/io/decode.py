@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
-from onnx import AttributeProto, GraphProto, NodeProto, ValueInfoProto
+from onnx import AttributeProto, GraphProto, NodeProto, StringStringEntryProto, ValueInfoProto
 
 from slimc.errors import SlimcError
 from slimc.io.schemas import EmptyList
@@ -62,6 +62,13 @@ def refuse_unknown_fields(message: Message, where: str) -> None:
         )
 
 
+def need_text(*texts: str | bytes) -> None:
+    """Raise SlimcError "model-unreadable" if a name is no text: the file is damaged."""
+    for text in texts:
+        if isinstance(text, bytes):
+            raise SlimcError("model-unreadable", f"the name {text!r} is no text in UTF-8")
+
+
 Scope = MutableMapping[str, str]  # name in the file -> name in the graph
 
 
@@ -75,6 +82,7 @@ class _Decoder:
     def graph(self, proto: GraphProto, outer: ChainMap[str, str]) -> Graph:
         where = f"graph '{proto.name}'"
         refuse_unknown_fields(proto, where)
+        need_text(proto.name, proto.doc_string)
         if proto.quantization_annotation:
             raise SlimcError(
                 "quantization-annotation",
@@ -99,7 +107,7 @@ class _Decoder:
             tuple(nodes),
             constants,
             dict(_types(infos, scope, constants)),
-            metadata={p.key: p.value for p in proto.metadata_props},
+            metadata=read_entries(proto.metadata_props),
             doc=proto.doc_string,
             notes=_value_notes(proto, infos, scope),
         )
@@ -114,6 +122,7 @@ class _Decoder:
         for name in (*initial, *inputs, *(o for n in proto.node for o in n.output if o)):
             if name in made:
                 raise SlimcError("value-twice", f"the value '{name}' is made twice", proto.name)
+            need_text(name)
             made[name] = self._unique(name, self._values)
         return made
 
@@ -158,9 +167,7 @@ class _Decoder:
             message = "its device configuration (multi-device) is not carried"
             raise SlimcError("device-configuration", message, where)
         name = self._unique(proto.name or scope.get(first, first), self._nodes)
-        notes = {p.key: p.value for p in proto.metadata_props}
-        if proto.doc_string:
-            notes[DOC] = proto.doc_string
+        need_text(proto.op_type, proto.domain, proto.name, *(a.name for a in proto.attribute))
         return Node(
             proto.op_type,
             tuple(_lookup(scope, i, where) if i else "" for i in proto.input),
@@ -168,7 +175,7 @@ class _Decoder:
             name,
             {a.name: self._attr(a, scope, where) for a in proto.attribute},
             "" if proto.domain == "ai.onnx" else proto.domain,
-            notes=notes,
+            notes=_notes(proto),
         )
 
     def _attr(self, proto: AttributeProto, scope: ChainMap[str, str], where: str) -> Attr:
@@ -224,21 +231,30 @@ def _types(
             yield name, kind
 
 
+def read_entries(entries: Iterable[StringStringEntryProto]) -> dict[str, str]:
+    """Return metadata as a dictionary. Error: model-unreadable."""
+    found = {entry.key: entry.value for entry in entries}
+    need_text(*found, *found.values())
+    return found
+
+
+def _notes(proto: Any) -> dict[str, str]:
+    """Return the metadata of a node, a value or a tensor, and its doc string."""
+    notes = read_entries(proto.metadata_props)
+    need_text(proto.doc_string)
+    return notes | ({DOC: proto.doc_string} if proto.doc_string else {})
+
+
 def _value_notes(
     proto: GraphProto, infos: Iterable[ValueInfoProto], scope: Scope
 ) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for info in infos:
-        notes = {p.key: p.value for p in info.metadata_props} | dict(denotations(info.type))
-        if info.doc_string:
-            notes[DOC] = info.doc_string
+        notes = dict(denotations(info.type)) | _notes(info)
         if notes and info.name in scope:
             found[scope[info.name]] = notes
     for tensor in proto.initializer:
-        notes = {p.key: p.value for p in tensor.metadata_props}
-        if tensor.doc_string:
-            notes[DOC] = tensor.doc_string
-        if notes:
+        if notes := _notes(tensor):
             found[scope[tensor.name]] = notes
     return found
 

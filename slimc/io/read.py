@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 from onnx import ModelProto
 
 from slimc.errors import SlimcError
-from slimc.io.decode import decode, refuse_unknown_fields
+from slimc.io.decode import decode, need_text, read_entries, refuse_unknown_fields
 from slimc.io.infer import infer_types
 from slimc.io.inline import inline_functions
 from slimc.io.upgrade import upgrade
@@ -98,10 +98,12 @@ def _check_opset(opset: int) -> None:
 
 
 def _metadata(model: ModelProto, of_graph: Mapping[str, str]) -> dict[str, str]:
-    found = {p.key: p.value for p in model.metadata_props}
+    found = read_entries(model.metadata_props)
     found |= {f"{MODEL}graph.{key}": text for key, text in of_graph.items()}
     for field in FIELDS:
-        if value := getattr(model, field):
+        value = getattr(model, field)
+        if value:
+            need_text(value)
             found[MODEL + field] = str(value)
     return found
 

@@ -45,7 +45,8 @@ def _read_tensor(proto: TypeProto.Tensor, where: str) -> TensorType | None:
 def _read_dim(dim: TensorShapeProto.Dimension) -> Dim:
     if dim.HasField("dim_value"):
         return dim.dim_value if dim.dim_value >= 0 else None
-    return None if dim.dim_param in _NO_NAMES else dim.dim_param
+    name = dim.dim_param
+    return None if name in _NO_NAMES or isinstance(name, bytes) else name
 
 
 def _dtype(code: int, where: str) -> DType:

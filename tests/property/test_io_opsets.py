@@ -121,7 +121,7 @@ MODELS: dict[str, tuple[int, str, str, str]] = {
 }  # fmt: skip
 
 
-def _model(name: str) -> onnx.ModelProto:
+def model_of(name: str) -> onnx.ModelProto:
     opset, inputs, outputs, nodes = MODELS[name]
     typed = ", ".join(f"float {o.strip()}" for o in outputs.split(","))
     header = f'<ir_version: 7, opset_import: ["" : {opset}]>'
@@ -159,7 +159,7 @@ def _wanted(name: str, model: onnx.ModelProto, feeds: dict[str, Any]) -> list[An
 
 @pytest.mark.parametrize("name", MODELS)
 def test_old_forms_mean_the_same_in_every_opset(name: str) -> None:
-    model = _model(name)
+    model = model_of(name)
     feeds = _feeds(model)
     if name == "batch_norm_in_test_mode":
         feeds["s"] = np.abs(feeds["s"])
@@ -201,5 +201,5 @@ REFUSED = {
 def test_what_has_no_new_form_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(MODELS, name, REFUSED[name])
     with pytest.raises(SlimcError, match="upgrade-impossible") as caught:
-        from_model(_model(name))
+        from_model(model_of(name))
     assert caught.value.where.startswith("node '")

@@ -7,7 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from slimc.io.forms.change import Change, Site, Way, keep
+from slimc.ir.graph import Attr
 from slimc.ir.types import DType, TensorType
+
+_GRID_MODES: dict[Attr, Attr] = {b"bilinear": b"linear", b"bicubic": b"cubic"}
 
 
 def _softmax_of_matrix(site: Site) -> None:
@@ -15,13 +18,12 @@ def _softmax_of_matrix(site: Site) -> None:
 
     The same as the newer one over the last axis if it is the last; else the matrix is made.
     """
-    axis = site.take("axis", 1)
-    rank, shape = site.rank(0), site.shape(0)
-    if not isinstance(axis, int):
-        raise site.refusal("its axis is no number")
-    if shape is not None and rank is not None and all(d == 1 for d in shape[axis % rank + 1 :]):
-        site.set_attrs(axis=axis)
-        return
+    axis, shape = site.take("axis", 1), site.shape(0)
+    if shape is not None and axis != len(shape):
+        axis = site.axis(axis, len(shape))
+        if all(d == 1 for d in shape[axis + 1 :]):
+            site.set_attrs(axis=axis)
+            return
     data = site.operand(0)
     flat = site.add("Flatten", [data], {"axis": axis})
     old, fresh = site.detach(0, "flat")
@@ -45,9 +47,11 @@ def _inference_batch_norm(site: Site) -> None:
 def _group_norm_by_channel(site: Site) -> None:
     """GroupNormalization 18 has a scale and a bias per group, 21 one per channel."""
     groups, shape = site.node.attrs.get("num_groups"), site.shape(0)
-    channels = shape[1] if shape is not None else None
-    if not isinstance(channels, int) or not isinstance(groups, int):
+    channels = shape[1] if shape is not None and len(shape) > 1 else None
+    if not isinstance(channels, int):
         raise site.refusal("the number of its channels is not known")
+    if not isinstance(groups, int) or groups < 1 or channels % groups:
+        raise site.refusal(f"{channels} channels are not {groups} groups")
     for i, hint in ((1, "scale"), (2, "bias")):
         array = site.elements(i)
         if array is not None:
@@ -63,14 +67,14 @@ def _group_norm_by_channel(site: Site) -> None:
 
 def _grid_sample_up(site: Site) -> None:
     mode = site.node.attrs.get("mode", b"bilinear")
-    site.set_attrs(mode={b"bilinear": b"linear", b"bicubic": b"cubic"}.get(mode, mode))  # type: ignore[call-overload] # bytes
+    site.set_attrs(mode=_GRID_MODES.get(mode, mode))
 
 
 def _grid_sample_down(site: Site) -> None:
     if site.rank(0) != 4:
         raise site.refusal("it samples other than images, which came with opset 20")
     mode = site.node.attrs.get("mode", b"linear")
-    site.set_attrs(mode={b"linear": b"bilinear", b"cubic": b"bicubic"}.get(mode, mode))  # type: ignore[call-overload] # bytes
+    site.set_attrs(mode={new: old for old, new in _GRID_MODES.items()}.get(mode, mode))
 
 
 def _roi_align_up(site: Site) -> None:

@@ -68,8 +68,9 @@ def _spread(
     """Make operand i, which is of `axes`, one of all axes; those left out have `rest`."""
     whole: list[object] = list(rest)
     chosen = site.elements(i)
-    for place, axis in enumerate(axes):
-        whole[axis] = None if chosen is None else chosen[place]  # type: ignore[call-overload] # ints
+    known = chosen if chosen is not None and chosen.size == len(axes) else [None] * len(axes)
+    for axis, size in zip(axes, known, strict=True):
+        whole[site.axis(axis, len(rest))] = size
     if any(size is None or isinstance(size, str) for size in whole):
         raise site.refusal(f"it resizes chosen axes; before opset 18 all {hint} must be known")
     site.set_operand(i, site.editor.add_constant(np.array(whole, dtype), f"{site.name}.{hint}"))

@@ -35,10 +35,10 @@ def _pad_every_axis(site: Site) -> None:
     if not site.operand(3):
         return
     axes, pads, rank = site.elements(3), site.elements(1), site.rank(0)
-    if axes is None or pads is None or rank is None:
+    if axes is None or pads is None or rank is None or pads.size != 2 * axes.size:
         raise site.refusal("it pads chosen axes; here axes and pads must be constant")
     full = np.zeros((2, rank), np.int64)
-    full[:, axes % rank] = pads.reshape(2, -1)
+    full[:, [site.axis(int(axis), rank) for axis in axes.ravel()]] = pads.reshape(2, -1)
     site.set_operand(3, "")
     site.set_operand(1, site.constant(full.ravel(), DType.I64, "pads"))
 
