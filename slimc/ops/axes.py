@@ -204,7 +204,7 @@ def _expand(
             axes.append(part)
             continue
         label = part.label
-        count = widths.get(label.name) if rank is None else rank - fixed
+        count = _width(label.name, widths) if rank is None else rank - fixed
         if count is None:
             return None
         if count < 0:
@@ -216,6 +216,13 @@ def _expand(
     if rank is not None and len(axes) != rank:
         raise Unmatched(f"rank {rank} where {len(axes)} axes are described")
     return tuple(axes)
+
+
+def _width(name: str, widths: Mapping[str, int]) -> int | None:
+    """Return how many axes an ellipsis of a result has; `*1` has as many as the only other one."""
+    if name == "1" and len(widths) == 1:
+        return next(iter(widths.values()))
+    return widths.get(name)
 
 
 def _solve(
