@@ -108,6 +108,27 @@ def _ones_around_constant(m: Match) -> Made | None:
     return Made(op.op, (m.value("x"), c), op.attrs, node=op.name)
 
 
+def _softmax_of_matrix(m: Match) -> Made | None:
+    """Let a Softmax over the last axis see the value itself, not a matrix made of it and unmade."""
+    before, flat = m.sizes("x"), m.sizes_of("inner")
+    softmax = m.node("softmax")
+    if before is None or flat is None or softmax.attrs.get("axis", -1) not in (-1, len(flat) - 1):
+        return None
+    if not before or not flat or not (dims.same(before[-1], flat[-1]) or _keeps_last(m)):
+        return None
+    if not m.has_node("Shape") and not m.same_type("x"):
+        return None
+    return Made(softmax.op, (m.value("x"),), {"axis": -1}, node=softmax.name)
+
+
+def _keeps_last(m: Match) -> bool:
+    """Tell whether the inner node flattens all axes but the last, whatever their sizes are."""
+    inner, rank = m.node("inner"), m.rank("x")
+    return (
+        inner.op == "Flatten" and rank is not None and inner.attrs.get("axis", 1) in (-1, rank - 1)
+    )
+
+
 def _same(a: Shape, b: Shape) -> bool:
     """Tell whether two shapes differ in axes of size one at most."""
     longer_a, longer_b = ([size for size in shape if size != 1] for shape in (a, b))
@@ -146,6 +167,11 @@ RULES = (
         f"{SAME_ORDER}(op:Add|Mul{{inner:{SAME_ORDER}(x, ...), const c}}, ...)",
         _ones_around_constant,
         "removed, with the axes of size one that come before the constant",
+    ),
+    Rule(
+        f"Reshape(softmax:Softmax|LogSoftmax|Hardmax(inner:{SAME_ORDER}(x, ...)), &Shape(x) | _)",
+        _softmax_of_matrix,
+        "works on the value itself, not on a matrix of it",
     ),
     Rule(f"Slice(&Slice(x, {SLICED.format(0)}), {SLICED.format(1)})", _slice, MERGED),
 )
