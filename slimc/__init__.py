@@ -9,8 +9,56 @@
 docs/custom_pass.md shows how to write a pass.
 """
 
+from slimc.calib.data import Data
 from slimc.errors import SlimcError
+from slimc.io.write import write as save
+from slimc.ir.constant import Constant
+from slimc.ir.editor import Editor
+from slimc.ir.graph import Graph, Node
+from slimc.ir.text import parse_text, to_text
+from slimc.ops.op import Op, OpTable
+from slimc.passes.base import Pass, PassResult, option
+from slimc.passes.context import Context, Target
+from slimc.passes.run_surgeon_script import surgeon_pass
+from slimc.pipeline.compiler import Compiled, compile, load
+from slimc.remarks import Report, applied, note, skipped
+from slimc.report.json import report_json
+from slimc.report.text import report_text
+from slimc.rewrite.rule import Made, Match, Rule, Skip, rewrite
 
 __version__ = "0.1.0"
 
-__all__ = ["SlimcError", "__version__"]
+__all__ = [
+    "Compiled",
+    "Constant",
+    "Context",
+    "Data",
+    "Editor",
+    "Graph",
+    "Made",
+    "Match",
+    "Node",
+    "Op",
+    "OpTable",
+    "Pass",
+    "PassResult",
+    "Report",
+    "Rule",
+    "Skip",
+    "SlimcError",
+    "Target",
+    "__version__",
+    "applied",
+    "compile",
+    "load",
+    "note",
+    "option",
+    "parse_text",
+    "report_json",
+    "report_text",
+    "rewrite",
+    "save",
+    "skipped",
+    "surgeon_pass",
+    "to_text",
+]

@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from slimc.analysis.cost import measure
 from slimc.analysis.shapes import default_sizes
 from slimc.calib.data import Data
 from slimc.cli.console import say, say_table
@@ -18,6 +17,7 @@ from slimc.ir.graph import Graph, Node
 from slimc.ir.literal import write_type
 from slimc.pipeline.agreement import agreement
 from slimc.pipeline.compiler import AGREEMENT_SAMPLES, load
+from slimc.pipeline.sizing import measure_sample
 from slimc.remarks import Agreement, Measure
 from slimc.report.json import agreement_dict, measure_dict
 from slimc.report.text import agreement_lines, measure_lines
@@ -38,7 +38,7 @@ def diff_command(
     """
     ops = names_with(plugin).ops
     graphs = load(a), load(b)
-    measures = [measure(graph, ops, default_sizes(graph)) for graph in graphs]
+    measures = [measure_sample(graph, ops) for graph in graphs]
     nodes = _nodes(*graphs)
     constants = _constants(*graphs)
     reason = _not_comparable(*graphs)

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from slimc.analysis.cost import macs, measure
-from slimc.analysis.shapes import default_sizes, infer
+from slimc.analysis.cost import macs
+from slimc.analysis.shapes import infer
 from slimc.cli.console import say, say_table
 from slimc.cli.options import PATH, json_option, names_with, plugin_option
 from slimc.ir.graph import Graph
@@ -18,6 +18,7 @@ from slimc.ir.literal import write_type
 from slimc.ir.text import to_text
 from slimc.ops.op import OpTable
 from slimc.pipeline.compiler import load
+from slimc.pipeline.sizing import measure_sample, sizes_of_a_sample
 from slimc.report.text import human, human_bytes
 
 
@@ -54,8 +55,8 @@ def show_command(
 
 
 def _summary(graph: Graph, ops: OpTable) -> dict[str, Any]:
-    sizes = default_sizes(graph)
-    found = measure(graph, ops, sizes)
+    sizes = sizes_of_a_sample(graph)
+    found = measure_sample(graph, ops)
     facts = infer(graph, ops, sizes)
     kinds = Counter(node.kind for node in graph.walk())
     return {
@@ -99,7 +100,7 @@ def _say_summary(found: dict[str, Any]) -> None:
 
 
 def _rows(graph: Graph, ops: OpTable) -> list[tuple[str, str, str, str]]:
-    facts = infer(graph, ops, default_sizes(graph))
+    facts = infer(graph, ops, sizes_of_a_sample(graph))
     work = macs(graph, ops, facts)
     return [
         (

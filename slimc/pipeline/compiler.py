@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from slimc.analysis.cost import measure
 from slimc.analysis.shapes import default_sizes
 from slimc.calib.data import Data
 from slimc.execute.ort import check_loads
@@ -26,6 +25,7 @@ from slimc.pipeline.catalogue import Catalogue, catalogue
 from slimc.pipeline.checks import Checker
 from slimc.pipeline.integers import achieved, intended
 from slimc.pipeline.provenance import digest, versions, written
+from slimc.pipeline.sizing import measure_sample
 from slimc.pipeline.steps import TEXT_SUFFIX, Runner, Watcher, until
 from slimc.remarks import PassReport, Remark, Report, note
 from slimc.targets.legalize import file_opset
@@ -152,8 +152,8 @@ def _report(
     """Measure and compare: the model as given, bound, with integers marked, and lowered."""
     given, bound, marked, final = graphs
     ctx = runner.ctx
-    before = measure(given, ctx.ops, {**default_sizes(given), **ctx.sizes})
-    after = measure(final, ctx.ops, ctx.sizes)
+    before = measure_sample(given, ctx.ops, ctx.sizes)
+    after = measure_sample(final, ctx.ops, ctx.sizes)
     size, origin = _source(given, source)
     integer, floating = intended(marked, ctx.ops)
     with written(final, *_file_version(final, ctx.target)) as made:

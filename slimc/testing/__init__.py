@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-# slimc itself is imported when a golden file runs: pytest loads this module in every test run of
-# every project where slimc is installed, and onnxruntime takes its time to load.
+from slimc.errors import SlimcError
+from slimc.testing.golden import GoldenError, check
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -43,14 +43,9 @@ class GoldenItem(pytest.Item):
     """Runs the pipeline of a golden file and compares what comes out."""
 
     def runtest(self) -> None:
-        from slimc.testing.golden import check
-
         check(self.path, update=self.config.getoption("--update-golden"))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        from slimc.errors import SlimcError
-        from slimc.testing.golden import GoldenError
-
         if isinstance(excinfo.value, (GoldenError, SlimcError)):
             return f"{self.path}\n{excinfo.value}"
         return super().repr_failure(excinfo, style)

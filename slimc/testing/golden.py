@@ -49,6 +49,7 @@ from slimc.passes.base import Pass, PassResult
 from slimc.passes.context import Context
 from slimc.pipeline.catalogue import Catalogue, catalogue
 from slimc.pipeline.integers import intended
+from slimc.pipeline.sizing import measure_sample
 from slimc.pipeline.steps import differs
 from slimc.remarks import PassReport
 from slimc.report.text import pass_summary
@@ -155,14 +156,12 @@ def outcome(golden: Golden) -> str:
 
 def summary(passes: Sequence[Pass], steps: Sequence[PassResult], ctx: Context) -> str:
     """Sum up what passes did to a model: a line for each, then sizes and integers."""
-    from slimc.analysis.cost import measure
-
     lines = []
     for one, (before, after) in zip(passes, pairwise(steps), strict=True):
         changed = differs(before.graph, after.graph)
         report = PassReport(str(one), 0.0, changed, after.remarks)
         lines.append(f"{one}: {pass_summary(report)}")
-    first, last = (measure(step.graph, ctx.ops, ctx.sizes) for step in (steps[0], steps[-1]))
+    first, last = (measure_sample(step.graph, ctx.ops, ctx.sizes) for step in (steps[0], steps[-1]))
     lines.append(f"nodes: {first.nodes} -> {last.nodes}")
     lines.append(f"parameters: {first.parameters} -> {last.parameters}")
     lines.append(f"MACs: {first.macs} -> {last.macs}")

@@ -1,0 +1,30 @@
+"""The sizes that a model is counted at: one sample."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from slimc.analysis.cost import measure
+from slimc.analysis.shapes import default_sizes
+from slimc.ir.graph import Graph
+from slimc.ir.types import TensorType
+from slimc.ops.op import OpTable
+from slimc.remarks import Measure
+
+
+def sizes_of_a_sample(graph: Graph, known: Mapping[str, int] | None = None) -> dict[str, int]:
+    """Return a number for every named size of the inputs: 1 for a leading one, which is the batch.
+
+    known: numbers that samples gave for other names.
+    """
+    sizes = {**default_sizes(graph), **(known or {})}
+    for value in graph.inputs:
+        kind = graph.types.get(value)
+        if isinstance(kind, TensorType) and kind.shape and isinstance(kind.shape[0], str):
+            sizes[kind.shape[0]] = 1
+    return sizes
+
+
+def measure_sample(graph: Graph, ops: OpTable, known: Mapping[str, int] | None = None) -> Measure:
+    """Measure a graph, its MACs for one sample."""
+    return measure(graph, ops, sizes_of_a_sample(graph, known))
