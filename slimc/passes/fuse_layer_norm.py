@@ -32,7 +32,8 @@ class FuseLayerNorm(Pass):
 
 def _normalise(m: Match) -> Made | Skip | None:
     kind = m.type("x")
-    if kind is None or kind.shape is None or not kind.dtype.is_float:
+    eps = m.numbers("eps")
+    if kind is None or kind.shape is None or not kind.dtype.is_float or eps.size != 1:
         return None
     rank = len(kind.shape)
     means = {node.name: node for _, node in m.found.nodes if node.op == "ReduceMean"}
@@ -47,7 +48,7 @@ def _normalise(m: Match) -> Made | Skip | None:
     if len(sizes) != rank - first:
         return Skip("the sizes of the normalised axes are not known", "fix them with --shape")
     ones = np.ones(sizes, kind.dtype.numpy)
-    attrs: dict[str, Attr] = {"axis": first - rank, "epsilon": float(m.numbers("eps").ravel()[0])}
+    attrs: dict[str, Attr] = {"axis": first - rank, "epsilon": eps.item()}
     if kind.dtype is DType.F64:
         attrs["stash_type"] = DType.F64.code
     return Made("LayerNormalization", (m.value("x"), ones), attrs, hints=("", "scale"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import ClassVar
 
 from slimc.ir.constant import Constant
@@ -36,19 +35,24 @@ class ShareDuplicates(Pass):
 
 def _share_constants(scope: EditedScope) -> Iterable[Remark]:
     """Let readers of equal constants read the first one."""
-    same_type: dict[object, list[str]] = {}
-    for name, constant in scope.edit.graph.constants.items():
-        same_type.setdefault(constant.type, []).append(name)
+    alike: dict[object, list[tuple[str, Constant]]] = {}
     shared, saved = 0, 0
-    for names in same_type.values():
-        first: dict[object, str] = {}
-        for name in names if len(names) > 1 else ():
-            constant = scope.edit.graph.constants[name]
-            kept = first.setdefault(_elements(constant), name)
-            if kept != name and not scope.is_output(name):
-                scope.edit.redirect(name, kept)
-                shared, saved = shared + 1, saved + constant.size_bytes
-    return [note(f"constants that equal others went: {shared} ({saved} bytes)")] if shared else []
+    for name, constant in scope.edit.graph.constants.items():
+        others = alike.setdefault((constant.type, _glimpse(constant)), [])
+        kept = next((n for n, other in others if constant.same_as(other)), None)
+        if kept is None or scope.is_output(name):
+            others.append((name, constant))
+            continue
+        scope.edit.redirect(name, kept)
+        shared, saved = shared + 1, saved + constant.size_bytes
+    said = f"constants that equal others went: {shared} ({saved} bytes)"
+    return [note(said)] if shared else []
+
+
+def _glimpse(constant: Constant) -> object:
+    """Return a few elements, so that long constants are seldom compared in full."""
+    flat = constant.array.reshape(-1)
+    return tuple(map(repr, flat[:: max(1, flat.size // 8)][:9].tolist()))
 
 
 def _share_nodes(scope: EditedScope) -> Iterable[Remark]:
@@ -77,13 +81,7 @@ def _attributes(attrs: Mapping[str, object]) -> object:
 def _comparable(value: object) -> object:
     """Return something that is equal where attributes mean the same."""
     if isinstance(value, Constant):
-        return (value.type, _elements(value))
+        return (value.type, repr(value.array.tolist()))
     if isinstance(value, tuple):
         return tuple(_comparable(v) for v in value)
     return (type(value), repr(value))
-
-
-def _elements(constant: Constant) -> object:
-    if constant.array.dtype.kind in "OUS":
-        return tuple(constant.array.ravel().tolist())
-    return sha256(constant.array.tobytes()).digest()

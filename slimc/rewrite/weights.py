@@ -7,8 +7,9 @@ from math import prod
 
 import numpy as np
 
+from slimc.ir import dims
 from slimc.ir.graph import Node
-from slimc.ir.types import DType
+from slimc.ir.types import DType, TensorType
 from slimc.ops.axes import Axis, Bound
 from slimc.ops.op import Weighted
 from slimc.rewrite.match import Made, Match, Skip
@@ -86,7 +87,7 @@ class Contraction:
         With a summand it must see no padding.
         """
         data = self.bound.inputs[self.weighted.data]
-        if data is None or self.summed is None:
+        if data is None or self.summed is None or not self._reads_as_much():
             return None
         axis, weight = data[self.summed], self._weight()
         bias = self.m.numbers("b") if self.m.has("b") else None
@@ -104,6 +105,15 @@ class Contraction:
         inputs = list(made.inputs)
         inputs[self.weighted.data] = self.m.value("x")
         return replace(made, inputs=tuple(inputs))
+
+    def _reads_as_much(self) -> bool:
+        """Tell whether `x` has every size of the data: a factor may have made them larger."""
+        kind = self.m.scope.type_of(self.node.inputs[self.weighted.data])
+        own = self.m.type("x")
+        if own is None or own.shape is None or not isinstance(kind, TensorType) or not kind.shape:
+            return False
+        same = len(own.shape) == len(kind.shape) and own.dtype is kind.dtype
+        return same and all(map(dims.same, own.shape, kind.shape))
 
     def _weight(self) -> np.ndarray:
         """Return the weight with one axis per label."""
