@@ -18,7 +18,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state
 
 from slimc.errors import SlimcError, did_you_mean
 from slimc.io.read import count_kinds
-from slimc.io.write import to_bytes, to_bytes_without_weights
+from slimc.io.write import to_bytes_without_weights
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph
 from slimc.ir.types import DType, TensorType
@@ -26,6 +26,7 @@ from slimc.ir.types import DType, TensorType
 _PROVIDERS = ["CPUExecutionProvider"]
 _QUIET = 4  # severity of the log: what fails is raised, not printed
 _EXACT = "session.x64quantprecision"
+_WEIGHTS_BESIDE = "session.optimized_model_external_initializers_file_name"
 _WARM_UPS = 2  # runs before the clock starts: allocations, caches
 _STATUS = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 _FAILURES: tuple[type[BaseException], ...] = (
@@ -37,6 +38,8 @@ _FAILURES: tuple[type[BaseException], ...] = (
         if isinstance(kind, type) and issubclass(kind, Exception)
     ),
 )
+
+Loaded = tuple[onnxruntime.InferenceSession, list[np.ndarray]]  # the arrays that it shares
 
 
 class Session:
@@ -66,14 +69,10 @@ class Session:
         carried = _with_carriers(replace(graph, outputs=self.outputs))
         self._feed_names = dict(zip(self.inputs, carried.inputs, strict=True))
         self._result_names = carried.outputs
-        data, weights = to_bytes_without_weights(carried)
         options = _options(threads, optimize)
         if exact_integers:
             options.add_session_config_entry(_EXACT, "1")
-        self._weights = [np.ascontiguousarray(c.array) for c in weights.values()]
-        shared = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in self._weights]
-        options.add_external_initializers(list(weights), shared)
-        self._session = _load(data, options)
+        self._session, self._weights = _load_sharing(carried, options)
 
     def run(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
         """Return the outputs by name: arrays, lists of them for sequences, None where absent.
@@ -117,13 +116,13 @@ def check_loads(model: bytes | Path) -> None:
 
 def optimized_ops(model: Graph | bytes | Path) -> Counter[str]:
     """Count the kinds of nodes that onnxruntime makes of a graph: what it really runs."""
-    data = to_bytes(model) if isinstance(model, Graph) else model
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "optimized.onnx"
+    with tempfile.TemporaryDirectory() as name:
+        optimized = Path(name) / "optimized.onnx"
         options = _options(threads=1, optimize=True)
-        options.optimized_model_filepath = str(path)
-        _load(data, options)
-        return count_kinds(path)
+        options.optimized_model_filepath = str(optimized)
+        options.add_session_config_entry(_WEIGHTS_BESIDE, "optimized.weights")
+        _load_any(model, options)
+        return count_kinds(optimized)
 
 
 def measure_latency(
@@ -133,10 +132,8 @@ def measure_latency(
 
     The models run in turn, so that what else the machine does meets all alike.
     """
-    sessions = [
-        _load(to_bytes(m) if isinstance(m, Graph) else m, _options(threads, optimize=True))
-        for m in models
-    ]
+    loaded = [_load_any(model, _options(threads, optimize=True)) for model in models]
+    sessions = [session for session, _ in loaded]
     for session in sessions:
         _check_feeds(feeds, [i.name for i in session.get_inputs()])
     seconds: list[list[float]] = [[] for _ in sessions]
@@ -164,6 +161,21 @@ def _load(model: bytes | Path, options: onnxruntime.SessionOptions) -> onnxrunti
         return onnxruntime.InferenceSession(source, options, providers=_PROVIDERS)
     except _FAILURES as fail:
         raise SlimcError("runtime-refuses", _told(fail), "onnxruntime, on loading") from fail
+
+
+def _load_any(model: Graph | bytes | Path, options: onnxruntime.SessionOptions) -> Loaded:
+    return (
+        _load_sharing(model, options) if isinstance(model, Graph) else (_load(model, options), [])
+    )
+
+
+def _load_sharing(graph: Graph, options: onnxruntime.SessionOptions) -> Loaded:
+    """Load a graph whose weights stay where they are; they must live as long as the session."""
+    data, weights = to_bytes_without_weights(graph)
+    arrays = [np.ascontiguousarray(constant.array) for constant in weights.values()]
+    shared = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in arrays]
+    options.add_external_initializers(list(weights), shared)
+    return _load(data, options), arrays
 
 
 def _run(
