@@ -14,7 +14,7 @@ from onnx import AttributeProto, GraphProto, NodeProto, StringStringEntryProto, 
 
 from slimc.errors import SlimcError
 from slimc.io.schemas import EmptyList
-from slimc.io.tensors import read_sparse, read_tensor
+from slimc.io.tensors import DataFiles, read_sparse, read_tensor
 from slimc.io.value_types import denotations, read_type
 from slimc.ir.constant import Constant
 from slimc.ir.editor import Editor
@@ -48,7 +48,7 @@ def decode(graph: GraphProto, folder: Path | None) -> Graph:
     Errors: value-undefined, value-twice, tensor-broken, external-data, type-unknown,
     attribute-unknown, unknown-fields, quantization-annotation, device-configuration.
     """
-    return _Decoder(folder).graph(graph, ChainMap())
+    return _Decoder(DataFiles(folder)).graph(graph, ChainMap())
 
 
 def refuse_unknown_fields(message: Message, where: str) -> None:
@@ -73,8 +73,8 @@ Scope = MutableMapping[str, str]  # name in the file -> name in the graph
 
 
 class _Decoder:
-    def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
+    def __init__(self, files: DataFiles) -> None:
+        self._files = files
         self._values: set[str] = set()
         self._nodes: set[str] = set()
         self._suffixes: dict[str, int] = {}
@@ -138,10 +138,10 @@ class _Decoder:
         found = {}
         for tensor in proto.initializer:
             refuse_unknown_fields(tensor, f"tensor '{tensor.name}'")
-            found[scope[tensor.name]] = read_tensor(tensor, self._folder)
+            found[scope[tensor.name]] = read_tensor(tensor, self._files)
         for sparse in proto.sparse_initializer:
             name = sparse.values.name
-            found[scope[name]] = read_sparse(sparse, self._folder, f"tensor '{name}'")
+            found[scope[name]] = read_sparse(sparse, self._files, f"tensor '{name}'")
         return found
 
     def _constant(self, node: NodeProto, scope: ChainMap[str, str]) -> Constant:
@@ -194,9 +194,9 @@ class _Decoder:
         if name == "GraphProto":
             return self.graph(value, scope)
         if name == "TensorProto":
-            return read_tensor(value, self._folder, where)
+            return read_tensor(value, self._files, where)
         if name == "SparseTensorProto":
-            return read_sparse(value, self._folder, where)
+            return read_sparse(value, self._files, where)
         if name == "TypeProto":
             kind = read_type(value, where)
             if kind is None:

@@ -20,6 +20,7 @@ from slimc.ir.graph import OPSET, Graph
 from slimc.ir.types import Dim, TensorType, ValueType
 
 MODEL = "onnx."  # before metadata keys that hold a field of the model, not a user's property
+_HAS_OPSETS = 3  # IR version; older files are of opset 1
 FIELDS = ("producer_name", "producer_version", "domain", "model_version", "doc_string")
 
 
@@ -47,12 +48,16 @@ def count_kinds(path: str | Path) -> Counter[str]:
 
 
 def from_model(model: ModelProto, folder: Path | None = None) -> Graph:
-    """Make a graph of a model. `folder`: where its data files are. The model is not changed."""
+    """Make a graph of a model, which is not changed. `folder`: where its data files are.
+
+    An input that has a default (an initializer of its name) becomes a constant.
+    """
     _refuse(model)
     functions = {f.domain for f in model.functions}
     model = inline_functions(model)
     versions = {o.domain: o.version for o in model.opset_import}
-    opset = max(versions.pop("", 0), versions.pop("ai.onnx", 0)) or OPSET
+    unsaid = OPSET if model.ir_version >= _HAS_OPSETS else 1
+    opset = max(versions.pop("", 0), versions.pop("ai.onnx", 0)) or unsaid
     _check_opset(opset)
     graph = decode(model.graph, folder)
     functions -= {node.domain for node in graph.walk()}

@@ -13,8 +13,51 @@ from slimc.ir.constant import Constant
 from slimc.ir.types import DType
 
 
-def read_tensor(tensor: TensorProto, folder: Path | None, where: str = "") -> Constant:
-    """Make a constant of a tensor; data in a file of `folder` is mapped, not read.
+class DataFiles:
+    """The data files in the folder of a model; each is mapped once, and none outside is."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._maps: dict[str, np.ndarray] = {}
+
+    def map(self, location: str, where: str) -> np.ndarray:
+        """Return the bytes of a file, as u8[size]. Error: external-data."""
+        if location not in self._maps:
+            path = self._inside(location, where)
+            size = path.stat().st_size
+            mapped = np.memmap(path, np.uint8, "r") if size else np.zeros(0, np.uint8)
+            self._maps[location] = np.asarray(mapped)
+        return self._maps[location]
+
+    def _inside(self, location: str, where: str) -> Path:
+        """Return the path of a file, which must lie in the folder, links followed."""
+        if self._folder is None:
+            raise SlimcError(
+                "external-data",
+                f"its data lie in the file '{location}', but the model has no folder",
+                where,
+                "read the model by its path",
+            )
+        root = self._folder.resolve()
+        path = (root / location).resolve()
+        if not location or not path.is_relative_to(root):
+            raise SlimcError(
+                "external-data",
+                f"its data file '{location}' lies outside the model's folder",
+                where,
+                "copy the data file into the folder of the model",
+            )
+        if not path.is_file():
+            message = f"there is no data file '{location}' beside the model"
+            raise SlimcError("external-data", message, where)
+        return path
+
+
+NO_FILES = DataFiles(None)
+
+
+def read_tensor(tensor: TensorProto, files: DataFiles = NO_FILES, where: str = "") -> Constant:
+    """Make a constant of a tensor; data in a file beside the model are mapped, not read.
 
     Errors: tensor-broken, external-data.
     """
@@ -27,7 +70,7 @@ def read_tensor(tensor: TensorProto, folder: Path | None, where: str = "") -> Co
         raise SlimcError("tensor-broken", f"it has a negative size: {list(dims)}", where)
     size = (prod(dims) * dtype.bits + 7) // 8
     if tensor.data_location == TensorProto.EXTERNAL:
-        return Constant(_mapped(tensor, dtype, dims, size, folder, where))
+        return Constant(_mapped(tensor, dtype, dims, size, files, where))
     if tensor.HasField("raw_data") and len(tensor.raw_data) != size:
         raise SlimcError(
             "tensor-broken",
@@ -73,25 +116,23 @@ def _mapped(
     dtype: DType,
     dims: tuple[int, ...],
     size: int,
-    folder: Path | None,
+    files: DataFiles,
     where: str,
 ) -> np.ndarray:
     facts = {entry.key: entry.value for entry in tensor.external_data}
-    path = _data_file(facts.get("location", ""), folder, where)
+    location = facts.get("location", "")
+    data = files.map(location, where)
     offset = _number(facts.get("offset", "0"), "offset", where)
     length = _number(facts.get("length", str(size)), "length", where)
-    available = path.stat().st_size
     if length != size:
         message = f"{list(dims)} {dtype.text} take {size} bytes, its length is {length}"
         raise SlimcError("external-data", message, where)
-    if offset + size > available:
-        message = f"it ends at byte {offset + size} of '{path.name}', which has {available}"
+    if offset + size > data.size:
+        message = f"it ends at byte {offset + size} of '{location}', which has {data.size}"
         raise SlimcError("external-data", message, where, "is the data file complete?")
-    if not size:
-        return np.zeros(dims, dtype.numpy)
-    data = np.memmap(path, np.uint8, "r", offset, (size,))
+    data = data[offset : offset + size]
     if dtype.bits >= 8:
-        return np.asarray(data).view(dtype.numpy).reshape(dims)
+        return data.view(dtype.numpy).reshape(dims)
     packed = TensorProto(dims=dims, data_type=tensor.data_type, raw_data=data.tobytes())
     return np.asarray(numpy_helper.to_array(packed))
 
@@ -102,34 +143,10 @@ def _number(text: str, what: str, where: str) -> int:
     return int(text)
 
 
-def _data_file(location: str, folder: Path | None, where: str) -> Path:
-    """Return the file of a location, which must lie in the model's folder, links followed."""
-    if folder is None:
-        raise SlimcError(
-            "external-data",
-            f"its data lies in the file '{location}', but the model has no folder",
-            where,
-            "read the model by its path",
-        )
-    root = folder.resolve()
-    path = (root / location).resolve()
-    if not location or not path.is_relative_to(root):
-        raise SlimcError(
-            "external-data",
-            f"its data file '{location}' lies outside the model's folder",
-            where,
-            "copy the data file into the folder of the model",
-        )
-    if not path.is_file():
-        message = f"there is no data file '{location}' beside the model"
-        raise SlimcError("external-data", message, where)
-    return path
-
-
-def read_sparse(sparse: SparseTensorProto, folder: Path | None, where: str) -> Constant:
+def read_sparse(sparse: SparseTensorProto, files: DataFiles, where: str) -> Constant:
     """Make a (dense) constant of a sparse tensor: exact, elements that are not stored are 0."""
-    values = read_tensor(sparse.values, folder, where).array
-    indices = read_tensor(sparse.indices, folder, where).array
+    values = read_tensor(sparse.values, files, where).array
+    indices = read_tensor(sparse.indices, files, where).array
     dims = tuple(sparse.dims)
     try:
         dense = np.zeros(dims, values.dtype)

@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from slimc.errors import SlimcError
-from slimc.io.tensors import read_tensor, write_tensor
+from slimc.io.tensors import DataFiles, read_tensor, write_tensor
 from slimc.ir.constant import Constant
 from slimc.ir.types import DType
 
@@ -24,20 +24,20 @@ def test_every_type_round_trips(dtype: DType, shape: tuple[int, ...]) -> None:
     tensor = write_tensor("w", constant)
     assert tensor.name == "w"
     assert len(tensor.raw_data) == constant.size_bytes
-    again = read_tensor(TensorProto.FromString(tensor.SerializeToString()), None)
+    again = read_tensor(TensorProto.FromString(tensor.SerializeToString()))
     assert again.same_as(constant)
 
 
 def test_texts_round_trip_even_where_they_are_no_text() -> None:
     array = np.array([["a", "é"], ["", b"\xff\x00"]], object)
-    again = read_tensor(write_tensor("w", Constant(array)), None)
+    again = read_tensor(write_tensor("w", Constant(array)))
     assert again.array.tolist() == array.tolist()
     assert again.shape == (2, 2)
 
 
 def test_typed_fields_are_read_too() -> None:
     tensor = TensorProto(name="w", dims=[2], data_type=TensorProto.FLOAT16, int32_data=[0x3C00, 0])
-    assert read_tensor(tensor, None).array.tolist() == [1, 0]
+    assert read_tensor(tensor).array.tolist() == [1, 0]
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_typed_fields_are_read_too() -> None:
 def test_broken_tensors(fields: dict[str, Any], told: str) -> None:
     tensor = TensorProto(**{"name": "w", "data_type": TensorProto.FLOAT, **fields})
     with pytest.raises(SlimcError, match="tensor-broken") as caught:
-        read_tensor(tensor, None)
+        read_tensor(tensor)
     assert told in caught.value.message
     assert "'w'" in caught.value.where
 
@@ -72,7 +72,8 @@ def external(dtype: DType, dims: tuple[int, ...], **facts: object) -> TensorProt
 def test_data_files_are_mapped_not_read(tmp_path: Path) -> None:
     values = np.arange(6, dtype=np.float32)
     (tmp_path / "w.bin").write_bytes(b"123" + values.tobytes())
-    constant = read_tensor(external(DType.F32, (2, 3), location="w.bin", offset=3), tmp_path)
+    tensor = external(DType.F32, (2, 3), location="w.bin", offset=3)
+    constant = read_tensor(tensor, DataFiles(tmp_path))
     assert constant.array.tolist() == values.reshape(2, 3).tolist()
     base = constant.array
     while isinstance(base.base, np.ndarray):
@@ -85,9 +86,13 @@ def test_data_files_are_mapped_not_read(tmp_path: Path) -> None:
 def test_data_files_of_small_elements(tmp_path: Path) -> None:
     array = np.arange(-3, 4).astype(DType.I4.numpy)
     (tmp_path / "w.bin").write_bytes(numpy_helper.from_array(array).raw_data)
-    constant = read_tensor(external(DType.I4, (7,), location="w.bin", length=4), tmp_path)
+    (tmp_path / "empty.bin").write_bytes(b"")
+    files = DataFiles(tmp_path)
+    constant = read_tensor(external(DType.I4, (7,), location="w.bin", length=4), files)
     assert constant.array.tolist() == array.tolist()
-    assert read_tensor(external(DType.F32, (0, 2), location="w.bin"), tmp_path).shape == (0, 2)
+    for location in ("w.bin", "empty.bin"):
+        empty = read_tensor(external(DType.F32, (0, 2), location=location), files)
+        assert empty.shape == (0, 2)
 
 
 @pytest.mark.parametrize(
@@ -115,10 +120,10 @@ def test_data_files_that_are_refused(facts: dict[str, Any], told: str, tmp_path:
     (folder / "w.bin").write_bytes(b"12345678")
     os.symlink(tmp_path / "out.bin", folder / "link.bin")
     with pytest.raises(SlimcError, match="external-data") as caught:
-        read_tensor(external(DType.F32, (2,), **facts), folder)
+        read_tensor(external(DType.F32, (2,), **facts), DataFiles(folder))
     assert told in caught.value.message
 
 
 def test_a_model_without_a_folder_has_no_data_files() -> None:
     with pytest.raises(SlimcError, match="external-data"):
-        read_tensor(external(DType.F32, (2,), location="w.bin"), None)
+        read_tensor(external(DType.F32, (2,), location="w.bin"))
