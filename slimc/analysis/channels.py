@@ -51,6 +51,11 @@ class Coupling:
         found: np.ndarray = self.unit[start : start + self.space.extent[place]]
         return found
 
+    def lays(self, node: Node) -> bool:
+        """Tell whether the node's signature is understood; else all its axes are pinned."""
+        bound = self.facts.bounds.get(node.name)
+        return bound is not None and _numeric(bound)
+
     @cached_property
     def toward_pin(self) -> np.ndarray:
         """Per index, the next one on a shortest way to what pins it."""

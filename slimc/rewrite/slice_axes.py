@@ -94,8 +94,8 @@ def _refit(coupling: Coupling, removed: np.ndarray, node: Node) -> Refit | None:
     if bound is None or row is None or row.refit is None:
         return None
     sizes = sizes_of(bound)
-    if any(name not in sizes for name in bound.labels()):
-        return None  # a size that is not known pins the node: nothing left it
+    if not coupling.lays(node):
+        return None  # a pinned node: nothing left it
     after = dict(sizes)
     for name in bound.labels():
         place = LabelOf(node.name, name)
