@@ -120,3 +120,20 @@ def test_exact_integers_do_not_saturate() -> None:
 """)
     x = np.full((1, 64), 255, np.uint8)
     assert Session(graph, exact_integers=True).run({"x": x})["y"].tolist() == [[64 * 255 * 127] * 8]
+
+
+def test_long_constants_that_only_a_body_reads() -> None:
+    graph = parse_text("""graph (%c: bool[], %x: f32[512]) -> (%y)
+  %w = constant f32[512] fill(2)
+  %unread = constant f32[512] fill(3)
+  %y: f32[512] = If(%c)
+    then_branch = graph () -> (%r)
+      %r: f32[512] = Mul(%x, %w)
+    else_branch = graph () -> (%s)
+      %k = constant f32[512] fill(5)
+      %s: f32[512] = Mul(%x, %k)
+""")
+    session = Session(graph)
+    for flag, factor in ((True, 2), (False, 5)):
+        y = session.run({"c": np.array(flag), "x": np.ones(512, np.float32)})["y"]
+        assert (y == factor).all()
