@@ -12,6 +12,7 @@ import click
 import slimc
 from slimc.cli.bench import bench_command
 from slimc.cli.compile import compile_command
+from slimc.cli.demo import demo_command
 from slimc.cli.diff import diff_command
 from slimc.cli.explain import explain_command
 from slimc.cli.lists import data_command, ops_command, passes_command, targets_command
@@ -97,6 +98,7 @@ for _command in (
     targets_command,
     ops_command,
     data_command,
+    demo_command,
 ):
     root.add_command(_command)
 
