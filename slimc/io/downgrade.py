@@ -15,7 +15,7 @@ from slimc.ir.graph import OPSET, Graph, Node
 from slimc.ir.types import ValueType
 
 OLDEST = 13  # opset that can be written
-ERROR = "opset-cannot-express"
+_REFUSED = "opset-cannot-express"
 
 
 def lowest_opset(graph: Graph, floor: int) -> int:
@@ -27,7 +27,7 @@ def lowest_opset(graph: Graph, floor: int) -> int:
         try:
             downgrade(graph, opset, functions=False)
         except SlimcError as error:
-            if error.name != ERROR:
+            if error.name != _REFUSED:
                 raise
         else:
             return opset
@@ -70,7 +70,7 @@ class _Downgrade:
             return graph
         editor = Editor(graph, self._taken)
         while todo:
-            site = Site(editor, todo.pop(), self._opset, ERROR, types, constants)
+            site = Site(editor, todo.pop(), self._opset, False, types, constants)
             todo += self._bring_down(site)
         done = editor.done(keep_dead=True)
         return _without_idle_constants(done, graph)
@@ -94,7 +94,7 @@ class _Downgrade:
                 self._check(site)
         except SlimcError as refusal:
             body = expand(before, site.known_types(before)) if self._functions else None
-            if body is None or refusal.name != ERROR:
+            if body is None or refusal.name != _REFUSED:
                 raise
             while site.added:
                 site.editor.remove(site.added.pop())

@@ -45,7 +45,7 @@ class _Upgrade:
             return graph
         editor = Editor(graph, self._taken)
         for name in old:
-            site = Site(editor, name, self._opset, "upgrade-impossible", types, constants)
+            site = Site(editor, name, self._opset, True, types, constants)
             self._bring_up(site)
         return editor.done(keep_dead=True)
 

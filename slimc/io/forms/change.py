@@ -19,14 +19,14 @@ class Site:
     """A node on its way over a change.
 
     A change edits the node; the nodes it adds are in the form of the IR's opset, both ways.
-    `error`: name of the error of the way; `opset`: that of the file. `types`, `constants`: those of
+    `upward`: which way it goes; `opset`: that of the file. `types`, `constants`: those of
     enclosing graphs, for what a body captures. `added`: names of the nodes added.
     """
 
     editor: Editor
     name: str
     opset: int
-    error: str
+    upward: bool
     types: Mapping[str, ValueType]
     constants: Mapping[str, Constant]
     added: list[str] = field(default_factory=list)
@@ -142,9 +142,11 @@ class Site:
         return old, fresh
 
     def refusal(self, message: str, help: str = "") -> SlimcError:
-        """Make the error that this node cannot go the way."""
+        """Make the error of the way: "upgrade-impossible" or "opset-cannot-express"."""
         where = f"node '{self.name}' ({self.node.op}), opset {self.opset}"
-        return SlimcError(self.error, message, where, help)
+        if self.upward:
+            return SlimcError("upgrade-impossible", message, where, help)
+        return SlimcError("opset-cannot-express", message, where, help)
 
 
 Way = Callable[[Site], None]
