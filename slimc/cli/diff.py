@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from slimc.cli.console import say, say_table
 from slimc.cli.options import PATH, calib_option, json_option, names_with, plugin_option
 from slimc.ir.graph import Graph, Node
 from slimc.ir.literal import write_type
+from slimc.ops.op import OpTable
 from slimc.pipeline.agreement import agreement
 from slimc.pipeline.compiler import AGREEMENT_SAMPLES, load
 from slimc.pipeline.sizing import measure_sample
@@ -38,7 +40,7 @@ def diff_command(
     """
     ops = names_with(plugin).ops
     graphs = load(a), load(b)
-    measures = [measure_sample(graph, ops) for graph in graphs]
+    measures = [_measure(path, graph, ops) for path, graph in zip((a, b), graphs, strict=True)]
     nodes = _nodes(*graphs)
     constants = _constants(*graphs)
     reason = _not_comparable(*graphs)
@@ -50,6 +52,11 @@ def diff_command(
     _say_changes("operator", ("operator", "before", "after"), nodes)
     _say_changes("constant", ("constant", "before", "after"), constants)
     say(f"\noutputs not compared: {reason}" if reason else "\n".join(agreement_lines(outputs)))
+
+
+def _measure(path: Path, graph: Graph, ops: OpTable) -> Measure:
+    found = measure_sample(graph, ops)
+    return replace(found, size_bytes=max(found.size_bytes, path.stat().st_size))
 
 
 def _nodes(a: Graph, b: Graph) -> list[tuple[str, str, str]]:

@@ -55,7 +55,7 @@ def explain_command(
     if as_json:
         say(json.dumps([vars(one) for one in shown], indent=1, ensure_ascii=False))
     else:
-        say("\n".join(str(one) for one in shown))
+        say("\n".join(one.message if one.kind == "note" else str(one) for one in shown))
 
 
 def _remarks(
