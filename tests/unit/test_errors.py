@@ -11,18 +11,27 @@ ROOT = Path(slimc.__file__).parent
 
 
 def raised_names() -> set[str]:
-    """Collect the first argument of every SlimcError (or subclass) made anywhere in the package."""
+    """Collect the names given to SlimcError, also through functions that return one."""
     names: set[str] = set()
     for path in ROOT.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
-                continue
-            if node.func.id == "SlimcError":
-                assert node.args, f"{path}: SlimcError without a name"
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        makers = {"SlimcError"} | {
+            n.name for n in nodes if isinstance(n, ast.FunctionDef) and _takes_a_name(n)
+        }
+        for node in nodes:
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in makers:
                 first = node.args[0]
-                assert isinstance(first, ast.Constant), f"{path}:{node.lineno}: computed name"
-                names.add(str(first.value))
+                if isinstance(first, ast.Constant):
+                    names.add(str(first.value))
+                else:
+                    assert ast.unparse(first) in ("name", "error.name"), f"{path}:{node.lineno}"
     return names
+
+
+def _takes_a_name(function: ast.FunctionDef) -> bool:
+    returned = function.returns
+    makes = isinstance(returned, ast.Name) and returned.id == "SlimcError"
+    return makes and bool(function.args.args) and function.args.args[0].arg == "name"
 
 
 def test_every_error_has_a_paragraph_and_every_paragraph_an_error() -> None:
