@@ -89,9 +89,7 @@ def tensorrt(path: str, capability: str, shapes: dict[str, tuple[int, ...]]) -> 
         config.add_optimization_profile(profile)
     found["built"] = builder.build_serialized_network(network, config) is not None
     found["errors"] = [m for severity, m in messages if severity in ("ERROR", "INTERNAL_ERROR")]
-    layers = [
-        layer for _, m in messages if m.startswith("Layers:") for layer in tensorrt_layers(m)
-    ]
+    layers = [layer for _, m in messages if m.startswith("Layers:") for layer in tensorrt_layers(m)]
     return found | _counted(layers)
 
 

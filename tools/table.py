@@ -24,6 +24,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 RUNS = {
     "canonical": ("", "generic-onnx"),
     "pruned": ("prune{ratio=0.3}", "cpu"),
@@ -104,18 +106,28 @@ def scores(task: Any, model: Path, rows: dict[str, Any]) -> dict[str, float]:
     return {k: round(v, 4) for k, v in found.items()}
 
 
-def prove(python: str, rows: dict[str, Any]) -> dict[str, Any]:
-    """Ask the runtimes what they run in integers."""
+def prove(python: str, rows: dict[str, Any], calib: Path) -> dict[str, Any]:
+    """Ask the runtimes what they run in integers, at the shapes of the first feed."""
     tool = str(Path(__file__).with_name("prove.py"))
     kinds = {"jetson": "tensorrt", "jetson-both": "tensorrt", "openvino": "openvino"}
     found = {}
     for name, kind in kinds.items():
         if rows[name]["status"] == 0:
-            command = [python, tool, kind, rows[name]["file"]]
+            command = [python, tool, kind, rows[name]["file"], *shapes(calib)]
             run = subprocess.run(command, capture_output=True, text=True, check=False)
             text = run.stdout.strip()
             found[name] = json.loads(text) if text.startswith("{") else {"error": run.stderr[-800:]}
     return found
+
+
+def shapes(calib: Path) -> list[str]:
+    """Return the shapes of the first feed as options of tools/prove.py."""
+    feed = next(iter(sorted(calib.glob("*.npz"))), None)
+    if feed is None:
+        return []
+    with np.load(feed, allow_pickle=False) as arrays:
+        sizes = {name: "x".join(map(str, arrays[name].shape)) for name in arrays.files}
+    return [word for name, size in sizes.items() for word in ("--shape", f"{name}={size}")]
 
 
 def latency_ratio(model: Path, made: str, calib: Path) -> float | None:
@@ -157,7 +169,7 @@ def main() -> None:
         if model.stem in tasks:
             row["scores"] = scores(tasks[model.stem], model, rows)
         if options.proof_python:
-            row["proof"] = prove(options.proof_python, rows)
+            row["proof"] = prove(options.proof_python, rows, calib)
         row["latency_ratio"] = {
             name: latency_ratio(model, rows[name]["file"], calib)
             for name in ("pruned", "int8", "both")
