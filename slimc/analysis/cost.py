@@ -2,59 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from math import prod
+from collections.abc import Iterator, Mapping
 
 from slimc.analysis.shapes import Facts, infer
+from slimc.ir import dims
+from slimc.ir.constant import Constant
 from slimc.ir.graph import Graph
 from slimc.ops.op import OpTable
 from slimc.remarks import Measure
 
 
 def macs(graph: Graph, ops: OpTable, facts: Facts) -> dict[str, int]:
-    """Return the multiply-accumulates of every node that has any, bodies included.
+    """Return the multiply-accumulates of every node that has any, by name.
 
-    Exact where every size is a number; `facts` must have been inferred with a number for every
-    name, or the nodes with unknown sizes are missing. A body counts once.
+    A node with bodies costs what the dearest of them costs once. Nodes of unknown sizes are left
+    out.
     """
     found: dict[str, int] = {}
     for node in graph.nodes:
         row, bound = ops.get(node.kind), facts.bounds.get(node.name)
         if row is not None and bound is not None and row.macs:
-            sizes = [[bound.sizes.get(name) for name in term] for term in row.mac_labels(bound)]
-            if all(isinstance(size, int) for term in sizes for size in term):
-                found[node.name] = sum(
-                    prod(s for s in term if isinstance(s, int)) for term in sizes
-                )
-        for body, inside in zip(node.bodies, facts.bodies.get(node.name, ()), strict=False):
-            found |= macs(body, ops, inside)
+            terms = [
+                dims.multiply(*(bound.sizes.get(name) for name in labels))
+                for labels in row.mac_labels(bound)
+            ]
+            numbers = [t for t in terms if isinstance(t, int)]
+            if terms and len(numbers) == len(terms):
+                found[node.name] = sum(numbers)
+        inside = zip(node.bodies, facts.bodies.get(node.name, ()), strict=True)
+        dearest = max((sum(macs(b, ops, f).values()) for b, f in inside), default=0)
+        if dearest:
+            found[node.name] = found.get(node.name, 0) + dearest
     return found
 
 
 def parameters(graph: Graph) -> int:
-    """Return the elements of all weights: floats, and integers of 8 bits or less, bodies included.
+    """Count the trained numbers: elements of constants with more than one, of any float type, or
+    of an integer type where a node dequantizes or multiplies them.
 
-    Constants of one element are settings rather than weights and do not count.
-    """
-    own = sum(
-        c.array.size
-        for c in graph.constants.values()
-        if c.array.size > 1 and (c.dtype.is_float or (c.dtype.is_integer and c.dtype.bits <= 8))
-    )
-    return own + sum(parameters(body) for node in graph.nodes for body in node.bodies)
+    Integers that are shapes, indices or axes (i64, i32) are no parameters; a bias in i32 counts.
+    """  # fmt: skip
+    return sum(c.array.size for c in _constants(graph) if _is_trained(c))
 
 
 def size_bytes(graph: Graph) -> int:
-    """Return the bytes of all constants, bodies included: the file without its structure."""
-    own = sum(c.size_bytes for c in graph.constants.values())
-    return own + sum(size_bytes(body) for node in graph.nodes for body in node.bodies)
+    """Return the bytes that the elements of all constants take in a file."""
+    return sum(c.size_bytes for c in _constants(graph))
 
 
 def measure(graph: Graph, ops: OpTable, sizes: Mapping[str, int]) -> Measure:
-    """Return bytes of constants, parameters, MACs at these sizes of named dimensions, and nodes.
+    """Measure a graph with these sizes for its names."""
+    facts = infer(graph, ops, sizes)
+    return Measure(
+        size_bytes=size_bytes(graph),
+        parameters=parameters(graph),
+        macs=sum(macs(graph, ops, facts).values()),
+        nodes=sum(1 for _ in graph.walk()),
+    )
 
-    MACs are those of one run, whatever the batch; nodes are counted with those of bodies.
-    """
-    work = macs(graph, ops, infer(graph, ops, sizes))
-    nodes = sum(1 for _ in graph.walk())
-    return Measure(size_bytes(graph), parameters(graph), sum(work.values()), nodes)
+
+def _constants(graph: Graph) -> Iterator[Constant]:
+    yield from graph.constants.values()
+    for node in graph.nodes:
+        for body in node.bodies:
+            yield from _constants(body)
+
+
+def _is_trained(constant: Constant) -> bool:
+    dtype = constant.dtype
+    return constant.array.size > 1 and (dtype.is_float or (dtype.is_integer and dtype.bits <= 16))

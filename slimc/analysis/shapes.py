@@ -7,8 +7,8 @@ every name all that follows from shapes is a number.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -60,9 +60,7 @@ def retype(graph: Graph, ops: OpTable) -> Graph:
 
 def call_of(graph: Graph, facts: Facts, node: Node) -> Call:
     """Return a node of `graph` as the functions of the operator table see it."""
-    types = tuple((facts.types.get(v) or Unknown()) if v else None for v in node.inputs)
-    values = tuple(_elements(graph, facts.values, v) for v in node.inputs)
-    return Call(node.op, node.attrs, types, values, len(node.outputs))
+    return _call(graph, facts.types, facts.values, node)
 
 
 def default_sizes(graph: Graph) -> dict[str, int]:
@@ -77,6 +75,14 @@ def default_sizes(graph: Graph) -> dict[str, int]:
                 usual = SIDE if len(shape) > 3 and axis > 1 else LENGTH
                 found.setdefault(name, BATCH if batch else usual)
     return found
+
+
+def _call(
+    graph: Graph, types: Mapping[str, ValueType], values: Mapping[str, np.ndarray], node: Node
+) -> Call:
+    operands = tuple((types.get(v) or Unknown()) if v else None for v in node.inputs)
+    elements = tuple(_elements(graph, values, v) for v in node.inputs)
+    return Call(node.op, node.attrs, operands, elements, len(node.outputs))
 
 
 def _elements(graph: Graph, known: Mapping[str, np.ndarray], value: str) -> np.ndarray | None:
@@ -113,17 +119,17 @@ def _with_names_of(new: ValueType | None, old: ValueType | None) -> ValueType | 
     return TensorType(new.dtype, shape)
 
 
-@dataclass
 class _Inference:
     """Types and elements found so far, over a graph and its bodies (value names are unique)."""
 
-    ops: OpTable
-    sizes: dict[str, int]
-    types: dict[str, ValueType] = field(default_factory=dict)
-    values: dict[str, np.ndarray] = field(default_factory=dict)
+    def __init__(self, ops: OpTable, sizes: Mapping[str, int]) -> None:
+        self.ops = ops
+        self.sizes = sizes
+        self.types: dict[str, ValueType] = {}
+        self.values: dict[str, np.ndarray] = {}
 
     def run(self, graph: Graph) -> Facts:
-        facts = Facts(self.types, self.values, {}, {}, {})
+        """Infer one graph, outer ones first."""
         for value, constant in graph.constants.items():
             self.types[value] = constant.type
             if constant.array.size <= LIMIT and constant.dtype is not DType.STRING:
@@ -131,9 +137,23 @@ class _Inference:
         for value in graph.inputs:
             if (kind := self._recorded(graph, value)) is not None:
                 self.types[value] = kind
+        bounds: dict[str, Bound] = {}
+        opaque: dict[str, str] = {}
+        bodies: dict[str, tuple[Facts, ...]] = {}
         for node in graph.nodes:
-            self._visit(graph, node, facts)
-        return facts
+            if node.bodies:
+                bodies[node.name] = tuple(self.run(body) for body in node.bodies)
+            row, call = self.ops.get(node.kind), _call(graph, self.types, self.values, node)
+            bound = self._bind(node, row, call)
+            if isinstance(bound, Bound):
+                bounds[node.name] = bound
+            else:
+                opaque[node.name] = bound
+            if row is not None:
+                self._note(graph, node, self._learn(node, row, call, bound), row.elements(call))
+            else:
+                self._note(graph, node, (), ())
+        return Facts(self.types, self.values, bounds, opaque, bodies)
 
     def _recorded(self, graph: Graph, value: str) -> ValueType | None:
         """Return the type in the graph, with numbers for the names that have one."""
@@ -142,52 +162,46 @@ class _Inference:
             return kind
         return TensorType(kind.dtype, tuple(dims.evaluate(d, self.sizes) for d in kind.shape))
 
-    def _visit(self, graph: Graph, node: Node, facts: Facts) -> None:
-        row = self.ops.get(node.kind)
-        call = call_of(graph, facts, node)
-        if node.bodies:
-            inside = tuple(self.run(body) for body in node.bodies)
-            facts.bodies[node.name] = inside  # type: ignore[index]  # filled while it is made
-        learnt = self._learn(node, row, call, facts)
-        elements = row.elements(call) if row is not None else ()
+    def _bind(self, node: Node, row: Op | None, call: Call) -> Bound | str:
+        """Return the signature laid on a node, or why there is none."""
+        if row is None:
+            return f"operator {node.kind} is not in the operator table"
+        try:
+            return row.bind(call)
+        except Unmatched as reason:
+            return str(reason)
+
+    def _learn(
+        self, node: Node, row: Op, call: Call, bound: Bound | str
+    ) -> Sequence[ValueType | None]:
+        """Return what follows for the types of the results."""
+        if row.bodies is not None:
+            made = tuple(tuple(self.types.get(o) for o in body.outputs) for body in node.bodies)
+            return row.bodies(call, made)
+        if row.axes is None:
+            return ()
+        shapes = bound.output_shapes() if isinstance(bound, Bound) else (None,) * call.results
+        pairs = zip(row.result_dtypes(call), shapes, strict=True)
+        return [None if dtype is None else TensorType(dtype, shape) for dtype, shape in pairs]
+
+    def _note(
+        self,
+        graph: Graph,
+        node: Node,
+        learnt: Sequence[ValueType | None],
+        elements: Sequence[np.ndarray | None],
+    ) -> None:
+        """Enter types and elements of the results."""
         for i, value in enumerate(node.outputs):
             if not value:
                 continue
             known = elements[i] if i < len(elements) else None
-            kind = _merged(learnt[i], self._recorded(graph, value))
+            kind = _merged(learnt[i] if i < len(learnt) else None, self._recorded(graph, value))
             if known is not None and isinstance(kind, TensorType):
                 kind = TensorType(kind.dtype, known.shape)
                 self.values[value] = _typed(known, kind.dtype)
             if kind is not None:
                 self.types[value] = kind
-
-    def _learn(
-        self, node: Node, row: Op | None, call: Call, facts: Facts
-    ) -> tuple[ValueType | None, ...]:
-        """Return what follows for the type of every result; note the signature or its lack."""
-        nothing = (None,) * len(node.outputs)
-        if row is None:
-            facts.opaque[node.name] = f"operator {node.kind} is not in the operator table"  # type: ignore[index]  # filled while it is made
-            return nothing
-        if row.bodies is not None:
-            facts.opaque[node.name] = "it runs graphs of its own"  # type: ignore[index]  # filled while it is made
-            made = tuple(tuple(self.types.get(o) for o in b.outputs) for b in node.bodies)
-            return (*row.bodies(call, made), *nothing)[: len(node.outputs)]
-        try:
-            bound = row.bind(call)
-        except Unmatched as reason:
-            facts.opaque[node.name] = str(reason)  # type: ignore[index]  # filled while it is made
-            shapes: tuple[tuple[Dim, ...] | None, ...] = nothing
-        else:
-            facts.bounds[node.name] = bound  # type: ignore[index]  # filled while it is made
-            shapes = bound.output_shapes()
-        if row.axes is None:
-            return nothing
-        dtypes = row.result_dtypes(call)
-        return tuple(
-            None if dtype is None else TensorType(dtype, shape)
-            for dtype, shape in zip(dtypes, shapes, strict=True)
-        )
 
 
 def _typed(known: np.ndarray, dtype: DType) -> np.ndarray:
@@ -205,7 +219,7 @@ def _merged(learnt: ValueType | None, recorded: ValueType | None) -> ValueType |
     if not isinstance(recorded, TensorType) or recorded.shape is None:
         return learnt
     if learnt.shape is None or len(learnt.shape) != len(recorded.shape):
-        return TensorType(learnt.dtype, learnt.shape or recorded.shape)
+        return learnt if learnt.shape is not None else TensorType(learnt.dtype, recorded.shape)
     pairs = zip(learnt.shape, recorded.shape, strict=True)
     return TensorType(learnt.dtype, tuple(_better(a, b) for a, b in pairs))
 

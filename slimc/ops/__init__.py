@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from slimc.ops.contraction import CONTRACTION
+from slimc.ops.control import CONTROL
 from slimc.ops.convolution import CONVOLUTION
 from slimc.ops.elementwise import ELEMENTWISE
 from slimc.ops.gather import GATHER
@@ -28,4 +29,5 @@ OPS = (
     | GATHER
     | RESAMPLE
     | QDQ
+    | CONTROL
 )

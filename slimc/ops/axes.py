@@ -180,9 +180,7 @@ def _padded(operands: tuple[Operand, ...], count: int) -> tuple[Operand, ...]:
     return (*operands[:count], *(Operand(None),) * (count - len(operands)))
 
 
-def _given_widths(
-    signature: Signature, given: Mapping[str, Dim], widths: dict[str, int]
-) -> None:
+def _given_widths(signature: Signature, given: Mapping[str, Dim], widths: dict[str, int]) -> None:
     """Count the given sizes `t0`, `t1`, ... of an ellipsis `*t` that only results have."""
     for part in (part for op in signature.results for part in op.axes or ()):
         if isinstance(part, Rest) and part.label.name not in widths:

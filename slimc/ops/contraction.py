@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from slimc.ir.types import DType, Shape
 from slimc.ops.axes import Unmatched
-from slimc.ops.op import RESULT, Call, Op, Quant, Weighted, table
+from slimc.ops.op import Call, Op, Quant, Weighted, table
 from slimc.ops.spelling import broadcast, operands, words
 
 
@@ -84,7 +84,11 @@ def einsum_axes(call: Call) -> str:
             for c, d in zip(before + after, [*shape[: len(before)], *shape[len(shape) - len(after) :]], strict=True)
             if d == 1 and largest[c] != 1
         }  # fmt: skip
-        said.append(words([*(_letter(c, ones) for c in before), *middle, *(_letter(c, ones) for c in after)]))
+        said.append(
+            words(
+                [*(_letter(c, ones) for c in before), *middle, *(_letter(c, ones) for c in after)]
+            )
+        )
     before, dots, after = right.partition("...")
     result = [*before, *(batch if dots else []), *after]
     return f"{operands(*said)} -> {words(result)}"

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from slimc.ir.types import Dim, DType
 from slimc.ops.axes import Bound, Unmatched
 from slimc.ops.op import RESULT, Call, Op, Quant, Refit, Weighted, table
-from slimc.ops.spelling import unsaid
 from slimc.ops.windows import spatial, windows
 
 Laid = tuple[str, dict[str, Dim]]
@@ -61,9 +60,7 @@ def conv_transpose_axes(call: Call) -> Laid:
     shown = call.attr("output_shape")
     result: Sequence[Dim] = [
         window.before(size, int(more))
-        for window, size, more in zip(
-            windows(call, kernel), call.shape(0)[2:], extra, strict=True
-        )
+        for window, size, more in zip(windows(call, kernel), call.shape(0)[2:], extra, strict=True)
     ]
     if shown is not None:
         result = [int(size) for size in shown[-rank:]]

@@ -118,10 +118,13 @@ ELEMENTWISE = table(
     # activations
     unary("Relu", quant=PASS_THROUGH, clamp=lambda call: (0.0, math.inf)),
     unary("LeakyRelu", quant=PASS_THROUGH),
-    unary("Elu Celu Selu ThresholdedRelu Shrink Softplus Softsign HardSigmoid HardSwish",
-          quant=POINTWISE),
-    unary("Sigmoid Tanh Gelu Mish Swish com.microsoft.Gelu com.microsoft.FastGelu",
-          quant=POINTWISE),
+    unary(
+        "Elu Celu Selu ThresholdedRelu Shrink Softplus Softsign HardSigmoid HardSwish",
+        quant=POINTWISE,
+    ),
+    unary(
+        "Sigmoid Tanh Gelu Mish Swish com.microsoft.Gelu com.microsoft.FastGelu", quant=POINTWISE
+    ),
     unary("com.microsoft.QuickGelu"),
     broadcasting("PRelu"),
     broadcasting("SwiGLU"),
@@ -142,8 +145,13 @@ ELEMENTWISE = table(
     unary("Cast", dtypes="to", value=values.moved(_cast_value)),
     unary("CastLike", dtypes=1, value=values.moved(_cast_like_value)),
     unary("BitCast", dtypes="to"),
-    Op("Dropout", dropout_axes, quant=PASS_THROUGH, dtypes=lambda c: (c.dtype(0), DType.BOOL),
-       random=True),  # fmt: skip
+    Op(
+        "Dropout",
+        dropout_axes,
+        quant=PASS_THROUGH,
+        dtypes=lambda c: (c.dtype(0), DType.BOOL),
+        random=True,
+    ),  # fmt: skip
     # arithmetic
     broadcasting("Add", quant=POINTWISE, value=elementwise(np.add, values.add)),
     broadcasting("Sub", quant=POINTWISE, value=elementwise(np.subtract, values.subtract)),
@@ -170,8 +178,11 @@ ELEMENTWISE = table(
     comparison("Xor", np.logical_xor),
     broadcasting("Where", dtypes=1, quant=PASS_THROUGH, value=_where_value),
     # random numbers of the operand's shape
-    unary("RandomNormalLike RandomUniformLike Bernoulli",
-          dtypes=lambda c: (_named_type(c) or c.dtype(0),), random=True),  # fmt: skip
+    unary(
+        "RandomNormalLike RandomUniformLike Bernoulli",
+        dtypes=lambda c: (_named_type(c) or c.dtype(0),),
+        random=True,
+    ),  # fmt: skip
 )
 
 

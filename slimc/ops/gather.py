@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import ceil
 
 import numpy as np
@@ -10,7 +11,7 @@ from slimc.ir import dims
 from slimc.ir.types import Dim, DType
 from slimc.ops import values
 from slimc.ops.axes import Bound, Unmatched
-from slimc.ops.op import Call, Op, Quant, Refit, table
+from slimc.ops.op import Call, DTypesRule, Op, Quant, Refit, table
 from slimc.ops.spelling import labels, marked, operands, replaced, unsaid, words
 
 Laid = tuple[str, dict[str, Dim]]
@@ -28,7 +29,13 @@ def _gather_value(call: Call) -> tuple[np.ndarray | None, ...]:
     arrays = values.known(call, 0, 1)
     if arrays is None or not values.is_numeric(arrays[1]):
         return values.NOTHING
-    return (values.tidy(np.asarray(np.take(arrays[0], arrays[1].astype(np.int64), call.axis(0)), arrays[0].dtype)),)
+    return (
+        values.tidy(
+            np.asarray(
+                np.take(arrays[0], arrays[1].astype(np.int64), call.axis(0)), arrays[0].dtype
+            )
+        ),
+    )
 
 
 def gather_elements_axes(call: Call) -> str:
@@ -66,7 +73,9 @@ def gather_nd_axes(call: Call) -> str:
     data = labels(call.rank(0))
     outer = [*data[:batch], *labels(call.rank(1) - 1 - batch, "i")]
     addressed = marked(data, range(batch, batch + depth), "!")
-    return f"{words(addressed)}, {words([*outer, 'z!'])} -> {words([*outer, *data[batch + depth :]])}"
+    return (
+        f"{words(addressed)}, {words([*outer, 'z!'])} -> {words([*outer, *data[batch + depth :]])}"
+    )
 
 
 def scatter_nd_axes(call: Call) -> str:
@@ -159,10 +168,10 @@ def constant_of_shape_axes(call: Call) -> Laid:
         raise Unmatched("the rank of its result is computed at run time")
     sizes = [None] * length if found is None else [values.whole(v) for v in found.tolist()]
     axes = labels(length)
-    return f" -> {words(axes)}", dict(zip(axes, sizes, strict=True))
+    return f"r! -> {words(axes)}", dict(zip(axes, sizes, strict=True))
 
 
-def refit_constant_of_shape(call: Call, bound: Bound, after: dict[str, int]) -> Refit:
+def refit_constant_of_shape(call: Call, bound: Bound, after: Mapping[str, int]) -> Refit:
     """Elements of the shape."""
     axes = labels(len(bound.outputs[0] or ()))
     changed = {i: after[a] for i, a in enumerate(axes) if after[a] != bound.sizes[a]}
@@ -213,7 +222,7 @@ def random_axes(call: Call) -> Laid:
     return f" -> {words([f'{name}!' for name in sizes])}", dict(sizes)
 
 
-def _attr_type(name: str, default: int | None = None) -> object:
+def _attr_type(name: str, default: int | None = None) -> DTypesRule:
     def rule(call: Call) -> tuple[DType | None, ...]:
         code = call.attr(name, default)
         return (call.dtype(0) if code is None else DType.of_code(code),)

@@ -117,7 +117,9 @@ def _cuts(call: Call) -> list[Cut]:
         raise Unmatched("as many starts, ends, axes and steps are wanted")
     rank = call.rank(0)
     return [
-        _cut(call.shape(0)[axis % rank], axis % rank, place, starts[place], ends[place], steps[place])
+        _cut(
+            call.shape(0)[axis % rank], axis % rank, place, starts[place], ends[place], steps[place]
+        )
         for place, axis in enumerate(axes)
     ]
 

@@ -77,9 +77,13 @@ def refit_reshape(call: Call, bound: Bound, after: Mapping[str, int]) -> Refit:
 def _changed(bound: Bound, after: Mapping[str, int], skip: Any = ()) -> dict[int, int]:
     """Return {axis: new size} for the axes of the result that change, but those in `skip`."""
     new = Bound(bound.inputs, bound.outputs, after)
-    pairs = enumerate(zip(bound.output_shapes()[0] or (), new.output_shapes()[0] or (), strict=True))
+    pairs = enumerate(
+        zip(bound.output_shapes()[0] or (), new.output_shapes()[0] or (), strict=True)
+    )
     return {
-        i: size for i, (old, size) in pairs if i not in skip and size != old and isinstance(size, int)
+        i: size
+        for i, (old, size) in pairs
+        if i not in skip and size != old and isinstance(size, int)
     }
 
 
@@ -107,7 +111,9 @@ def squeeze_axes(call: Call) -> str:
     """Axes of size one go."""
     axes, gone = labels(call.rank(0)), _removed(call)
     left = ["1" if i in gone else word for i, word in enumerate(axes)]
-    return f"{words(left)}{unsaid(call)} -> {words([w for i, w in enumerate(axes) if i not in gone])}"
+    return (
+        f"{words(left)}{unsaid(call)} -> {words([w for i, w in enumerate(axes) if i not in gone])}"
+    )
 
 
 def _inserted(call: Call) -> list[int]:
@@ -157,7 +163,9 @@ def refit_expand(call: Call, bound: Bound, after: Mapping[str, int]) -> Refit:
     wanted = _shape_of_result(call, 1)
     changed = _changed(bound, after)
     offset = len(bound.outputs[0] or ()) - len(wanted)
-    elements = {i - offset: d for i, d in changed.items() if i >= offset and wanted[i - offset] != 1}
+    elements = {
+        i - offset: d for i, d in changed.items() if i >= offset and wanted[i - offset] != 1
+    }
     return Refit(elements={1: elements})
 
 
@@ -168,7 +176,9 @@ def tile_axes(call: Call) -> Laid:
     if repeats is None:
         return f"{words(marked(axes, range(len(axes)), '!'))}, -> {words([f'y{i}!' for i in range(len(axes))])}", {}  # fmt: skip
     times = [values.whole(r) for r in repeats.ravel().tolist()]
-    right = [w if r == 1 else f"(r{i} {w})" for i, (w, r) in enumerate(zip(axes, times, strict=True))]
+    right = [
+        w if r == 1 else f"(r{i} {w})" for i, (w, r) in enumerate(zip(axes, times, strict=True))
+    ]
     return f"{words(axes)}, -> {words(right)}", {f"r{i}": r for i, r in enumerate(times) if r != 1}
 
 
@@ -176,7 +186,9 @@ def refit_tile(call: Call, bound: Bound, after: Mapping[str, int]) -> Refit:
     """Repeats follow the number of copies."""
     rank = call.rank(0)
     names = {i: f"r{i}" for i in range(rank) if f"r{i}" in bound.sizes}
-    return Refit(elements={1: {i: after[n] for i, n in names.items() if after[n] != bound.sizes[n]}})
+    return Refit(
+        elements={1: {i: after[n] for i, n in names.items() if after[n] != bound.sizes[n]}}
+    )
 
 
 def _block(call: Call) -> dict[str, Dim]:

@@ -133,7 +133,9 @@ class Weighted:
 
 AxesRule = str | Callable[[Call], str | tuple[str, Mapping[str, Dim]]]
 DTypesRule = DType | int | str | Callable[[Call], tuple[DType | None, ...]]
-BodiesRule = Callable[[Call, tuple[tuple[ValueType | None, ...], ...]], tuple[ValueType | None, ...]]
+BodiesRule = Callable[
+    [Call, tuple[tuple[ValueType | None, ...], ...]], tuple[ValueType | None, ...]
+]
 ValueRule = Callable[[Call], tuple[np.ndarray | None, ...]]
 RefitRule = Callable[[Call, Bound, Mapping[str, int]], Refit]
 ClampRule = Callable[[Call], tuple[float, float] | None]

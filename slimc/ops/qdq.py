@@ -11,7 +11,7 @@ from slimc.ops.spelling import labels, replaced, words
 def scaled_axes(call: Call) -> tuple[str, dict[str, Dim]]:
     """A scale and zero point for all, one per index of `axis`, or one per block along it."""
     axes, shape = labels(call.rank(0)), call.shape(0)
-    zero = f", {{}}?" if len(call.types) > 2 else ""
+    zero = ", {}?" if len(call.types) > 2 else ""
     scale = call.shape(1)
     if len(scale) <= 1 and (not scale or scale == (1,)):
         beside = words(["1"] * len(scale))

@@ -1,6 +1,6 @@
 """Row-major refactoring of shapes: which factors of the old axes make the new ones.
 
-    (2, 12) -> (6, 4)   is   r0 (r1 r2) -> (r0 r1) r2   with r0 = 2, r1 = 3, r2 = 4
+(2, 12) -> (6, 4)   is   r0 (r1 r2) -> (r0 r1) r2   with r0 = 2, r1 = 3, r2 = 4
 """
 
 from __future__ import annotations
@@ -73,7 +73,9 @@ def _common(old: Sequence[Dim], new: Sequence[Dim]) -> list[tuple[int, int, Dim]
     while i < len(old) and j < len(new):
         if (a == 1) != (b == 1):  # an axis of size one, or one that is used up, faces nothing
             i, j = (i + 1, j) if a == 1 else (i, j + 1)
-            a, b = (old[i] if i < len(old) else 1, b) if a == 1 else (a, new[j] if j < len(new) else 1)
+            a, b = (
+                (old[i] if i < len(old) else 1, b) if a == 1 else (a, new[j] if j < len(new) else 1)
+            )
             continue
         size = a if dims.divide(b, a) is not None else b
         rest_a, rest_b = dims.divide(a, size), dims.divide(b, size)

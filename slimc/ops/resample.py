@@ -96,7 +96,11 @@ def _in_proportion(call: Call, old: Sequence[Dim], wanted: Sequence[Dim]) -> lis
     policy = call.attr("keep_aspect_ratio_policy", "stretch")
     if policy == "stretch":
         return list(wanted)
-    pairs = [(a, b) for a, b in zip(old, wanted, strict=True) if isinstance(a, int) and isinstance(b, int)]
+    pairs = [
+        (a, b)
+        for a, b in zip(old, wanted, strict=True)
+        if isinstance(a, int) and isinstance(b, int)
+    ]
     if len(pairs) < len(old):
         return [None] * len(old)
     ratios = [b / a for a, b in pairs]

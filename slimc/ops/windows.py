@@ -86,7 +86,10 @@ def spatial(sizes: Sequence[Dim], each: Sequence[Window]) -> tuple[str, str, dic
     left = " ".join(f"s{i}" + "!" * (not point) for i, point in enumerate(points))
     right = " ".join(f"s{i}" if point else f"t{i}!" for i, point in enumerate(points))
     made = {
-        f"t{i}": w.after(d) for i, (d, w) in enumerate(zip(sizes, each, strict=True))
+        f"t{i}": w.after(d)
+        for i, (d, w) in enumerate(zip(sizes, each, strict=True))
         if not w.is_point
-    }  # fmt: skip
+    }
+    if any(isinstance(size, int) and size < 0 for size in made.values()):
+        raise Unmatched("a kernel is larger than what it slides over")
     return left, right, made
