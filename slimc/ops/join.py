@@ -14,6 +14,8 @@ from slimc.ops.axes import Bound, Unmatched
 from slimc.ops.op import Call, Op, Quant, Refit, table
 from slimc.ops.spelling import labels, operands, replaced, unsaid, words
 
+HUGE = 10**9  # exporters write this or more for "to the end"
+
 Laid = tuple[str, dict[str, Dim]]
 
 
@@ -142,19 +144,22 @@ def _cut(size: Dim, axis: int, place: int, start: Dim, end: Dim, step: Dim) -> C
     last = _clamped(end, size, low=-1 if backward else 0, high=-1 if backward else 0)
     length = dims.subtract(first, last) if backward else dims.subtract(last, first)
     count = dims.ceil_divide(length, abs(step))
-    return Cut(axis, place, first, max(0, count) if isinstance(count, int) else count, step)
+    if isinstance(count, int):
+        cut_short = isinstance(size, str) and count > 1  # if the axis should be shorter
+        count = None if cut_short else max(0, count)
+    return Cut(axis, place, first, count, step)
 
 
 def _clamped(bound: Dim, size: Dim, *, low: int, high: int) -> Dim:
     """Return a start or end counted from the front, within low .. size + high.
 
-    A number against a named size is taken to be within it, unless it is huge.
+    A number against a named size is taken to be within it, unless no size is as large.
     """
     if bound is None or size is None:
         return 0 if bound == 0 else None
     if isinstance(bound, int) and isinstance(size, int):
         return min(max(bound + size if bound < 0 else bound, low), size + high)
-    if isinstance(bound, int) and abs(bound) >= 2**31 - 1:
+    if isinstance(bound, int) and abs(bound) >= HUGE:
         return dims.add(size, high) if bound > 0 else low
     if isinstance(bound, int):
         return dims.add(size, bound) if bound < 0 else bound

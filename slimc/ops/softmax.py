@@ -14,8 +14,8 @@ def along_axis(call: Call) -> str:
 
 
 def lp_norm_axes(call: Call) -> str:
-    """Zeros do not change a norm: the axis may lose indices."""
-    axes = words(labels(call.rank(0)))
+    """Every element is divided by the norm over the axis."""
+    axes = words(marked(labels(call.rank(0)), [call.axis(-1)], "~"))
     return f"{axes} -> {axes}"
 
 
