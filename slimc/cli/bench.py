@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from slimc.analysis.shapes import default_sizes
 from slimc.calib.data import Data
 from slimc.cli.console import say, say_table, working
 from slimc.cli.options import PATH, calib_option, json_option
@@ -16,6 +15,7 @@ from slimc.errors import SlimcError
 from slimc.execute.ort import measure_latency
 from slimc.ir.graph import Graph
 from slimc.pipeline.compiler import load
+from slimc.pipeline.sizing import made_up_samples
 
 ROUNDS = 50
 
@@ -57,7 +57,7 @@ def bench_command(a: Path, b: Path | None, calib: Path | None, rounds: int, as_j
 
 
 def _feed(graph: Graph, calib: Path | None) -> Any:
-    data = Data.from_path(calib, graph) if calib else Data.synthesize(graph, default_sizes(graph))
+    data = Data.from_path(calib, graph) if calib else made_up_samples(graph)
     return dict(next(iter(data)))
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 
-from slimc.analysis.shapes import default_sizes
 from slimc.calib.data import Data
 from slimc.cli.console import say, say_table
 from slimc.cli.options import PATH, calib_option, json_option, names_with, plugin_option
@@ -19,7 +18,7 @@ from slimc.ir.literal import write_type
 from slimc.ops.op import OpTable
 from slimc.pipeline.agreement import agreement
 from slimc.pipeline.compiler import AGREEMENT_SAMPLES, load
-from slimc.pipeline.sizing import measure_sample
+from slimc.pipeline.sizing import made_up_samples, measure_sample
 from slimc.remarks import Agreement, Measure
 from slimc.report.json import agreement_dict, measure_dict
 from slimc.report.text import agreement_lines, measure_lines
@@ -98,7 +97,7 @@ def _not_comparable(a: Graph, b: Graph) -> str:
 
 def _agreement(graphs: tuple[Graph, Graph], calib: Path | None) -> tuple[Agreement, ...]:
     a, b = graphs
-    data = Data.from_path(calib, a) if calib else Data.synthesize(a, default_sizes(a))
+    data = Data.from_path(calib, a) if calib else made_up_samples(a)
     return agreement(a, b, data.first_samples(AGREEMENT_SAMPLES))
 
 

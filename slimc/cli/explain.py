@@ -18,6 +18,7 @@ from slimc.passes.canonicalize import Canonicalize
 from slimc.passes.context import Context
 from slimc.pipeline.catalogue import Catalogue
 from slimc.pipeline.compiler import load
+from slimc.pipeline.sizing import made_up_samples
 from slimc.remarks import Remark
 
 
@@ -62,7 +63,7 @@ def _remarks(
     graph: Graph, text: str, target: str, calib: Path | None, names: Catalogue
 ) -> list[Remark]:
     sizes = default_sizes(graph)
-    data = Data.from_path(calib, graph) if calib else Data.synthesize(graph, sizes)
+    data = Data.from_path(calib, graph) if calib else made_up_samples(graph)
     ctx = Context(names.ops, names.target(target), data, sizes | data.sizes())
     if graph.form is Form.IMPORTED:
         graph = Canonicalize().run(graph, ctx).graph

@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from slimc.analysis.shapes import default_sizes
 from slimc.calib.data import Data
 from slimc.cli.console import say, say_table
 from slimc.cli.options import PATH, json_option, names_with, plugin_option
@@ -20,6 +19,7 @@ from slimc.passes.context import Target
 from slimc.passes.text import options_of
 from slimc.pipeline.catalogue import Catalogue
 from slimc.pipeline.compiler import load
+from slimc.pipeline.sizing import made_up_samples
 
 
 @click.command("passes", short_help="List passes and stages, or the options of one.")
@@ -165,9 +165,7 @@ def data_command(model: Path, samples: Path | None, as_json: bool) -> None:
     Example: slimc data model.onnx samples/
     """
     graph = load(model)
-    data = (
-        Data.from_path(samples, graph) if samples else Data.synthesize(graph, default_sizes(graph))
-    )
+    data = Data.from_path(samples, graph) if samples else made_up_samples(graph)
     if as_json:
         found = {
             "feeds": data.count,

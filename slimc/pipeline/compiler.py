@@ -25,7 +25,7 @@ from slimc.pipeline.catalogue import Catalogue, catalogue
 from slimc.pipeline.checks import Checker
 from slimc.pipeline.integers import achieved, intended
 from slimc.pipeline.provenance import digest, versions, written
-from slimc.pipeline.sizing import measure_sample
+from slimc.pipeline.sizing import made_up_samples, measure_sample
 from slimc.pipeline.steps import TEXT_SUFFIX, Runner, Watcher, until
 from slimc.remarks import PassReport, Remark, Report, note
 from slimc.targets.legalize import file_opset
@@ -87,9 +87,8 @@ def compile(
     watcher = watcher or Watcher()
     first = [*_binding(bind or {}, shape or {}), *(p for p in chosen if _binds(p))]
     graph, bound = _bound(given, first, names, goal, watcher)
-    sizes = default_sizes(graph)
-    samples = _data(data, graph, sizes, seed)
-    ctx = Context(names.ops, goal, samples, sizes | samples.sizes(), seed)
+    samples = _data(data, graph, seed)
+    ctx = Context(names.ops, goal, samples, default_sizes(graph) | samples.sizes(), seed)
     checker = Checker.of(graph, [dict(feed) for feed in samples.head(CHECK_FEEDS)])
     runner = Runner(ctx, checker, watcher, Path(dump) if dump else None, list(bound))
     canonical = (Canonicalize(),) if graph.form is Form.IMPORTED else ()
@@ -129,9 +128,9 @@ def _binding(bind: Mapping[str, str], shape: Mapping[str, str]) -> tuple[BindInp
     return (BindInputs(values=values, shapes=shapes),) if values or shapes else ()
 
 
-def _data(source: DataSource, graph: Graph, sizes: Mapping[str, int], seed: int) -> Data:
+def _data(source: DataSource, graph: Graph, seed: int) -> Data:
     if source is None:
-        return Data.synthesize(graph, sizes, seed)
+        return made_up_samples(graph, seed)
     if isinstance(source, Data):
         return source
     if isinstance(source, (str, Path)):

@@ -1,4 +1,4 @@
-"""The sizes that a model is counted at: one sample."""
+"""The sizes of inputs that no one gave: for counting, and for made-up samples."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ from collections.abc import Mapping
 
 from slimc.analysis.cost import measure
 from slimc.analysis.shapes import default_sizes
+from slimc.calib.data import Data
 from slimc.ir.graph import Graph
 from slimc.ir.types import TensorType
 from slimc.ops.op import OpTable
 from slimc.remarks import Measure
+
+
+def made_up_samples(graph: Graph, seed: int = 0) -> Data:
+    """Make up samples of usual sizes."""
+    return Data.synthesize(graph, default_sizes(graph), seed)
 
 
 def sizes_of_a_sample(graph: Graph, known: Mapping[str, int] | None = None) -> dict[str, int]:

@@ -13,7 +13,7 @@ from slimc.ir.text import to_text
 from slimc.passes.base import Pass, PassResult
 from slimc.passes.context import Context
 from slimc.pipeline.checks import Checker
-from slimc.remarks import PassReport, note
+from slimc.remarks import PassReport, Remark, note
 
 TEXT_SUFFIX = ".txt"  # a model as text, as a failing pass leaves it for `slimc` to read
 
@@ -54,15 +54,17 @@ class Runner:
             made = one.run(graph, self.ctx)
             seconds = time.perf_counter() - start
             changed = differs(graph, made.graph)
+            said: tuple[Remark, ...] = ()
             if changed:
-                self.checker = self.checker.check(one, graph, made)
+                self.checker, said = self.checker.check(one, graph, made)
         except SlimcError as error:
             raise self._dumped(graph, one, error) from error
         except Exception as fault:
             fault.add_note(f"in pass {one}")
             raise
         if not (changed or made.remarks):
-            made = replace(made, remarks=(note("found nothing to do"),))
+            said = (note("found nothing to do"),)
+        made = replace(made, remarks=(*made.remarks, *said))
         report = PassReport(str(one), seconds, changed, made.remarks, dict(made.facts))
         self.reports.append(report)
         self.watcher.after(one, made, report)
