@@ -51,10 +51,10 @@ class Coupling:
         found: np.ndarray = self.unit[start : start + self.space.extent[place]]
         return found
 
-    def lays(self, node: Node) -> bool:
-        """Tell whether the node's signature is understood; else all its axes are pinned."""
+    def bound_of(self, node: Node) -> Bound | None:
+        """Return the node's signature if it was laid; None: all its axes are pinned."""
         bound = self.facts.bounds.get(node.name)
-        return bound is not None and _numeric(bound)
+        return bound if bound is not None and _numeric(bound) else None
 
     @cached_property
     def toward_pin(self) -> np.ndarray:

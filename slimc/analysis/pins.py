@@ -39,11 +39,15 @@ class Explanation:
 
     def explain(self, node: Node) -> tuple[str, ...]:
         """Say for each kind of channel of a weighted node what may leave, or what pins it."""
-        if node.name not in self.coupling.facts.bounds:
-            why = self.coupling.facts.opaque.get(node.name, "its sizes are not known")
-            return (f"'{node.name}' cannot lose channels: {why}",)
+        if self.coupling.bound_of(node) is None:
+            return (f"'{node.name}' {self.not_understood(node)}",)
         labels = channel_labels(self.coupling, node)
         return tuple(f"'{node.name}' {self.may_leave(place)}" for place in labels)
+
+    def not_understood(self, node: Node) -> str:
+        """Say why nothing is known of the channels of a node."""
+        why = self.coupling.facts.opaque.get(node.name, "the sizes of its axes are not known")
+        return f"cannot lose channels: {why}"
 
     def may_leave(self, place: LabelOf) -> str:
         """Say what of a label "can" leave, or why it "cannot"."""
@@ -55,7 +59,8 @@ class Explanation:
         families = self.families_at(place)
         amount = what if free == len(units) else f"{free} of its {len(units)} {what}"
         if all(f.width == 1 for f in families):
-            return f"cannot lose {what}: all {free} leave together"
+            many = f"all {free} leave together" if free > 1 else "there is but one"
+            return f"cannot lose {what}: {many}"
         others = [n for f in families for n in f.nodes if n != place.node]
         weighted = {n.name for n in self.weighted}
         others = [n for n in dict.fromkeys(others) if n in weighted]

@@ -80,7 +80,7 @@ Terms = list[list[tuple[Place, int]]]
 def _mac_terms(coupling: Coupling) -> Terms:
     found: Terms = []
     for node in coupling.graph.nodes:
-        bound = coupling.facts.bounds.get(node.name)
+        bound = coupling.bound_of(node)
         row = coupling.ops.get(node.kind)
         if bound is None or row is None:
             continue
@@ -91,7 +91,10 @@ def _mac_terms(coupling: Coupling) -> Terms:
 
 
 def _parameter_terms(coupling: Coupling) -> Terms:
-    """Count every floating constant with more than one element once, by its first use."""
+    """Count every floating constant with more than one element once, by its first use.
+
+    A vector that several nodes share counts once, also where the removal makes copies of it.
+    """
     found: Terms = []
     seen: set[str] = set()
     for node, operand, value in constant_uses(coupling):

@@ -73,9 +73,10 @@ def remarks(plan: Plan, explanation: Explanation, unchosen: str) -> tuple[Remark
     for family, lost in zip(plan.families, plan.lost.tolist(), strict=True):
         if lost:
             made.append(_cut(plan, explanation, family, lost))
+    made += _inside_bodies(plan.coupling)
     for node in explanation.weighted:
-        if node.name not in plan.coupling.facts.bounds:
-            made.append(skipped(node.name, explanation.explain(node)[0]))
+        if plan.coupling.bound_of(node) is None:
+            made.append(skipped(node.name, explanation.not_understood(node)))
             continue
         labels = channel_labels(plan.coupling, node)
         if any(plan.is_cut(label) for label in labels):
@@ -87,6 +88,23 @@ def remarks(plan: Plan, explanation: Explanation, unchosen: str) -> tuple[Remark
         else:
             made.append(skipped(node.name, _too_narrow(plan, explanation, labels) or unchosen))
     return tuple(made)
+
+
+def _inside_bodies(coupling: Coupling) -> list[Remark]:
+    """Say of nodes with bodies how many weighted nodes these hold: they are left as they are."""
+    made: list[Remark] = []
+    for node in coupling.graph.nodes:
+        rows = [coupling.ops.get(n.kind) for body in node.bodies for n in body.walk()]
+        count = sum(row is not None and row.weighted is not None for row in rows)
+        if count:
+            made.append(
+                skipped(
+                    node.name,
+                    f"its branches hold {count} weighted nodes, which keep their channels",
+                    "fix what decides the branch, then it is inlined: --bind INPUT=VALUE",
+                )
+            )
+    return made
 
 
 def _too_narrow(plan: Plan, explanation: Explanation, labels: Sequence[LabelOf]) -> str:

@@ -96,7 +96,7 @@ def _families_at(families: Sequence[Family]) -> dict[Place, list[int]]:
 def _is_weight(coupling: Coupling, node: Node, operand: int) -> bool:
     """Tell whether a constant operand is multiplied with in a contraction (a bias is not)."""
     row = coupling.ops.get(node.kind)
-    if row is None or node.name not in coupling.facts.bounds:
+    if row is None or coupling.bound_of(node) is None:
         return False
     if row.weighted is not None:
         return operand == row.weighted.weight

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from slimc.analysis.channels import Coupling, couple
+from slimc.analysis.cost import macs, parameters
 from slimc.analysis.families import families, readers, step
 from slimc.analysis.pins import Explanation
 from slimc.analysis.removal_cost import cost
@@ -57,19 +58,21 @@ class RemoveChannels(Pass):
         coupling = couple(graph, ctx.ops, infer(graph, ctx.ops, sizes), _kept(self, graph))
         plan = self._plan(coupling, self.align or ctx.target.align_float, ctx.seed)
         said = _remarks(self, plan)
-        facts: dict[str, Any] = {
-            "families": family_table(plan),
-            "macs": plan.before_and_after("macs"),
-            "parameters": plan.before_and_after("parameters"),
-        }
+        tables: dict[str, Any] = {"families": family_table(plan)}
         if not plan.removed.any():
-            return PassResult(graph, said, facts)
+            return PassResult(graph, said, tables)
         sliced = slice_axes(coupling, plan.removed, self.name)
-        check_shapes(plan, infer(sliced.graph, ctx.ops, sizes).shape)
-        facts["kept"] = {name: _compact(kept) for name, kept in sliced.kept.items()}
-        facts["copies"] = {new: old for new, old in sliced.origin.items() if new != old}
+        facts = infer(sliced.graph, ctx.ops, sizes)
+        check_shapes(plan, facts.shape)
+        tables["macs"] = [
+            sum(macs(graph, ctx.ops, coupling.facts).values()),
+            sum(macs(sliced.graph, ctx.ops, facts).values()),
+        ]
+        tables["parameters"] = [parameters(graph), parameters(sliced.graph)]
+        tables["kept"] = {name: _compact(kept) for name, kept in sliced.kept.items()}
+        tables["copies"] = {new: old for new, old in sliced.origin.items() if new != old}
         expected = mask_axes(coupling, plan.removed, self.name)
-        return PassResult(sliced.graph, said, facts, expected)
+        return PassResult(sliced.graph, said, tables, expected)
 
     def explain(self, graph: Graph, ctx: Context) -> tuple[Remark, ...]:
         """Say for each weighted node which channels may leave, or what pins them, and how."""

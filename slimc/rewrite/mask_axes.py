@@ -23,8 +23,8 @@ def mask_axes(coupling: Coupling, removed: np.ndarray, made_by: str) -> Graph | 
         return None
     editor = Editor(coupling.graph, made_by=made_by)
     for node in coupling.graph.nodes:
-        bound = coupling.facts.bounds.get(node.name)
-        if bound is not None and coupling.lays(node) and not _reads_sizes(coupling, node):
+        bound = coupling.bound_of(node)
+        if bound is not None and not _reads_sizes(coupling, node):
             _mask_node(coupling, removed, editor, node, bound)
     return editor.done(keep_dead=True)
 

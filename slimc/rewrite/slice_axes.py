@@ -89,13 +89,11 @@ def _take(array: np.ndarray, kept: Kept) -> np.ndarray:
 
 def _refit(coupling: Coupling, removed: np.ndarray, node: Node) -> Refit | None:
     """Return what must follow at a node of which some label loses indices."""
-    bound = coupling.facts.bounds.get(node.name)
+    bound = coupling.bound_of(node)
     row = coupling.ops.get(node.kind)
     if bound is None or row is None or row.refit is None:
         return None
     sizes = sizes_of(bound)
-    if not coupling.lays(node):
-        return None  # a pinned node: nothing left it
     after = dict(sizes)
     for name in bound.labels():
         place = LabelOf(node.name, name)

@@ -153,6 +153,10 @@ class Drawing:
         (image,) = self.node("Reshape", joined, self.sizes(1, 12, SIDE, SIDE))
         self.put(image, 12)
 
+    def normalize(self, value: str, channels: int) -> None:
+        (norm,) = self.node("ReduceL2", value, self.sizes(1), keepdims=1)
+        self.put(self.node("Div", value, norm)[0], channels)
+
     def graph(self) -> Graph:
         for _ in range(self.random.randrange(5, 12)):
             self.step()
@@ -164,10 +168,10 @@ class Drawing:
         return Graph("drawn", ("x",), (y,), tuple(self.nodes), self.constants, types)
 
 
-STEPS = (
-    "plain depthwise grouped activation add concat split glu slice scale shuffle turn squeeze "
-    "attention"
-).split()
+STEPS = [
+    *("plain", "depthwise", "grouped", "activation", "add", "concat", "split", "glu", "slice"),
+    *("scale", "shuffle", "turn", "squeeze", "attention", "normalize"),
+]
 
 
 @pytest.mark.parametrize("seed", range(60))

@@ -24,10 +24,12 @@ F = np.float32
         ([np.inf], [-np.inf], math.inf),
         ([1.0], [1.0, 2.0], math.inf),
         ([], [], 0.0),
+        ([0.0], [4e-3], 1.0),
+        ([1e-6], [2e-6], 2.5e-4),
     ],
 )
 def test_floats(wanted: list[float], got: list[float], apart: float) -> None:
-    assert difference(np.array(wanted, F), np.array(got, F)) == apart
+    assert difference(np.array(wanted, F), np.array(got, F)) == pytest.approx(apart)
 
 
 def test_other_kinds() -> None:
