@@ -175,9 +175,9 @@ class _Inference:
         self, node: Node, row: Op, call: Call, bound: Bound | str
     ) -> Sequence[ValueType | None]:
         """Return what follows for the types of the results."""
-        if row.bodies is not None:
+        if row.types is not None:
             made = tuple(tuple(self.types.get(o) for o in body.outputs) for body in node.bodies)
-            return row.bodies(call, made)
+            return row.types(call, made)
         if row.axes is None:
             return ()
         shapes = bound.output_shapes() if isinstance(bound, Bound) else (None,) * call.results

@@ -28,7 +28,7 @@ from slimc.ir import dims
 from slimc.ir.types import Dim, Shape
 
 
-class Unmatched(Exception):
+class Unmatched(Exception):  # noqa: N818 - a finding about a node, not a failure
     """A signature does not fit its node; the node is then treated as opaque, with this reason."""
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from slimc.ir.types import DType, Shape
+from slimc.ir.types import Dim, DType, Shape
 from slimc.ops.axes import Unmatched
 from slimc.ops.op import Call, Op, Quant, Weighted, table
-from slimc.ops.spelling import broadcast, operands, words
+from slimc.ops.spelling import broadcast, labels, operands, words
 
 
 def gemm_axes(call: Call) -> str:
@@ -16,10 +14,8 @@ def gemm_axes(call: Call) -> str:
     b = "n k" if call.attr("transB", 0) else "k n"
     if not call.present(2):
         return f"{a}, {b}, ? -> m n"
-    sizes = dict(zip("mk", reversed(call.shape(0)), strict=True)) if a == "k m" else {
-        "m": call.shape(0)[0]
-    }  # fmt: skip
-    whole = {"m": sizes["m"], "n": call.shape(1)[0 if b == "n k" else 1]}
+    rows, columns = call.shape(0)[a.index("m") // 2], call.shape(1)[b.index("n") // 2]
+    whole = {"m": rows, "n": columns}
     shape = call.shape(2)
     bias = [
         "1" if size == 1 and whole[name] != 1 else name
@@ -62,60 +58,45 @@ def qlinear_matmul_axes(call: Call) -> str:
 
 
 def einsum_axes(call: Call) -> str:
-    """The equation is the signature; `...` broadcasts."""
-    equation = str(call.needed("equation")).replace(" ", "")
-    left, arrow, right = equation.partition("->")
-    terms = left.split(",")
-    if len(terms) != len(call.types):
-        raise Unmatched(f"equation {equation!r} for {len(call.types)} operands")
-    if not arrow:
-        letters = sorted(set(left) - set(",."))
-        right = "..." * ("..." in left) + "".join(c for c in letters if left.count(c) == 1)
-    shapes = [_between(term, call.shape(i)) for i, term in enumerate(terms)]
-    texts, batch = broadcast(shapes, "batch")
-    largest = _largest(terms, [call.shape(i) for i in range(len(terms))])
-    said = []
-    for i, term in enumerate(terms):
-        before, dots, after = term.partition("...")
-        middle = texts[i].split() if shapes[i] else []
-        shape = call.shape(i)
-        ones = {
-            c
-            for c, d in zip(before + after, [*shape[: len(before)], *shape[len(shape) - len(after) :]], strict=True)
-            if d == 1 and largest[c] != 1
-        }  # fmt: skip
-        said.append(
-            words(
-                [*(_letter(c, ones) for c in before), *middle, *(_letter(c, ones) for c in after)]
-            )
+    """Take the equation as the signature; letters and axes under `...` may broadcast."""
+    terms, result = _equation(str(call.needed("equation")), len(call.types))
+    shapes = [call.shape(i) for i in range(len(terms))]
+    hidden = [len(s) - len(t.replace("...", "")) for t, s in zip(terms, shapes, strict=True)]
+    widest = max((h for t, h in zip(terms, hidden, strict=True) if "..." in t), default=0)
+    axes = [_letters(t, h, widest) for t, h in zip(terms, hidden, strict=True)]
+    largest: dict[str, Dim] = {}
+    for name, size in (
+        pair for a, s in zip(axes, shapes, strict=True) for pair in zip(a, s, strict=True)
+    ):
+        if largest.get(name, 1) == 1:
+            largest[name] = size
+    texts = [
+        words(
+            ["1" if d == 1 and largest[name] != 1 else name for name, d in zip(a, s, strict=True)]
         )
-    before, dots, after = right.partition("...")
-    result = [*before, *(batch if dots else []), *after]
-    return f"{operands(*said)} -> {words(result)}"
+        for a, s in zip(axes, shapes, strict=True)
+    ]
+    return f"{operands(*texts)} -> {words(_letters(result, widest, widest))}"
 
 
-def _letter(c: str, ones: set[str]) -> str:
-    return "1" if c in ones else c
+def _equation(text: str, count: int) -> tuple[list[str], str]:
+    """Return the terms of an equation; an absent result has the letters that stand once, sorted."""
+    left, arrow, right = text.replace(" ", "").partition("->")
+    terms = left.split(",")
+    if len(terms) != count:
+        raise Unmatched(f"equation {text!r} for {count} operands")
+    if not arrow:
+        once = "".join(c for c in sorted(set(left) - set(",.")) if left.count(c) == 1)
+        right = "..." * ("..." in left) + once
+    return terms, right
 
 
-def _between(term: str, shape: Shape) -> Shape | None:
-    """Return the part of a shape that stands for `...` in a term, None if there is none."""
-    before, dots, after = term.partition("...")
-    if len(shape) < len(before) + len(after) or (not dots and len(shape) != len(term)):
-        raise Unmatched(f"{len(shape)} axes for {term!r}")
-    return shape[len(before) : len(shape) - len(after)] if dots else None
-
-
-def _largest(terms: Sequence[str], shapes: Sequence[Shape]) -> dict[str, object]:
-    """Return the size of every letter; a letter of size one broadcasts against others."""
-    found: dict[str, object] = {}
-    for term, shape in zip(terms, shapes, strict=True):
-        before, _, after = term.partition("...")
-        sizes = [*shape[: len(before)], *shape[len(shape) - len(after) :]]
-        for letter, size in zip(before + after, sizes, strict=True):
-            if found.get(letter, 1) == 1:
-                found[letter] = size
-    return found
+def _letters(term: str, hidden: int, widest: int) -> list[str]:
+    """Return a label per axis of a term; `...` stands for the last `hidden` of `widest` axes."""
+    if hidden < 0 or (hidden and "..." not in term):
+        raise Unmatched(f"{term!r} describes another rank")
+    before, _, after = term.partition("...")
+    return [*before, *labels(widest, "batch")[widest - hidden :], *after]
 
 
 CONTRACTION = table(

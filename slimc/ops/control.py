@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from slimc.ir import dims
 from slimc.ir.types import Dim, TensorType, ValueType
-from slimc.ops.op import Call, Op, table
-
-Types = tuple[ValueType | None, ...]
+from slimc.ops.op import Call, Op, Types, table
 
 
 def joined(a: ValueType | None, b: ValueType | None) -> ValueType | None:
@@ -60,7 +58,7 @@ def _stacked(kind: ValueType | None, axis: int, length: Dim) -> ValueType | None
 
 
 CONTROL = table(
-    Op("If", bodies=if_types),
-    Op("Loop", bodies=loop_types),
-    Op("Scan", bodies=scan_types),
+    Op("If", types=if_types),
+    Op("Loop", types=loop_types),
+    Op("Scan", types=scan_types),
 )

@@ -151,7 +151,7 @@ ELEMENTWISE = table(
         quant=PASS_THROUGH,
         dtypes=lambda c: (c.dtype(0), DType.BOOL),
         random=True,
-    ),  # fmt: skip
+    ),
     # arithmetic
     broadcasting("Add", quant=POINTWISE, value=elementwise(np.add, values.add)),
     broadcasting("Sub", quant=POINTWISE, value=elementwise(np.subtract, values.subtract)),
@@ -176,16 +176,9 @@ ELEMENTWISE = table(
     comparison("And", np.logical_and),
     comparison("Or", np.logical_or),
     comparison("Xor", np.logical_xor),
+    # texts
+    broadcasting("StringConcat"),
+    unary("RegexFullMatch", dtypes=DType.BOOL),
+    # choice
     broadcasting("Where", dtypes=1, quant=PASS_THROUGH, value=_where_value),
-    # random numbers of the operand's shape
-    unary(
-        "RandomNormalLike RandomUniformLike Bernoulli",
-        dtypes=lambda c: (_named_type(c) or c.dtype(0),),
-        random=True,
-    ),  # fmt: skip
 )
-
-
-def _named_type(call: Call) -> DType | None:
-    code = call.attrs.get("dtype")
-    return DType.of_code(code) if isinstance(code, int) else None

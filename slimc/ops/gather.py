@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from math import ceil
-
 import numpy as np
 
 from slimc.ir import dims
 from slimc.ir.types import Dim, DType
 from slimc.ops import values
-from slimc.ops.axes import Bound, Unmatched
-from slimc.ops.op import Call, DTypesRule, Op, Quant, Refit, table
+from slimc.ops.axes import Unmatched
+from slimc.ops.op import Call, Op, Quant, table
 from slimc.ops.spelling import labels, marked, operands, replaced, unsaid, words
 
 Laid = tuple[str, dict[str, Dim]]
@@ -161,75 +158,6 @@ def non_zero_axes(call: Call) -> Laid:
     return f"{whole} -> r! k!", {"r": call.rank(0)}
 
 
-def constant_of_shape_axes(call: Call) -> Laid:
-    """The operand is the shape of the result, whose axes may lose indices."""
-    found, length = call.value(0), call.shape(0)[0]
-    if not isinstance(length, int):
-        raise Unmatched("the rank of its result is computed at run time")
-    sizes = [None] * length if found is None else [values.whole(v) for v in found.tolist()]
-    axes = labels(length)
-    return f"r! -> {words(axes)}", dict(zip(axes, sizes, strict=True))
-
-
-def refit_constant_of_shape(call: Call, bound: Bound, after: Mapping[str, int]) -> Refit:
-    """Elements of the shape."""
-    axes = labels(len(bound.outputs[0] or ()))
-    changed = {i: after[a] for i, a in enumerate(axes) if after[a] != bound.sizes[a]}
-    return Refit(elements={0: changed})
-
-
-def _fill(call: Call) -> np.ndarray:
-    value = call.attrs.get("value")
-    array = getattr(value, "array", None)
-    return np.zeros(1, np.float32) if array is None else np.asarray(array)
-
-
-def _constant_of_shape_value(call: Call) -> tuple[np.ndarray | None, ...]:
-    shape = call.ints(0)
-    if shape is None or int(np.prod(shape)) > values.LIMIT:
-        return values.NOTHING
-    return (np.full(shape, _fill(call).ravel()[0]),)
-
-
-def range_axes(call: Call) -> Laid:
-    """As many elements as there are steps of delta from start to limit."""
-    start, limit, delta = (call.value(i) for i in range(3))
-    if start is None or limit is None or delta is None:
-        return "[], [], [] -> r!", {}
-    a, b, step = (v.ravel().tolist()[0] for v in (start, limit, delta))
-    if not any(v is None or isinstance(v, str) for v in (a, b, step)):
-        return "[], [], [] -> r!", {"r": max(0, ceil((b - a) / step))}
-    room = values.subtract(b, a)
-    return "[], [], [] -> r!", {"r": dims.ceil_divide(room, int(step))} if (
-        isinstance(step, (int, float)) and step >= 1 and step == int(step)
-    ) else {}  # fmt: skip
-
-
-def _range_value(call: Call) -> tuple[np.ndarray | None, ...]:
-    arrays = values.known(call, 0, 1, 2)
-    if arrays is None or not values.is_numeric(*arrays):
-        return values.NOTHING
-    a, b, step = (v.ravel()[0] for v in arrays)
-    count = max(0, ceil((float(b) - float(a)) / float(step)))
-    if count > values.LIMIT:
-        return values.NOTHING
-    return ((a + np.arange(count) * step).astype(arrays[0].dtype),)
-
-
-def random_axes(call: Call) -> Laid:
-    """The attribute `shape` is the shape of the result."""
-    sizes = {f"y{i}": int(d) for i, d in enumerate(call.needed("shape"))}
-    return f" -> {words([f'{name}!' for name in sizes])}", dict(sizes)
-
-
-def _attr_type(name: str, default: int | None = None) -> DTypesRule:
-    def rule(call: Call) -> tuple[DType | None, ...]:
-        code = call.attr(name, default)
-        return (call.dtype(0) if code is None else DType.of_code(code),)
-
-    return rule
-
-
 GATHER = table(
     Op("Gather", gather_axes, quant=Quant.PASS_THROUGH, value=_gather_value),
     Op("GatherElements", gather_elements_axes, quant=Quant.PASS_THROUGH),
@@ -249,10 +177,4 @@ GATHER = table(
     Op("NonMaxSuppression", lambda c: (f"n! b! x!, n! c! b!{unsaid(c, 2)} -> k! z!", {"z": 3}),
        dtypes=DType.I64),
     Op("Det", "*b m! n! -> *b"),
-    Op("EyeLike", "a! b! -> a! b!", dtypes=_attr_type("dtype")),
-    Op("ConstantOfShape", constant_of_shape_axes, refit=refit_constant_of_shape,
-       dtypes=lambda c: (DType.of_numpy(_fill(c).dtype),), value=_constant_of_shape_value),
-    Op("Range", range_axes, value=_range_value),
-    Op("RandomNormal", random_axes, dtypes=_attr_type("dtype", 1), random=True),
-    Op("RandomUniform", random_axes, dtypes=_attr_type("dtype", 1), random=True),
 )  # fmt: skip

@@ -174,7 +174,8 @@ def tile_axes(call: Call) -> Laid:
     repeats = call.value(1)
     axes = labels(call.rank(0))
     if repeats is None:
-        return f"{words(marked(axes, range(len(axes)), '!'))}, -> {words([f'y{i}!' for i in range(len(axes))])}", {}  # fmt: skip
+        made = [f"y{i}!" for i in range(len(axes))]
+        return f"{words(marked(axes, range(len(axes)), '!'))}, -> {words(made)}", {}
     times = [values.whole(r) for r in repeats.ravel().tolist()]
     right = [
         w if r == 1 else f"(r{i} {w})" for i, (w, r) in enumerate(zip(axes, times, strict=True))

@@ -131,11 +131,10 @@ class Weighted:
     channel: str
 
 
+Types = tuple[ValueType | None, ...]
 AxesRule = str | Callable[[Call], str | tuple[str, Mapping[str, Dim]]]
 DTypesRule = DType | int | str | Callable[[Call], tuple[DType | None, ...]]
-BodiesRule = Callable[
-    [Call, tuple[tuple[ValueType | None, ...], ...]], tuple[ValueType | None, ...]
-]
+TypesRule = Callable[[Call, tuple[Types, ...]], Types]
 ValueRule = Callable[[Call], tuple[np.ndarray | None, ...]]
 RefitRule = Callable[[Call, Bound, Mapping[str, int]], Refit]
 ClampRule = Callable[[Call], tuple[float, float] | None]
@@ -157,8 +156,8 @@ class Op:
     refit: (call before, its bound signature, label sizes after) -> what must follow.
     value: elements of the results as far as they follow from those of the operands (shape
         arithmetic).
-    bodies: of an operator with bodies: (call, types of the outputs of every body) -> types of its
-        results.
+    types: of an operator with bodies, sequences or optional values: (call, types of the outputs of
+        every body) -> types of its results.
     random: the results may differ from run to run.
     clamp: the operator is y = min(max(x, low), high) of operand 0; the bounds, None if computed.
     """
@@ -171,7 +170,7 @@ class Op:
     macs: tuple[tuple[int, ...], ...] = ()
     refit: RefitRule | None = None
     value: ValueRule | None = None
-    bodies: BodiesRule | None = None
+    types: TypesRule | None = None
     clamp: ClampRule | None = None
     random: bool = False
 

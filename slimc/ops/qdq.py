@@ -37,5 +37,6 @@ QDQ = table(
     Op("QuantizeLinear", scaled_axes,
        dtypes=lambda c: (c.dtype(2) if c.present(2) else _named(c) or DType.U8,)),
     Op("DequantizeLinear", scaled_axes, dtypes=lambda c: (_named(c) or c.dtype(1),)),
-    Op("DynamicQuantizeLinear", "*a~ -> *a~, [], []", dtypes=lambda c: (DType.U8, DType.F32, DType.U8)),
+    Op("DynamicQuantizeLinear", "*a~ -> *a~, [], []",
+       dtypes=lambda c: (DType.U8, DType.F32, DType.U8)),
 )  # fmt: skip

@@ -42,11 +42,12 @@ def pad_axes(call: Call) -> Laid:
     for a, (_, before, behind) in _pads(call).items():
         if before == behind == 0:
             continue
-        if constant and isinstance(before, int) and isinstance(behind, int):
-            if min(before, behind) >= 0:
-                sizes |= {f"b{a}": before, f"e{a}": behind}
-                right[a] = "+".join([f"b{a}"] * (before > 0) + [axes[a]] + [f"e{a}"] * (behind > 0))
-                continue
+        runs = {f"b{a}": before, f"e{a}": behind}
+        if constant and all(isinstance(d, int) and d >= 0 for d in runs.values()):
+            first, last = (name if d else "" for name, d in runs.items())
+            right[a] = "+".join(part for part in (first, axes[a], last) if part)
+            sizes |= runs
+            continue
         left[a], right[a] = f"{axes[a]}!", f"y{a}!"
         sizes[f"y{a}"] = dims.add(call.shape(0)[a], before, behind)
     return f"{words(left)}{unsaid(call)} -> {words(right)}", sizes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from slimc.ir.types import DType
 from slimc.ops.op import Call, Op, table
 from slimc.ops.spelling import labels, marked, words
 
@@ -33,5 +32,4 @@ SOFTMAX = table(
     Op("LpNormalization", lp_norm_axes),
     Op("SoftmaxCrossEntropyLoss", loss_axes),
     Op("NegativeLogLikelihoodLoss", loss_axes, dtypes=lambda c: (c.dtype(0),)),
-    Op("Multinomial", "n c! -> n s!", dtypes=lambda c: (DType.of_code(c.attr("dtype", 6)),)),
 )

@@ -99,14 +99,17 @@ def whole(size: Any) -> int | str | None:
 
 
 def add(*elements: Any) -> Any:
+    """Add sizes."""
     return dims.add(*map(whole, elements))
 
 
 def subtract(a: Any, b: Any) -> Any:
+    """Subtract sizes."""
     return dims.subtract(whole(a), whole(b))
 
 
 def multiply(*elements: Any) -> Any:
+    """Multiply sizes."""
     return dims.multiply(*map(whole, elements))
 
 
@@ -119,6 +122,7 @@ def divide(a: Any, b: Any) -> Any:
 
 
 def modulo(a: Any, b: Any) -> Any:
+    """Return the rest of dividing a size by a positive number."""
     by = whole(b)
     if not isinstance(by, int) or by <= 0:
         return None
