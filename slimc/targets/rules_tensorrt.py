@@ -72,8 +72,9 @@ def _both_operands(graph: Graph, ops: OpTable, target: Target) -> Iterator[Findi
         weight = dequantized(graph, node.inputs[parts.weight])
         if (data is None) == (weight is None):
             continue
-        if data is None and _broken_by(graph, node.inputs[parts.data]) is not None:
-            continue  # the next rule says more
+        value = node.inputs[parts.data]
+        if data is None and (_broken_by(graph, value) or _unequal(graph, value)):
+            continue  # a rule below says more
         part = "data" if data is None else "weight"
         message = f"its {part} is not quantized, so it runs in float"
         yield Finding("both-operands", "silent", node.name, message)
@@ -100,10 +101,26 @@ def _behind_commuting(graph: Graph, value: str) -> Conversion | None:
     """Return the DQ of a value, seen through operators that swap with it."""
     found = dequantized(graph, value)
     maker = graph.producers.get(value)
-    while found is None and maker is not None and maker.kind in COMMUTES:
+    while found is None and maker is not None and maker.kind in COMMUTES | {"Concat"}:
+        if maker.kind == "Concat" and not _same_scales(graph, maker):
+            return None
         found = dequantized(graph, maker.inputs[0])
         maker = graph.producers.get(maker.inputs[0])
     return found
+
+
+def _same_scales(graph: Graph, node: Node) -> bool:
+    """Tell whether all operands come from a DQ, of one scale."""
+    first, *rest = (dequantized(graph, value) for value in node.inputs)
+    return first is not None and all(d is not None and d.same_scale(first) for d in rest)
+
+
+def _unequal(graph: Graph, value: str) -> Node | None:
+    """Return the Concat that makes `value` of quantized operands whose scales differ."""
+    maker = graph.producers.get(value)
+    if maker is None or maker.kind != "Concat" or dequantized(graph, maker.inputs[0]) is None:
+        return None
+    return None if _same_scales(graph, maker) else maker
 
 
 def _broken_by(graph: Graph, value: str) -> Node | None:
@@ -122,12 +139,8 @@ def _broken_by(graph: Graph, value: str) -> Node | None:
 
 def _concat_scales(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
     for node, parts in contractions(graph, ops):
-        maker = graph.producers.get(node.inputs[parts.data])
-        if maker is None or maker.kind != "Concat":
-            continue
-        found = [dequantized(graph, value) for value in maker.inputs]
-        first = found[0]
-        if first is not None and not all(d is not None and d.same_scale(first) for d in found):
+        maker = _unequal(graph, node.inputs[parts.data])
+        if maker is not None:
             message = f"it reads '{maker.name}', whose operands have different scales"
             yield Finding("concat-scales", "silent", node.name, message)
 
