@@ -36,7 +36,7 @@ def _mask_node(
     contraction = bool(coupling.ops.rows[node.kind].macs)
     names = [
         name
-        for name in _summed(bound, twice=contraction)
+        for name in _summed(bound, contraction)
         if removed[coupling.units_at(LabelOf(node.name, name))].any()
     ]
     covered: set[str] = set()
@@ -81,14 +81,15 @@ def _reads_sizes(coupling: Coupling, node: Node) -> bool:
     return all(coupling.facts.values.get(o) is not None for o in node.outputs if o)
 
 
-def _summed(bound: Bound, twice: bool) -> list[str]:
-    """Return labels that no result has and, if `twice`, those that an operand has twice.
+def _summed(bound: Bound, contraction: bool) -> list[str]:
+    """Return labels that no result has.
 
-    The latter are of recurrences: the result of one index enters the sum of all.
+    Of a contraction: that its first result does not have (attention passes its keys on as well), or
+    that an operand has twice (recurrence: the result of one index enters the sum of all).
     """
-    outs = labels_of(bound.outputs)
+    outs = labels_of(bound.outputs[:1] if contraction else bound.outputs)
     found = [name for name in labels_of(bound.inputs) if name not in outs]
-    for axes in bound.inputs if twice else ():
+    for axes in bound.inputs if contraction else ():
         seen: set[str] = set()
         for axis in axes or ():
             here = labels_of(((axis,),))
