@@ -69,7 +69,7 @@ def run(model: Path, options: dict[str, Any]) -> None:
     """Do what the root command says."""
     recipe = _recipe(options)
     output = _output(model, options["output"], recipe.target)
-    _check_report(options["report"])
+    _check_report(options["report"], model)
     names = names_with(options["plugin"])
     known = {one.name for one in names.passes}
     with working(f"reading {model.name}") as status:
@@ -108,18 +108,25 @@ def _recipe(options: dict[str, Any]) -> Recipe:
 
 def _output(model: Path, output: Path | None, target: str) -> Path:
     path = output or model.with_name(f"{model.stem}.{target}.onnx")
+    _check_not_model(path, model, "-o")
+    return path
+
+
+def _check_not_model(path: Path, model: Path, option: str) -> None:
     if path.exists() and model.exists() and path.samefile(model):
         raise SlimcError(
             "input-overwritten",
             f"'{path}' is the model to read",
-            "option -o",
+            f"option {option}",
             "name another file",
         )
-    return path
 
 
-def _check_report(path: Path | None) -> None:
-    if path is not None and path.suffix not in (".json", ".txt"):
+def _check_report(path: Path | None, model: Path) -> None:
+    if path is None:
+        return
+    _check_not_model(path, model, "--report")
+    if path.suffix not in (".json", ".txt"):
         raise SlimcError(
             "bad-option-value",
             f"'{path}' ends neither in .json nor in .txt",

@@ -65,7 +65,7 @@ class Checker:
                 "model-does-not-run",
                 f"onnxruntime cannot run the model as it came: {error.message}",
                 error.where,
-                "made-up samples may not suit a model: give real ones (--calib), or sizes (--shape)",
+                "made-up samples may not suit it: give real ones (--calib), or sizes (--shape)",
             ) from error
         steady = tuple(o for o in graph.outputs if _worst(first, second, o) == 0)
         return cls(cut, first, steady)

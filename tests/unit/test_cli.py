@@ -126,10 +126,12 @@ def test_mistakes_are_one_clear_text(
 
 
 def test_the_model_is_never_overwritten(slimc: Slimc, model: Path) -> None:
-    status, _, err = slimc(model, "-o", model)
-    assert status == 2
-    assert err.startswith("error[input-overwritten]")
-    assert model.read_text() == TEXT
+    for option in ("-o", "--report"):
+        status, _, err = slimc(model, option, model)
+        assert status == 2
+        assert err.startswith("error[input-overwritten]")
+        assert f"option {option}" in err
+        assert model.read_text() == TEXT
 
 
 @pytest.mark.parametrize(
