@@ -37,11 +37,11 @@ def macs(graph: Graph, ops: OpTable, facts: Facts) -> dict[str, int]:
 
 
 def parameters(graph: Graph) -> int:
-    """Count the trained numbers: elements of constants with more than one, of any float type, or
-    of an integer type where a node dequantizes or multiplies them.
+    """Return the number of trained numbers: elements of constants with more than one.
 
-    Integers that are shapes, indices or axes (i64, i32) are no parameters; a bias in i32 counts.
-    """  # fmt: skip
+    Floats of any type count, and integers of 16 bits or less (stored weights); wider integers are
+    shapes, indices, or biases in i32. Scales of stored weights count too.
+    """
     return sum(c.array.size for c in _constants(graph) if _is_trained(c))
 
 

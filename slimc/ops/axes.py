@@ -8,7 +8,8 @@ Grammar: operands are separated by `,`, results follow `->`. One word per axis:
     (a b)    row-major product of labels (groups, heads, flatten); () or 1 is an axis of size one
     a+b      concatenation of terms
     *s       any number of axes s0, s1 ...; *1: any number of axes of size one
-    a!       may not lose an index         a~   statistics run over it: removing an index is approximate
+    a!       may not lose an index
+    a~       statistics run over it: removing an index is approximate
     x?       (whole operand) may be absent
 
 An empty operand says nothing of its axes: they may lose no index. `[]` is a scalar. A label that

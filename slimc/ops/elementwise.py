@@ -86,7 +86,8 @@ def _clip_bounds(call: Call) -> tuple[float, float] | None:
 
 
 def _power(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return np.power(a.astype(np.float64), b).astype(a.dtype)
+    power: np.ndarray = np.power(a.astype(np.float64), b)
+    return power.astype(a.dtype)
 
 
 def _where_value(call: Call) -> tuple[np.ndarray | None, ...]:

@@ -35,5 +35,6 @@ def test_the_demo_network_in_every_opset(opset: int, external: bool, tmp_path: P
     (value,) = wanted.get_inputs()
     shape = [d if isinstance(d, int) else 2 for d in value.shape]
     x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-    for one, other in zip(wanted.run(None, {value.name: x}), got.run(None, {value.name: x}), strict=True):  # fmt: skip
+    results = (session.run(None, {value.name: x}) for session in (wanted, got))
+    for one, other in zip(*results, strict=True):
         assert difference(one, other) < TOLERANCE

@@ -90,9 +90,7 @@ class Drawing:
 
     def concat(self, value: str, channels: int) -> None:
         other = self.pick()
-        self.put(
-            self.node("Concat", value, other, axis=1)[0], channels + self.channels[other]
-        )
+        self.put(self.node("Concat", value, other, axis=1)[0], channels + self.channels[other])
 
     def split(self, value: str, channels: int) -> None:
         half = channels // 2

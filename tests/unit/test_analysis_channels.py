@@ -122,9 +122,10 @@ def test_a_grouped_convolution_loses_the_same_channels_of_every_group() -> None:
     """
     assert widths(text) == {"a": 4, "b": 6}
     coupling = coupled(text)
-    assert coupling.units_at(AxisOf("a", 1)).tolist() == [*range(4), *range(4)] or (
-        coupling.units_at(AxisOf("a", 1))[:4] == coupling.units_at(AxisOf("a", 1))[4:]
-    ).all()
+    assert (
+        coupling.units_at(AxisOf("a", 1)).tolist() == [*range(4), *range(4)]
+        or (coupling.units_at(AxisOf("a", 1))[:4] == coupling.units_at(AxisOf("a", 1))[4:]).all()
+    )
 
 
 ATTENTION = """
