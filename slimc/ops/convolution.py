@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from slimc.ir import dims
 from slimc.ir.types import Dim, DType
 from slimc.ops.axes import Bound, Unmatched
 from slimc.ops.op import RESULT, Call, Op, Quant, Refit, Weighted, table
@@ -69,23 +70,20 @@ def conv_transpose_axes(call: Call) -> Laid:
 
 
 def deform_conv_axes(call: Call) -> Laid:
-    """X, W, offset, B, mask -> Y; every offset group serves a run of input channels."""
-    left, over, right, sizes = _laid(call, 1)
-    right = right.replace("s", "u")
-    left = " ".join(word if word.endswith("!") else f"{word}!" for word in left.split())
-    pinned = " ".join(word if word.endswith("!") else f"{word}!" for word in right.split())
-    free = "g" if int(call.attr("offset_group", 1)) == 1 else "g!"
-    i = "i" if free == "g" else "i!"
-    points = sizes | {f"u{k}": d for k, d in enumerate(call.shape(2)[2:])}
-    tail = f", n f! {pinned}, ({free} o)?, n m! {pinned}?" if call.present(4) else ""
-    tail = tail or f", n f! {pinned}, ({free} o)?"
-    return f"n ({free} {i}) {left}, ({free} o) {i} {over}{tail} -> n ({free} o) {pinned}", points
+    """X, W, offset, B, mask -> Y; with offset groups, each serves a run of input channels."""
+    kernel = _kernel(call, 1)
+    over = " ".join(f"k{i}!" for i in range(len(kernel)))
+    channels = "(g i)" if int(call.attr("offset_group", 1)) == 1 else "(g! i!)"
+    places = {f"t{i}": d for i, d in enumerate(call.shape(2)[2:])}
+    text = f"n {channels} *s!, (g o) i {over}, n f! *t!, (g o)?, n m! *t!? -> n (g o) *t!"
+    return text, {"g": int(call.attr("group", 1)), **places}
 
 
-def causal_conv_axes(call: Call) -> str:
-    """Depthwise over time with the last k - 1 inputs as state: n c t, c 1 k -> n c t, n c s."""
-    state = "n c p!?" if call.present(3) else ""
-    return f"n c t!, c 1 k!, c?{',' if len(call.types) > 3 else ''} {state} -> n c t!, n c p!"
+def causal_conv_axes(call: Call) -> Laid:
+    """Depthwise over time; the state is the last k - 1 inputs: n c t, c 1 k, c, n c p."""
+    return "n c t!, c 1 k!, c?, n c p!? -> n c t!, n c p!", {
+        "p": dims.subtract(call.shape(1)[2], 1)
+    }
 
 
 def refit_group(call: Call, bound: Bound, after: Mapping[str, int]) -> Refit:

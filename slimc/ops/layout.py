@@ -116,6 +116,12 @@ def squeeze_axes(call: Call) -> str:
     )
 
 
+def refit_squeeze(call: Call, bound: Bound, after: Mapping[str, int]) -> Refit:
+    """Without `axes` an axis that is left with one index would go too: name the axes."""
+    named = "axes" in call.attrs or call.present(1)
+    return Refit() if named else Refit(whole={1: np.array(_removed(call), np.int64)})
+
+
 def _inserted(call: Call) -> list[int]:
     """Return the axes of the result that an Unsqueeze inserts."""
     axes = call.list_of("axes", 1)
@@ -150,10 +156,11 @@ def expand_axes(call: Call) -> Laid:
     wanted = _shape_of_result(call, 1)
     (left, _), right = broadcast([call.shape(0), tuple(wanted)])
     offset = len(right) - len(wanted)
+    alone = len(right) - call.rank(0)  # axes that the data does not have
     given = {
         word: wanted[i - offset]
         for i, word in enumerate(right)
-        if i >= offset and wanted[i - offset] != 1 and not word.endswith("!")
+        if i >= offset and (i < alone or wanted[i - offset] != 1) and not word.endswith("!")
     }
     return f"{left}, -> {words(right)}", given
 
@@ -264,7 +271,7 @@ LAYOUT = table(
     Op("Reshape", reshape_axes, quant=PASS_THROUGH, refit=refit_reshape,
        value=values.moved(_reshape_value)),
     Op("Flatten", flatten_axes, quant=PASS_THROUGH, value=values.moved(_flatten_value)),
-    Op("Squeeze", squeeze_axes, quant=PASS_THROUGH,
+    Op("Squeeze", squeeze_axes, quant=PASS_THROUGH, refit=refit_squeeze,
        value=values.moved(lambda c, a: np.squeeze(a, tuple(_removed(c))))),
     Op("Unsqueeze", unsqueeze_axes, quant=PASS_THROUGH,
        value=values.moved(lambda c, a: np.expand_dims(a, tuple(_inserted(c))))),

@@ -109,13 +109,30 @@ def _in_proportion(call: Call, old: Sequence[Dim], wanted: Sequence[Dim]) -> lis
     return [int(scale * a + 0.5) for a, _ in pairs]
 
 
-def resize_axes(call: Call) -> Laid:
-    """An axis that keeps its size is the same; an axis that is sampled needs every index."""
+def _resampled(
+    call: Call, wanted: Mapping[int, tuple[int, Dim]]
+) -> tuple[list[str], list[str], dict[str, Dim]]:
+    """Return the axes of data and result and sizes of labels; axes that keep their size are one."""
     left = labels(call.rank(0))
-    right, sizes = list(left), {}
-    for a, (_, size) in _resized(call).items():
+    right = list(left)
+    sizes: dict[str, Dim] = {}
+    for a, (_, size) in wanted.items():
         if not dims.same(size, call.shape(0)[a]):
             left[a], right[a], sizes[f"y{a}"] = f"a{a}!", f"y{a}!", size
+    return left, right, sizes
+
+
+def _followed(
+    wanted: Mapping[int, tuple[int, Dim]], bound: Bound, after: Mapping[str, int]
+) -> dict[int, int]:
+    """Return {place: new size} for the axes that keep their size and have lost indices."""
+    names = {place: f"a{a}" for a, (place, _) in wanted.items()}
+    return {i: after[n] for i, n in names.items() if after[n] != bound.sizes[n]}
+
+
+def resize_axes(call: Call) -> Laid:
+    """An axis that keeps its size is the same; an axis that is sampled needs every index."""
+    left, right, sizes = _resampled(call, _resized(call))
     return f"{words(left)}{unsaid(call)} -> {words(right)}", sizes
 
 
@@ -123,23 +140,27 @@ def refit_resize(call: Call, bound: Bound, after: Mapping[str, int]) -> Refit:
     """`sizes` repeats the sizes of axes that are not sampled; scales of one need no change."""
     if not call.present(3):
         return Refit()
-    names = {place: f"a{a}" for a, (place, _) in _resized(call).items()}
-    return Refit(
-        elements={3: {i: after[n] for i, n in names.items() if after[n] != bound.sizes[n]}}
-    )
+    return Refit(elements={3: _followed(_resized(call), bound, after)})
+
+
+def _cropped(call: Call) -> dict[int, tuple[int, Dim]]:
+    """Return for every axis that a CenterCropPad names its place in the shape, and its new size."""
+    axes, found = _named_axes(call), call.value(1)
+    wanted = [None] * len(axes) if found is None else found.tolist()
+    if len(wanted) != len(axes):
+        raise Unmatched(f"{len(wanted)} sizes for {len(axes)} axes")
+    return {a: (i, values.whole(wanted[i])) for i, a in enumerate(axes)}
 
 
 def crop_or_pad_axes(call: Call) -> Laid:
-    """CenterCropPad: an axis of the wanted size is the same."""
-    axes = _named_axes(call)
-    found = call.value(1)
-    wanted = [None] * len(axes) if found is None else [values.whole(v) for v in found.tolist()]
-    left = labels(call.rank(0))
-    right, sizes = list(left), {}
-    for a, size in zip(axes, wanted, strict=True):
-        if not dims.same(size, call.shape(0)[a]):
-            left[a], right[a], sizes[f"y{a}"] = f"a{a}!", f"y{a}!", size
+    """An axis that has the wanted size is the same; others need every index."""
+    left, right, sizes = _resampled(call, _cropped(call))
     return f"{words(left)}, -> {words(right)}", sizes
+
+
+def refit_crop_or_pad(call: Call, bound: Bound, after: Mapping[str, int]) -> Refit:
+    """The shape repeats the sizes of axes that stay as they are."""
+    return Refit(elements={1: _followed(_cropped(call), bound, after)})
 
 
 def col_to_im_axes(call: Call) -> Laid:
@@ -162,13 +183,13 @@ def affine_grid_axes(call: Call) -> Laid:
     sizes = [None] * length if found is None else [values.whole(v) for v in found.tolist()]
     over = {f"y{i}": d for i, d in enumerate(sizes[2:])}
     right = " ".join(f"{name}!" for name in over)
-    return f"n r! e!, -> n {right} z!", {**over, "z": length - 2}
+    return f"n! r! e!, -> n! {right} z!", {**over, "z": length - 2}
 
 
 RESAMPLE = table(
     Op("Pad", pad_axes, quant=Quant.PASS_THROUGH, refit=refit_pad),
     Op("Resize", resize_axes, quant=Quant.PASS_THROUGH, refit=refit_resize),
-    Op("CenterCropPad", crop_or_pad_axes),
+    Op("CenterCropPad", crop_or_pad_axes, refit=refit_crop_or_pad),
     Op("GridSample", "n c *s!, n *t z! -> n c *t"),
     Op("AffineGrid", affine_grid_axes),
     Op("Col2Im", col_to_im_axes),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from slimc.ir.types import DType, OptionalType, SequenceType, Shape, TensorType, ValueType
 from slimc.ops.control import joined
 from slimc.ops.op import Call, Op, Types, TypesRule, Unknown, table
@@ -60,6 +62,17 @@ def _open(shape: Shape, axis: int) -> Shape:
     return (*shape[:axis], None, *shape[axis + 1 :])
 
 
+def _optional(call: Call, _: tuple[Types, ...]) -> Types:
+    given = call.attrs.get("type")
+    element = _operand(call, 0) if call.present(0) else cast("ValueType | None", given)
+    return (None if element is None else OptionalType(element),)
+
+
+def _present(call: Call, _: tuple[Types, ...]) -> Types:
+    kind = _operand(call, 0)
+    return (kind.element if isinstance(kind, OptionalType) else kind,)
+
+
 def _mapped(call: Call, made: tuple[Types, ...]) -> Types:
     return tuple(None if t is None else SequenceType(t) for t in made[0])
 
@@ -78,6 +91,7 @@ SEQUENCE = table(
     Op("SequenceMap", types=_mapped),
     Op("ConcatFromSequence", types=_concatenated),
     Op("SplitToSequence", types=_split),
+    Op("Optional", types=_optional),
     Op("OptionalHasElement", types=_always(TensorType(DType.BOOL, ()))),
-    Op("OptionalGetElement", types=lambda call, _: (_element(_operand(call, 0)),)),
+    Op("OptionalGetElement", types=_present),
 )
