@@ -133,7 +133,7 @@ ATTENTION = [
 ]  # fmt: skip
 
 RECURRENT = [
-    x("LSTM", f(5, 2, 3), f(1, 16, 3), f(1, 16, 4), f(1, 32), None, f(1, 2, 4), f(1, 2, 4), f(1, 12),
+    x("LSTM", f(5, 2, 3), f(1, 16, 3), f(1, 16, 4), f(1, 32), None, f(1, 2, 4), f(1, 2, 4), f(1, 12),  # noqa: E501 (one example, one line)
       hidden_size=4, results=3, mixes="h"),
     x("LSTM", f(5, 2, 3), f(2, 16, 3), f(2, 16, 4), hidden_size=4, direction=b"bidirectional",
       mixes="h"),
@@ -297,8 +297,8 @@ QDQ = [
     x("DynamicQuantizeLinear", f(2, 3), results=3),
 ]  # fmt: skip
 
-IN_ORDER = (ELEMENTWISE, REDUCE, CONTRACTION, CONVOLUTION, ATTENTION, RECURRENT, POOL, NORM, SOFTMAX,
-            LAYOUT, JOIN, GATHER, RESAMPLE, SIGNAL, SOURCE, QDQ)  # fmt: skip
+IN_ORDER = (ELEMENTWISE, REDUCE, CONTRACTION, CONVOLUTION, ATTENTION, RECURRENT, POOL, NORM,
+            SOFTMAX, LAYOUT, JOIN, GATHER, RESAMPLE, SIGNAL, SOURCE, QDQ)  # fmt: skip
 EXAMPLES: list[Example] = [example for family in IN_ORDER for example in family]
 
 IF = """

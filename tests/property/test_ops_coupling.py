@@ -129,18 +129,19 @@ def removable() -> Iterator[tuple[Example, str]]:
     """Yield the labels of examples that may lose an index: a node that reads sizes has none."""
     for example in DETERMINED:
         facts, row = facts_of(example), OPS.rows[example.kind]
+        if "y0" in facts.values:
+            continue
         bound = facts.bounds["call"]
         read = {name for axes in bound.inputs for axis in axes or () for name in names_of(axis)}
         for name, label in bound.labels().items():
             follows = name in read or row.refit is not None
             size = bound.sizes[name]
             if follows and isinstance(size, int) and size > 1 and not label.pinned:
-                if "y0" not in facts.values:
-                    yield example, name
+                yield example, name
 
 
 @pytest.mark.parametrize(
-    ("example", "name"), removable(), ids=lambda v: v if isinstance(v, str) else v.id
+    ("example", "name"), [*removable()], ids=lambda v: v if isinstance(v, str) else v.id
 )
 def test_a_removed_index_is_a_masked_index(example: Example, name: str) -> None:
     arrays, row = example.arrays(), OPS.rows[example.kind]
