@@ -26,6 +26,15 @@ class _Kept:
     real: str
 
 
+@dataclass(frozen=True)
+class _Bias:
+    """A constant bias: the operand `index` of `reader`."""
+
+    reader: Node
+    index: int
+    elements: np.ndarray
+
+
 class Emitter:
     """Collects Q/DQ nodes for a graph with records, in the style of a placement.
 
@@ -76,30 +85,51 @@ class Emitter:
         if bias is None:
             self._read_integers(node, weighted.weight, value, record)
             return
-        index, name, elements = bias
         data = self.graph.records[node.inputs[weighted.data]]
-        record = with_room_for(record, elements / data.scale)
+        record = with_room_for(record, bias.elements / data.scale)
         self._read_integers(node, weighted.weight, value, record)
         scale = (data.scale * record.scale).astype(np.float32)
-        elements = np.broadcast_to(elements, scale.shape or elements.shape)
+        elements = np.broadcast_to(bias.elements, scale.shape or bias.elements.shape)
         zero = np.zeros(scale.shape, np.int32)
         axis = 0 if scale.ndim else None
         steps = Quantization(DType.I32, scale, zero, *DType.I32.span, axis=axis)
-        real = self._stored(name, elements, steps, node.name)
-        self._editor.set_input(node.name, index, real)
+        real = self._stored(bias.reader.inputs[bias.index], elements, steps, node.name)
+        self._editor.set_input(bias.reader.name, bias.index, real)
 
     # --- inside ------------------------------------------------------------------------------
 
-    def _bias(self, node: Node, weighted: Weighted) -> tuple[int, str, np.ndarray] | None:
-        """Return number, name and elements of a bias to store in integers, if there is one."""
+    def _bias(self, node: Node, weighted: Weighted) -> _Bias | None:
+        """Return the constant bias of a contraction that is to be stored in integers.
+
+        A contraction without one may have it in an Add behind it: the runtime fuses the two, and
+        to an integer kernel only if both constants are integers.
+        """
         index = weighted.bias
-        if self.placement.bias == "float" or index is None or index >= len(node.inputs):
+        if self.placement.bias == "float":
             return None
-        name = node.inputs[index]
-        array = self.graph.array(name)
+        if index is not None and index < len(node.inputs) and node.inputs[index]:
+            return self._one_per_channel(node, index, node, weighted)
+        result = node.outputs[0]
+        readers = self.graph.users.get(result, ())
+        recorded = result in self.graph.records or result in self.graph.outputs
+        if recorded or len(readers) != 1 or readers[0].kind != "Add" or readers[0].integer:
+            return None
+        return self._one_per_channel(
+            readers[0], 1 - readers[0].inputs.index(result), node, weighted
+        )
+
+    def _one_per_channel(
+        self, reader: Node, index: int, node: Node, weighted: Weighted
+    ) -> _Bias | None:
+        array = self.graph.array(reader.inputs[index])
+        scale = self.graph.records[node.inputs[weighted.weight]].scale
         if array is None or any(size != 1 for size in array.shape[:-1]):
             return None
-        return index, name, array.astype(np.float32).reshape(-1)
+        if reader is not node and array.ndim > 1:
+            return None
+        if scale.ndim and array.size not in (1, scale.size):
+            return None
+        return _Bias(reader, index, array.astype(np.float32).reshape(-1))
 
     def _renamed(self, node: str, output: str) -> str:
         """Give the result of a node that is a graph output another name: the DQ gets this one."""
