@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from slimc.analysis.shapes import call_of, infer
+from slimc.analysis.shapes import infer
 from slimc.ir.graph import Graph
 from slimc.ir.types import DType, TensorType
 from slimc.ops.op import OpTable
@@ -52,16 +52,16 @@ def _tensor_activations(graph: Graph, ops: OpTable, target: Target) -> Iterator[
 
 def _channel_axis(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
     """Scales of a weight lie along the output channels of its reader."""
-    facts = None
-    for node, parts in contractions(graph, ops):
-        one = dequantized(graph, node.inputs[parts.weight])
-        row = ops.get(node.kind)
-        if one is None or one.axis is None or row is None:
+    found = [
+        (n, parts, dequantized(graph, n.inputs[parts.weight]))
+        for n, parts in contractions(graph, ops)
+    ]
+    bounds = infer(graph, ops).bounds if any(one is not None for _, _, one in found) else {}
+    for node, parts, one in found:
+        axes = bounds[node.name].inputs[parts.weight] if node.name in bounds else None
+        if one is None or one.axis is None or axes is None:
             continue
-        facts = facts or infer(graph, ops)
-        axes = row.bind(call_of(graph, facts, node)).inputs[parts.weight]
-        labels = {t.name for term in axes[one.axis] for t in term} if axes else set()
-        if parts.channel not in labels:
+        if parts.channel not in {label.name for term in axes[one.axis] for label in term}:
             message = f"the scales of its weight lie along axis {one.axis}, not the output channels"
             yield Finding("channel-axis", "silent", node.name, message)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from slimc.analysis.shapes import call_of, infer
+from slimc.analysis.shapes import infer
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import DType
 from slimc.ops.op import OpTable
@@ -168,13 +168,11 @@ def _no_integers(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding
 
 def _four_channels(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
     """Integer kernels work on four channels at a time; others are padded, with a copy."""
-    facts = None
-    for node, parts in integer_contractions(graph, ops):
-        row = ops.get(node.kind)
-        facts = facts or infer(graph, ops)
-        bound = row.bind(call_of(graph, facts, node)) if row is not None else None
-        group = bound.sizes.get("g", 1) if bound is not None else 1
-        channels = bound.sizes.get(parts.channel) if bound is not None else None
+    found = list(integer_contractions(graph, ops))
+    bounds = infer(graph, ops).bounds if found else {}
+    for node, parts in found:
+        sizes = bounds[node.name].sizes if node.name in bounds else {}
+        group, channels = sizes.get("g", 1), sizes.get(parts.channel)
         if group == 1 and isinstance(channels, int) and channels % 4:
             message = f"{channels} output channels are no multiple of 4: they are padded and copied"
             yield Finding("four-channels", "perf", node.name, message)

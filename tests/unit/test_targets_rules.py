@@ -195,3 +195,12 @@ def test_a_normalisation_behind_a_contraction_could_be_folded() -> None:
     )
     found = [(f.rule, f.node) for f in findings(graph, replace(JETSON_ORIN, align_float=1))]
     assert found == [("folded-normalisation", "norm")]
+
+
+def test_a_contraction_of_unknown_rank_is_no_fault() -> None:
+    edits = {
+        "(%x: f32[1,32,4,4])": "(%x: f32[...])",
+        "%q: i8[1,32,4,4]": "%q: i8[...]",
+        "%a: f32[1,32,4,4]": "%a: f32[...]",
+    }
+    assert check(TENSORRT, JETSON_ORIN, edits) == []
