@@ -109,11 +109,15 @@ def tensorrt_layers(text: str) -> list[tuple[str, bool]]:
     layers = []
     for line in text.split("\n"):
         kind = re.search(r"Name: (\S+?), LayerType: (\w+)", line)
-        if kind is None or kind[2] not in TENSORRT_CONTRACTIONS:
+        if kind is None:
+            continue
+        nodes = re.findall(r"\[ONNX Layer: ([^\]]+)\]", line)
+        if kind[2] == "kgen" and "Corr" in kind[1]:  # a small one, made part of a generated kernel
+            layers.append((" + ".join(nodes) or kind[1], "RounCastCorr" in kind[1]))
+        if kind[2] not in TENSORRT_CONTRACTIONS:
             continue
         inputs = re.search(r"Inputs: \[(.*?)\], (?:Constants|Outputs)", line)
         types = re.findall(r"Datatype: (\w+)", inputs[1]) if inputs else []
-        nodes = re.findall(r"\[ONNX Layer: ([^\]]+)\]", line)
         layers.append((" + ".join(nodes) or kind[1], types[:1] == ["Int8"]))
     return layers
 
