@@ -61,13 +61,16 @@ class Explanation:
         if all(f.width == 1 for f in families):
             many = f"all {free} leave together" if free > 1 else "there is but one"
             return f"cannot lose {what}: {many}"
-        others = [n for f in families for n in f.nodes if n != place.node]
-        weighted = {n.name for n in self.weighted}
-        others = [n for n in dict.fromkeys(others) if n in weighted]
+        members = dict.fromkeys(n for f in families for n in self.weighted_in(f))
+        others = [name for name in members if name != place.node]
         tied = f" together with {listed(others)}" if others else ""
         widths = ", ".join(f"'{f.name}' ({f.width} wide)" for f in families[:_LISTED])
         soft = f"; approximate: {self.why_soft(place)}" if any(f.soft for f in families) else ""
         return f"can lose {amount}{tied}, as family {widths}{soft}"
+
+    def weighted_in(self, family: Family) -> tuple[str, ...]:
+        """Return the names of the weighted nodes whose channels a family is, in graph order."""
+        return self._weighted_by_family[family.name]
 
     def families_at(self, place: Place) -> tuple[Family, ...]:
         """Return the families that have indices in a place."""
@@ -119,6 +122,11 @@ class Explanation:
     @cached_property
     def _soft_reason(self) -> np.ndarray:
         return self.coupling.space.reason_at(soft=True)
+
+    @cached_property
+    def _weighted_by_family(self) -> dict[str, tuple[str, ...]]:
+        weighted = {node.name for node in self.weighted}
+        return {f.name: tuple(n for n in f.nodes if n in weighted) for f in self.families}
 
     @cached_property
     def _family_of(self) -> np.ndarray:

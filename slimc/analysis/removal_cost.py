@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
+from scipy.sparse import coo_array, csc_array
 
 from slimc.analysis.channels import Coupling, sizes_of
 from slimc.analysis.families import Family
@@ -30,7 +32,7 @@ class Cost:
     """
 
     base: np.ndarray
-    usage: np.ndarray
+    usage: csc_array
     terms: np.ndarray
 
     def of(self, removed: np.ndarray) -> int:
@@ -38,14 +40,59 @@ class Cost:
         sizes = self.base - self.usage @ removed
         return int(sizes[self.terms].prod(axis=1).sum())
 
-    def slope(self, removed: np.ndarray) -> np.ndarray:
-        """Return, per family, what one more unit saves, to first order."""
-        sizes = (self.base - self.usage @ removed).astype(np.float64)
-        factors = sizes[self.terms]
-        others = _products_of_others(factors)
-        per_size = np.bincount(self.terms.ravel(), others.ravel(), len(self.base))
-        slope: np.ndarray = per_size @ self.usage
-        return slope
+    def column(self, family: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the sizes that fall with a family, and by how much for every unit."""
+        run = slice(self.usage.indptr[family], self.usage.indptr[family + 1])
+        return self.usage.indices[run], self.usage.data[run]
+
+    def terms_with(self, sizes: np.ndarray) -> np.ndarray:
+        """Return the numbers of the terms that have any of these sizes."""
+        starts, order = self._by_size
+        runs = [order[starts[s] : starts[s + 1]] for s in sizes]
+        return np.unique(np.concatenate([np.zeros(0, np.int64), *runs]))
+
+    @cached_property
+    def _by_size(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where the terms of each size start in the second array, which lists terms by size."""
+        flat = self.terms.ravel()
+        counts = np.bincount(flat, minlength=len(self.base))
+        starts = np.concatenate([[0], np.cumsum(counts)])
+        return starts, np.argsort(flat, kind="stable") // self.terms.shape[1]
+
+
+class Tally:
+    """A cost while families lose units, one family after another. Each step costs what it touches.
+
+    total: the cost of what is left.
+    """
+
+    def __init__(self, cost: Cost) -> None:
+        self.cost = cost
+        self._sizes = cost.base.copy()
+        self._known: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+        self.total = int(self._sizes[cost.terms].prod(axis=1).sum())
+
+    def _touched(self, family: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the sizes that fall with a family, by how much, and the terms that have them."""
+        if family not in self._known:
+            sizes, counts = self.cost.column(family)
+            self._known[family] = sizes, counts, self.cost.terms[self.cost.terms_with(sizes)]
+        return self._known[family]
+
+    def saved(self, family: int, count: int) -> int:
+        """Return what the loss of `count` more units of a family would save."""
+        sizes, counts, terms = self._touched(family)
+        before = int(self._sizes[terms].prod(axis=1).sum())
+        self._sizes[sizes] -= counts * count
+        after = int(self._sizes[terms].prod(axis=1).sum())
+        self._sizes[sizes] += counts * count
+        return before - after
+
+    def take(self, family: int, count: int) -> None:
+        """Let a family lose `count` more units."""
+        self.total -= self.saved(family, count)
+        sizes, counts, _ = self._touched(family)
+        self._sizes[sizes] -= counts * count
 
 
 def cost(coupling: Coupling, families: Sequence[Family], quantity: Quantity) -> Cost:
@@ -66,10 +113,9 @@ def cost(coupling: Coupling, families: Sequence[Family], quantity: Quantity) -> 
         )
     longest = max((len(row) for row in rows), default=1)
     padded = [row + [len(sizes)] * (longest - len(row)) for row in rows] or [[0]]
-    usage = np.zeros((len(sizes) + 1, len(families)), np.int64)
-    for (_, uses), row_number in sizes.items():
-        for number, count in uses:
-            usage[row_number, number] = count
+    entries = [(row, number, count) for (_, u), row in sizes.items() for number, count in u]
+    at, loses, counts = (np.array([e[i] for e in entries], np.int64) for i in range(3))
+    usage = coo_array((counts, (at, loses)), shape=(len(sizes) + 1, len(families))).tocsc()
     base = np.array([extent for extent, _ in sizes] + [1 if rows else 0], np.int64)
     return Cost(base, usage, np.array(padded, np.int64))
 
@@ -113,14 +159,3 @@ def constant_uses(coupling: Coupling) -> Iterable[tuple[Node, int, str]]:
         for operand, value in enumerate(node.inputs):
             if value in coupling.graph.constants:
                 yield node, operand, value
-
-
-def _products_of_others(factors: np.ndarray) -> np.ndarray:
-    """Return, per factor of every row, the product of the other factors of the row."""
-    before = np.ones_like(factors)
-    after = np.ones_like(factors)
-    for k in range(1, factors.shape[1]):
-        before[:, k] = before[:, k - 1] * factors[:, k - 1]
-        after[:, -k - 1] = after[:, -k] * factors[:, -k]
-    others: np.ndarray = before * after
-    return others

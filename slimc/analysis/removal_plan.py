@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,14 @@ class Plan:
         """Return a quantity before and after the removal."""
         cost = self.costs[quantity]
         return cost.of(np.zeros_like(self.lost)), cost.of(self.lost)
+
+    def step_of(self, family: Family) -> int:
+        """Return what the kept width of a family is a multiple of."""
+        return self._steps[family.name]
+
+    @cached_property
+    def _steps(self) -> dict[str, int]:
+        return dict(zip((f.name for f in self.families), self.steps, strict=True))
 
     def is_cut(self, place: LabelOf) -> bool:
         """Tell whether a label loses indices."""
@@ -109,17 +118,15 @@ def _inside_bodies(coupling: Coupling) -> list[Remark]:
 
 def _too_narrow(plan: Plan, explanation: Explanation, labels: Sequence[LabelOf]) -> str:
     """Say that the families of labels have no narrower aligned width; nothing if one has."""
-    steps = dict(zip((f.name for f in plan.families), plan.steps, strict=True))
     families = [f for label in labels for f in explanation.families_at(label) if f.width > 1]
-    if not families or any(f.width > steps[f.name] for f in families):
+    if not families or any(f.width > plan.step_of(f) for f in families):
         return ""
     narrow = families[0]
-    return f"whole: {narrow.width} units are the least multiple of {steps[narrow.name]}"
+    return f"whole: {narrow.width} units are the least multiple of {plan.step_of(narrow)}"
 
 
 def _cut(plan: Plan, explanation: Explanation, family: Family, lost: int) -> Remark:
-    weighted = [n.name for n in explanation.weighted if n.name in set(family.nodes)]
-    others = [n for n in weighted if n != family.first_node]
+    others = [n for n in explanation.weighted_in(family) if n != family.first_node]
     tied = f", with {listed(others)}" if others else ""
     text = f"width {family.width} -> {family.width - lost}{tied}"
     if family.soft:

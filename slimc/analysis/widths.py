@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
 
 import numpy as np
 
-from slimc.analysis.removal_cost import Cost
+from slimc.analysis.removal_cost import Cost, Tally
 
 _CHUNKS = 64  # a family is cut in at most so many steps before the last, fine ones
+_SINGLE = 1 << 62  # then by the least step that there is
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,48 +57,53 @@ def cut_to_budget(ranges: Sequence[Range], cost: Cost, ratio: float) -> np.ndarr
     MACs, without any repair, 0.68 and 0.29 are left; without the readers 0.29 and 0.06, with every
     family cut by the same ratio 0.24 and 0.21 (at -25 % and -22 %).
     """
-    removed = np.zeros(len(ranges), np.int64)
-    goal = (1 - ratio) * cost.of(removed)
-    for fraction in (_CHUNKS, 1 << 62):
-        removed = _descend(ranges, cost, goal, removed, fraction)
-    return removed
+    tally = Tally(cost)
+    goal = (1 - ratio) * tally.total
+    kept = [r.width for r in ranges]
+    for fraction in (_CHUNKS, _SINGLE):
+        _descend(ranges, tally, goal, kept, fraction)
+    return np.array([r.width - k for r, k in zip(ranges, kept, strict=True)], np.int64)
 
 
 def _descend(
-    ranges: Sequence[Range], cost: Cost, goal: float, removed: np.ndarray, fraction: int
-) -> np.ndarray:
-    """Take cheapest steps until the goal is met; a coarse step that would overshoot ends it."""
-    fine = fraction > _CHUNKS
-    now = cost.of(removed)
-    while now > goal:
-        best = _cheapest(ranges, cost.slope(removed), removed, fraction)
-        if best is None:
-            break
-        trial = removed.copy()
-        trial[best[0]] = ranges[best[0]].width - best[1]
-        after = cost.of(trial)
-        if after < goal and not fine:
-            break
-        removed, now = trial, after
-    return removed
+    ranges: Sequence[Range], tally: Tally, goal: float, kept: list[int], fraction: int
+) -> None:
+    """Take the cheapest steps until the goal is met; a coarse one that would overshoot is the last.
+
+    A step's price only rises while others are taken (there is less to save), so the cheapest of
+    the prices as last seen is the cheapest if it holds when it is seen again.
+    """
+    steps: list[tuple[float, int]] = []
+    for number in range(len(ranges)):
+        _offer(steps, ranges, tally, kept, number, fraction)
+    while steps and tally.total > goal:
+        _, number = heappop(steps)
+        _offer(steps, ranges, tally, kept, number, fraction)
+        if not steps or steps[0][1] != number:
+            continue
+        below = ranges[number].next_kept(kept[number], fraction)
+        lost = kept[number] - below
+        if fraction != _SINGLE and tally.total - tally.saved(number, lost) < goal:
+            return
+        heappop(steps)
+        tally.take(number, lost)
+        kept[number] = below
+        _offer(steps, ranges, tally, kept, number, fraction)
 
 
-def _cheapest(
-    ranges: Sequence[Range], slope: np.ndarray, removed: np.ndarray, fraction: int
-) -> tuple[int, int] | None:
-    """Return (family, kept) of the step with the least damage per saved cost."""
-    best: tuple[int, int] | None = None
-    least = np.inf
-    for number, one in enumerate(ranges):
-        if slope[number] <= 0:
-            continue
-        lost = int(removed[number])
-        kept = one.next_kept(one.width - lost, fraction)
-        if kept == one.width - lost:
-            continue
-        share = float(one.scores[lost : one.width - kept].sum()) / one.width
-        damage = one.readers * share / (kept / one.width) ** 2
-        price = damage / (slope[number] * (one.width - lost - kept))
-        if price < least:
-            best, least = (number, kept), price
-    return best
+def _offer(
+    steps: list[tuple[float, int]],
+    ranges: Sequence[Range],
+    tally: Tally,
+    kept: list[int],
+    number: int,
+    fraction: int,
+) -> None:
+    """Add the next step of a family with its damage per saved cost, if it saves anything."""
+    one, now = ranges[number], kept[number]
+    below = one.next_kept(now, fraction)
+    saved = tally.saved(number, now - below) if below < now else 0
+    if saved > 0:
+        share = float(one.scores[one.width - now : one.width - below].sum()) / one.width
+        damage = one.readers * share / (below / one.width) ** 2
+        heappush(steps, (damage / saved, number))

@@ -14,7 +14,7 @@ from slimc.analysis.channels import Coupling, couple
 from slimc.analysis.cost import macs, parameters
 from slimc.analysis.families import families, readers, step
 from slimc.analysis.pins import Explanation
-from slimc.analysis.removal_cost import cost
+from slimc.analysis.removal_cost import Tally, cost
 from slimc.analysis.removal_plan import Plan, approximate, check_shapes, family_table, remarks
 from slimc.analysis.scores import scores
 from slimc.analysis.shapes import default_sizes, infer
@@ -93,8 +93,9 @@ class RemoveChannels(Pass):
             for family, s, o, n in zip(found, by_family, order, steps, strict=True)
         ]
         if self.budget == "channels":
-            lost = cut_evenly(ranges, self.ratio)
-            lost[sum(c.slope(np.zeros_like(lost)) for c in costs.values()) <= 0] = 0
+            tallies = [Tally(c) for c in costs.values()]
+            saves = [any(t.saved(i, 1) for t in tallies) for i in range(len(found))]
+            lost = np.where(saves, cut_evenly(ranges, self.ratio), 0)
         else:
             lost = cut_to_budget(ranges, costs[self.budget], self.ratio)
         removed = np.zeros(len(coupling.pinned), bool)

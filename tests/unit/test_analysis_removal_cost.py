@@ -5,7 +5,7 @@ import numpy as np
 from slimc.analysis.channels import couple
 from slimc.analysis.cost import macs, parameters
 from slimc.analysis.families import families
-from slimc.analysis.removal_cost import cost
+from slimc.analysis.removal_cost import Tally, cost
 from slimc.analysis.shapes import infer
 from slimc.ir.text import parse_text
 from slimc.ops import OPS
@@ -44,3 +44,16 @@ def test_the_polynomial_equals_the_cost_of_the_graph_for_every_removal() -> None
         after = slice_axes(coupling, removed, "test").graph
         assert mac.of(lost) == sum(macs(after, OPS, infer(after, OPS)).values())
         assert parameter.of(lost) == parameters(after)
+
+
+def test_a_tally_follows_the_polynomial() -> None:
+    graph = parse_text(TEXT)
+    coupling = couple(graph, OPS, infer(graph, OPS))
+    found = families(coupling)
+    whole = cost(coupling, found, "macs")
+    tally, lost = Tally(whole), np.zeros(len(found), np.int64)
+    for number, family in enumerate(found):
+        lost[number] = family.width // 2
+        assert tally.saved(number, family.width // 2) == tally.total - whole.of(lost)
+        tally.take(number, family.width // 2)
+        assert tally.total == whole.of(lost)
