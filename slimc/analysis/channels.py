@@ -8,9 +8,10 @@ sets of slices that leave together. No operator is named here; all knowledge is 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 
 import numpy as np
 
@@ -220,9 +221,16 @@ class _Laying:
     bound: Bound
     products: list[Product]
 
+    @cached_property
+    def labels(self) -> dict[str, Label]:
+        return self.bound.labels()
+
+    @cached_property
+    def sizes(self) -> dict[str, int]:
+        return sizes_of(self.bound)
+
     def lay(self, row: Op) -> None:
-        labels = self.bound.labels()
-        for name, label in labels.items():
+        for name, label in self.labels.items():
             self._add_label(label, self.bound.sizes[name])
         self._pin_unsaid()
         self._mark_lonely(row)
@@ -275,21 +283,19 @@ class _Laying:
                 self.space.pin(self.space.of(LabelOf(self.node.name, name)), reason)
 
     def _tie_axis(self, place: AxisOf, axis: Axis) -> None:
-        sizes = sizes_of(self.bound)
-        extents = [int(np.prod([sizes[label.name] for label in term])) for term in axis]
+        extents = [prod(self.sizes[label.name] for label in term) for term in axis]
         self.space.add(place, sum(extents))
         start = self.space.start[place]
         for term, extent in zip(axis, extents, strict=True):
-            self._tie_term(start, term, sizes)
+            self._tie_term(start, term)
             start += extent
 
-    def _tie_term(self, start: int, term: Term, sizes: Mapping[str, int]) -> None:
-        extents = tuple(sizes[label.name] for label in term)
-        labels = self.bound.labels()
+    def _tie_term(self, start: int, term: Term) -> None:
+        extents = tuple(self.sizes[label.name] for label in term)
         free = tuple(
             i
             for i, label in enumerate(term)
-            if len(term) == 1 or (extents[i] > 1 and not labels[label.name].pinned)
+            if len(term) == 1 or (extents[i] > 1 and not self.labels[label.name].pinned)
         )
         places = tuple(LabelOf(self.node.name, label.name) for label in term)
         product = Product(start, places, extents, free, said(self.node))

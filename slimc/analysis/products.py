@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
@@ -28,8 +29,8 @@ class Product:
 
     def tie(self, space: IndexSpace, factor: int) -> None:
         """Let every index leave with its index of one factor."""
-        count = int(np.prod(self.extents))
-        digits = np.unravel_index(np.arange(count), self.extents)[factor]
+        count = prod(self.extents)
+        digits = np.arange(count) // prod(self.extents[factor + 1 :]) % self.extents[factor]
         space.tie(
             np.arange(self.start, self.start + count),
             space.start[self.labels[factor]] + digits,
@@ -37,7 +38,7 @@ class Product:
 
     def pin(self, space: IndexSpace) -> None:
         """Let no index of the run leave."""
-        indices = np.arange(self.start, self.start + int(np.prod(self.extents)))
+        indices = np.arange(self.start, self.start + prod(self.extents))
         space.pin(indices, f"{self.node}, which needs whole rows of it")
 
 
