@@ -79,10 +79,11 @@ class Histogram:
     def _grow(self, magnitude: float) -> None:
         """Double the limit until `magnitude` fits."""
         mantissa, exponent = frexp(magnitude)
-        wanted = 2.0 ** (exponent - (mantissa == 0.5))
+        wanted = max(2.0 ** (exponent - (mantissa == 0.5)), LEAST_LIMIT)
+        if not self._counts.any():
+            self._limit = max(self._limit, wanted)
         while self._limit < wanted:
             self._limit *= 2
-            if self._counts.any():
-                merged = np.zeros_like(self._counts)
-                merged[BINS // 4 : BINS * 3 // 4] = self._counts.reshape(-1, 2).sum(axis=1)
-                self._counts = merged
+            merged = np.zeros_like(self._counts)
+            merged[BINS // 4 : BINS * 3 // 4] = self._counts.reshape(-1, 2).sum(axis=1)
+            self._counts = merged

@@ -118,7 +118,7 @@ def _variadic(ufunc: np.ufunc) -> values.Elements:
 ELEMENTWISE = table(
     # activations
     unary("Relu", quant=PASS_THROUGH, clamp=lambda call: (0.0, math.inf)),
-    unary("LeakyRelu", quant=PASS_THROUGH),
+    unary("LeakyRelu", quant=POINTWISE),
     unary(
         "Elu Celu Selu ThresholdedRelu Shrink Softplus Softsign HardSigmoid HardSwish",
         quant=POINTWISE,
@@ -181,5 +181,5 @@ ELEMENTWISE = table(
     broadcasting("StringConcat"),
     unary("RegexFullMatch", dtypes=DType.BOOL),
     # choice
-    broadcasting("Where", dtypes=1, quant=PASS_THROUGH, value=_where_value),
+    broadcasting("Where", dtypes=1, quant=Quant.SHARED_SCALE, value=_where_value),
 )

@@ -45,10 +45,10 @@ def roi_axes(call: Call) -> tuple[str, dict[str, Dim]]:
 
 
 POOL = table(
-    Op("AveragePool", pool_axes, quant=Quant.PASS_THROUGH),
+    Op("AveragePool", pool_axes, quant=Quant.POINTWISE),
     Op("MaxPool", pool_axes, quant=Quant.PASS_THROUGH, dtypes=lambda c: (c.dtype(0), DType.I64)),
     Op("LpPool", pool_axes),
-    Op("GlobalAveragePool", "n c *s~ -> n c *1", quant=Quant.PASS_THROUGH),
+    Op("GlobalAveragePool", "n c *s~ -> n c *1", quant=Quant.POINTWISE),
     Op("GlobalMaxPool", "n c *s~ -> n c *1", quant=Quant.PASS_THROUGH),
     Op("GlobalLpPool", "n c *s -> n c *1"),
     Op("MaxUnpool", unpool_axes),

@@ -59,7 +59,7 @@ class AssignScales(Pass):
         )
         if not choice.sites:
             nothing = note(f"nothing in this graph runs in integers on {ctx.target.name}")
-            return PassResult(graph, (nothing, *left))
+            return PassResult(graph, (nothing, *left), {"integer": 0})
         data = ctx.data.first_samples(self.samples)
         shared = groups(graph, ctx.target.placement, choice)
         ranges = self._measure(graph, data, shared)

@@ -69,6 +69,8 @@ def choose(graph: Graph, ctx: Context, facts: Facts, kept: Collection[str]) -> C
         row = ctx.ops.get(node.kind)
         if row is None or not (row.macs or row.quant is not Quant.FLOAT_ONLY):
             continue
+        if not any(_is_f32(graph, v) for v in (*node.inputs, *node.outputs)) and not row.macs:
+            continue  # arithmetic on shapes
         site = "it is kept" if node.name in kept else _site(graph, ctx, facts, node, row)
         if isinstance(site, Site):
             sites[node.name] = site
@@ -197,13 +199,11 @@ def _withdraw(
 ) -> dict[str, str]:
     """Take back sites that do not stand between contractions, until none is left; say why."""
     reasons: dict[str, str] = {}
-    while True:
-        found = _not_fed(graph, ctx, sites, clamps) | _not_read(graph, sites, clamps)
-        if not found:
-            return {n: r for n, r in reasons.items() if n not in clamps}
-        reasons |= found
-        for name in found:
-            del sites[name]
+    while found := _not_fed(graph, ctx, sites, clamps) | _not_read(graph, sites, clamps):
+        for name, reason in found.items():
+            if sites.pop(name).row.quant is not Quant.PASS_THROUGH:
+                reasons[name] = reason
+    return reasons
 
 
 def _not_fed(
