@@ -26,6 +26,7 @@ from slimc.ir.types import DType, TensorType
 _PROVIDERS = ["CPUExecutionProvider"]
 _QUIET = 4  # severity of the log: what fails is raised, not printed
 _EXACT = "session.x64quantprecision"
+_SIGNED = "session.qdqisint8allowed"
 _WEIGHTS_BESIDE = "session.optimized_model_external_initializers_file_name"
 _WARM_UPS = 2  # runs before the clock starts: allocations, caches
 _STATUS = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
@@ -114,13 +115,18 @@ def check_loads(model: bytes | Path) -> None:
     _load(model, _options(threads=1, optimize=True))
 
 
-def optimized_ops(model: Graph | bytes | Path) -> Counter[str]:
-    """Count the kinds of nodes that onnxruntime makes of a graph: what it really runs."""
+def optimized_ops(model: Graph | bytes | Path, signed: bool = False) -> Counter[str]:
+    """Count the kinds of nodes that onnxruntime makes of a graph: what it really runs.
+
+    signed: as on processors whose integer kernels take signed activations (64-bit ARM).
+    """
     with tempfile.TemporaryDirectory() as name:
         optimized = Path(name) / "optimized.onnx"
         options = _options(threads=1, optimize=True)
         options.optimized_model_filepath = str(optimized)
         options.add_session_config_entry(_WEIGHTS_BESIDE, "optimized.weights")
+        if signed:
+            options.add_session_config_entry(_SIGNED, "1")
         _load_any(model, options)
         return count_kinds(optimized)
 

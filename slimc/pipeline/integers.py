@@ -7,6 +7,7 @@ from pathlib import Path
 
 from slimc.execute.ort import optimized_ops
 from slimc.ir.graph import Graph
+from slimc.ir.types import DType
 from slimc.ops.op import OpTable
 from slimc.passes.context import Target
 
@@ -48,7 +49,10 @@ def achieved(file: Path, target: Target) -> int | None:
 
     None where that runtime cannot be asked here. Raises SlimcError "runtime-refuses".
     """
-    return count_integer(optimized_ops(file)) if target.runtime == ONNXRUNTIME else None
+    if target.runtime != ONNXRUNTIME:
+        return None
+    signed = any(wish.activations.dtype is DType.I8 for wish in target.quantize.values())
+    return count_integer(optimized_ops(file, signed))
 
 
 def count_integer(kinds: Mapping[str, int]) -> int:

@@ -137,3 +137,24 @@ def test_long_constants_that_only_a_body_reads() -> None:
     for flag, factor in ((True, 2), (False, 5)):
         y = session.run({"c": np.array(flag), "x": np.ones(512, np.float32)})["y"]
         assert (y == factor).all()
+
+
+def test_signed_activations_have_integer_kernels_where_the_processor_has_them() -> None:
+    graph = parse_text(
+        """graph (%x: f32[1,4,4,4]) -> (%y)
+  %s = constant f32[] 0.02
+  %z = constant i8[] 5
+  %w.q = constant i8[4,4,1,1] random(0)
+  %w.z = constant i8[] 0
+  %w: f32[4,4,1,1] = DequantizeLinear(%w.q, %s, %w.z)
+  %q: i8[1,4,4,4] = QuantizeLinear(%x, %s, %z)
+  %a: f32[1,4,4,4] = DequantizeLinear(%q, %s, %z)
+  %c: f32[1,4,4,4] = Conv(%a, %w)
+  %d: i8[1,4,4,4] = QuantizeLinear(%c, %s, %z)
+  %e: f32[1,4,4,4] = DequantizeLinear(%d, %s, %z)
+  %f: f32[1,4,4,4] = Sigmoid(%e)
+  %g: i8[1,4,4,4] = QuantizeLinear(%f, %s, %z)
+  %y: f32[1,4,4,4] = DequantizeLinear(%g, %s, %z)"""
+    )
+    kinds = optimized_ops(graph, signed=True)
+    assert sum(n for kind, n in kinds.items() if kind.endswith("QLinearConv")) == 1
