@@ -13,7 +13,7 @@ from slimc.ir.graph import Graph, Node, Quantization
 from slimc.ops.op import OpTable, Weighted
 from slimc.passes.base import Pass, PassResult, Promise
 from slimc.passes.context import Context, Placement
-from slimc.passes.emit_qdq import Emitter
+from slimc.passes.emit_qdq import DEQUANTIZE, Emitter
 from slimc.remarks import Remark, applied, skipped
 
 
@@ -30,8 +30,7 @@ class InsertQdq(Pass):
     promise: ClassVar[Promise] = "integers"
 
     def run(self, graph: Graph, ctx: Context) -> PassResult:
-        integer = [node for node in graph.nodes if node.integer]
-        if not (graph.records or integer):
+        if not graph.records and all(_has_integers(graph, n) for n in graph.nodes if n.integer):
             return PassResult(graph)
         placement = ctx.target.placement
         if placement is None:
@@ -41,11 +40,22 @@ class InsertQdq(Pass):
                 where=f"pass {self.name}",
                 help="leave out quant for this target",
             )
-        remarks: list[Remark] = []
-        if placement.activation == "absorb":
-            graph, remarks = absorb_clamps(graph, ctx.ops)
-        made, said = _insert(graph, ctx.ops, placement)
-        return PassResult(made, (*remarks, *said))
+        return place(graph, ctx.ops, placement)
+
+
+def place(graph: Graph, ops: OpTable, placement: Placement) -> PassResult:
+    """Insert Q/DQ in the style of a placement. Raises SlimcError "record-missing"."""
+    remarks: list[Remark] = []
+    if placement.activation == "absorb":
+        graph, remarks = absorb_clamps(graph, ops)
+    made, said = _insert(graph, ops, placement)
+    return PassResult(made, (*remarks, *said))
+
+
+def _has_integers(graph: Graph, node: Node) -> bool:
+    """Tell whether a node reads from a DQ: then Q/DQ are already there."""
+    makers = (graph.producers.get(value) for value in node.inputs)
+    return any(maker is not None and maker.op == DEQUANTIZE for maker in makers)
 
 
 def absorb_clamps(graph: Graph, ops: OpTable) -> tuple[Graph, list[Remark]]:
