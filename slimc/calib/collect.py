@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from math import isfinite
 
 import numpy as np
 
 from slimc.calib.data import Data
 from slimc.calib.feeds import Feed
-from slimc.calib.observers import Observer
-from slimc.calib.table import CalibrationTable
+from slimc.calib.observers import FromExtremes, Observer
+from slimc.calib.table import CalibrationTable, Range
 from slimc.errors import SlimcError
 from slimc.execute.ort import Session
 from slimc.ir.editor import Editor
@@ -54,7 +55,8 @@ def collect(
     """
     order = {value: i for i, value in enumerate((*graph.inputs, *graph.producers))}
     wanted = {value: observers[value] for value in sorted(observers, key=order.__getitem__)}
-    steps = _steps(graph, data, [v for v, o in wanted.items() if o.elements], elements)
+    sampled = [value for value, one in wanted.items() if not isinstance(one, FromExtremes)]
+    steps = _steps(graph, data, sampled, elements)
     groups = list(_groups(wanted, steps, live_bytes))
     done, count = 0, 0
     for group in groups:
@@ -157,12 +159,12 @@ def _with_probes(
     for value in values:
         source = _as_float(editor, graph, value)
         axes = _reduced_axes(editor, graph, value)
-        kinds = ["ReduceSum"] if wanted[value].elements else ["ReduceSum", "ReduceMin", "ReduceMax"]
+        extremes = ["ReduceMin", "ReduceMax"] if isinstance(wanted[value], FromExtremes) else []
         total, *read = (
             editor.add(kind, [source, *axes], attrs={"keepdims": 0}, types=[_FLOATS])[0]
-            for kind in kinds
+            for kind in ("ReduceSum", *extremes)
         )
-        if wanted[value].elements:
+        if not extremes:
             read = [_every(editor, source, steps[value].step)]
         probes.append(_Probe(value, total, tuple(read)))
     outputs = tuple(name for probe in probes for name in (probe.total, *probe.read))
@@ -210,15 +212,15 @@ def _observe(
     feed: Feed,
     where: str,
 ) -> None:
-    if not np.isfinite(found[probe.total]).all():
+    if not isfinite(found[probe.total].sum()):
         _require_finite(graph, probe.value, feed, where)
     arrays = [found[name] for name in probe.read]
-    if arrays[0].size:
-        observer.observe(arrays[0] if len(arrays) == 1 else _extremes(*arrays))
-
-
-def _extremes(lowest: np.ndarray, highest: np.ndarray) -> np.ndarray:
-    return np.array([lowest.min(), highest.max()])
+    if not arrays[0].size:
+        return
+    if isinstance(observer, FromExtremes):
+        observer.see(Range(float(arrays[0].min()), float(arrays[1].max())))
+    else:
+        observer.observe(arrays[0])
 
 
 def _require_finite(graph: Graph, value: str, feed: Feed, where: str) -> None:

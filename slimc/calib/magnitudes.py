@@ -24,6 +24,8 @@ def magnitudes(graph: Graph, data: Data, values: Iterable[str]) -> dict[str, flo
         size = editor.add("Abs", [value], types=[graph.type_of(value)], name=f"{value}.abs")[0]
         most = TensorType(DType.F32, ())
         names[value] = editor.add("ReduceMax", [size], types=[most], attrs={"keepdims": 0})[0]
+    if not names:
+        return {}
     session = Session(editor.done(keep_dead=True), list(names.values()))
     found = dict.fromkeys(names, 0.0)
     for feed in data:

@@ -19,13 +19,10 @@ Calibrator = Literal["minmax", "moving-average", "percentile", "entropy", "mse"]
 
 
 class Observer(ABC):
-    """Looks at one value.
+    """Looks at (a sample of) the elements of one value, feed after feed.
 
-    elements: it needs (a sample of) the elements; otherwise the two extremes of each feed do, and
-    `observe` may be given those alone. As text it says what it is and with which settings.
+    As text it says what it is and with which settings.
     """
-
-    elements: ClassVar[bool] = False
 
     def __str__(self) -> str:
         return type(self).__name__
@@ -39,21 +36,34 @@ class Observer(ABC):
         """Return the range found, None if nothing was observed."""
 
 
-class MinMax(Observer):
-    """The extremes of all feeds."""
+class FromExtremes(Observer):
+    """An observer that the two extremes of each feed are enough for."""
 
     def __init__(self) -> None:
         self._found: Range | None = None
 
     def observe(self, array: np.ndarray) -> None:
-        new = Range(float(array.min()), float(array.max()))
-        self._found = new if self._found is None else self._found.join(new)
+        self.see(Range(float(array.min()), float(array.max())))
+
+    def see(self, extremes: Range) -> None:
+        """Take the extremes of one feed."""
+        self._found = extremes if self._found is None else self._merged(self._found, extremes)
 
     def range(self) -> Range | None:
         return self._found
 
+    @abstractmethod
+    def _merged(self, old: Range, new: Range) -> Range: ...
 
-class MovingAverage(Observer):
+
+class MinMax(FromExtremes):
+    """The extremes of all feeds."""
+
+    def _merged(self, old: Range, new: Range) -> Range:
+        return old.join(new)
+
+
+class MovingAverage(FromExtremes):
     """Exponentially moving average of each feed's extremes: a single odd feed counts little.
 
     Source: Jacob et al., CVPR 2018, section 3.1.
@@ -61,33 +71,39 @@ class MovingAverage(Observer):
 
     WEIGHT: ClassVar[float] = 0.1  # of a new feed: some ten feeds count
 
-    def __init__(self) -> None:
-        self._found: Range | None = None
-
-    def observe(self, array: np.ndarray) -> None:
-        low, high = float(array.min()), float(array.max())
-        old = self._found or Range(low, high)
-        new = self.WEIGHT
-        self._found = Range(old.low + new * (low - old.low), old.high + new * (high - old.high))
-
-    def range(self) -> Range | None:
-        return self._found
+    def _merged(self, old: Range, new: Range) -> Range:
+        low = old.low + self.WEIGHT * (new.low - old.low)
+        return Range(low, old.high + self.WEIGHT * (new.high - old.high))
 
 
 class FromHistogram(Observer):
-    """An observer that chooses a range from the histogram of all feeds."""
+    """An observer that chooses a range from the histogram of all feeds.
 
-    elements: ClassVar[bool] = True
+    Small arrays wait for each other, at most `WAITING` elements: counting has a price per call.
+    """
+
+    WAITING: ClassVar[int] = 8192
 
     def __init__(self) -> None:
         self._histogram = Histogram()
+        self._waiting: list[np.ndarray] = []
+        self._size = 0
 
     def observe(self, array: np.ndarray) -> None:
-        self._histogram.add(array)
+        self._waiting.append(array.ravel())
+        self._size += array.size
+        if self._size >= self.WAITING:
+            self._count()
 
     def range(self) -> Range | None:
+        self._count()
         extremes = self._histogram.extremes
         return None if extremes is None else self._choose(self._histogram, extremes)
+
+    def _count(self) -> None:
+        if self._waiting:
+            self._histogram.add(np.concatenate(self._waiting))
+        self._waiting, self._size = [], 0
 
     @abstractmethod
     def _choose(self, histogram: Histogram, extremes: Range) -> Range: ...

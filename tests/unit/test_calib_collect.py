@@ -31,8 +31,6 @@ ALL = np.concatenate([feed["x"].ravel() for feed in FEEDS])
 class Kept(Observer):
     """Keeps what it is given."""
 
-    elements = True
-
     def __init__(self) -> None:
         self.arrays: list[np.ndarray] = []
 
