@@ -51,7 +51,7 @@ def size_bytes(graph: Graph) -> int:
 
 
 def measure(graph: Graph, ops: OpTable, sizes: Mapping[str, int]) -> Measure:
-    """Measure a graph with these sizes for its names."""
+    """Measure a graph with these sizes for its names; MACs are for all samples of a batch."""
     facts = infer(graph, ops, sizes)
     return Measure(
         size_bytes=size_bytes(graph),

@@ -14,8 +14,7 @@ def scaled_axes(call: Call) -> tuple[str, dict[str, Dim]]:
     zero = ", {}?" if len(call.types) > 2 else ""
     scale = call.shape(1)
     if len(scale) <= 1 and (not scale or scale == (1,)):
-        beside = words(["1"] * len(scale))
-        return f"{words(axes)}, {beside}{zero.format(beside)} -> {words(axes)}", {}
+        return f"{words(axes)}, {zero.format('')} -> {words(axes)}", {}
     axis = call.axis(1)
     block = int(call.attr("block_size", 0))
     if len(scale) == 1 and not block:

@@ -75,7 +75,7 @@ def _filled_value(call: Call) -> tuple[np.ndarray | None, ...]:
 
 def range_axes(call: Call) -> Laid:
     """As many elements as there are steps of delta from start to limit."""
-    text = "[], [], [] -> r!"
+    text = ", , -> r!"
     operands = [call.value(i) for i in range(3)]
     start, limit, step = (None if v is None else v.ravel().tolist()[0] for v in operands)
     if start is None or limit is None or not isinstance(step, (int, float)):

@@ -147,9 +147,14 @@ def divide_numbers(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def cast(array: np.ndarray, dtype: DType | None) -> np.ndarray | None:
-    """Return the elements as another type; names and None stay; None where it has no meaning."""
-    if dtype is None or dtype is DType.STRING or array.dtype.kind in "OUS":
-        names = array.dtype == object and dtype is not None and (dtype.is_integer or dtype.is_float)
-        return array if names and array.dtype.kind == "O" else None
+    """Return the elements as another type; names and None stay.
+
+    None for texts, and for types too narrow to compute with (which also round and saturate in ways
+    of their own).
+    """
+    if dtype is None or dtype.bits < (16 if dtype.is_float else 8):
+        return None
+    if array.dtype == object:
+        return array
     with np.errstate(all="ignore"):
         return array.astype(dtype.numpy)
