@@ -17,6 +17,7 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state
 
 from slimc.errors import SlimcError, did_you_mean
+from slimc.execute.unshare import unshared
 from slimc.io.read import count_kinds
 from slimc.io.write import to_bytes_without_weights
 from slimc.ir.editor import Editor
@@ -73,6 +74,7 @@ class Session:
         options = _options(threads, optimize)
         if exact_integers:
             options.add_session_config_entry(_EXACT, "1")
+            carried = unshared(carried)
         self._session, self._weights = _load_sharing(carried, options)
 
     def run(self, feeds: Mapping[str, Any]) -> dict[str, Any]:

@@ -39,7 +39,7 @@ class Borders:
                 self._read_single(node)
             else:
                 self._lower(node, row)
-        return self._editor.done()
+        return self._editor.done() if self._editor.changed else self.graph
 
     def _read_single(self, node: Node) -> None:
         """Let a node, and what is in its bodies, read f32."""

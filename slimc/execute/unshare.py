@@ -1,0 +1,43 @@
+"""Give every reader of a stored weight one of its own."""
+
+from __future__ import annotations
+
+from slimc.ir.editor import Editor
+from slimc.ir.graph import Graph, Node
+
+DEQUANTIZE = "DequantizeLinear"
+
+
+def unshared(graph: Graph) -> Graph:
+    """Copy integer constants, their scales and the DQ behind them, for one reader each; exact.
+
+    onnxruntime 1.32 with exact integers makes weights unsigned, and fails on one that it meets
+    twice ("Attempt to replace the existing tensor").
+    """
+    editor = Editor(graph)
+    taken: set[str] = set()
+    for node in graph.nodes:
+        if node.op != DEQUANTIZE or not all(v in graph.constants for v in node.inputs):
+            continue
+        readers = editor.users(node.outputs[0])
+        is_read = node.inputs[0] in taken or editor.is_output(node.outputs[0])
+        taken.add(node.inputs[0])
+        for reader in readers if is_read else readers[1:]:
+            _own(editor, graph, node, reader)
+    return editor.done() if editor.changed else graph
+
+
+def _own(editor: Editor, graph: Graph, node: Node, reader: Node) -> None:
+    """Let `reader` read a copy of what the DQ `node` gives."""
+    result = node.outputs[0]
+    (real,) = editor.add(
+        DEQUANTIZE,
+        [editor.add_constant(graph.constants[v], v) for v in node.inputs if v in graph.constants],
+        types=[graph.type_of(result)],
+        attrs=node.attrs,
+        name=node.name,
+        near=node.name,
+    )
+    for index, operand in enumerate(reader.inputs):
+        if operand == result:
+            editor.set_input(reader.name, index, real)

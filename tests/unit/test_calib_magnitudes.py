@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import numpy as np
+
+from slimc.calib.data import Data
+from slimc.calib.magnitudes import magnitudes
+from slimc.ir.text import parse_text
+
+
+def test_the_largest_of_all_feeds_counts_and_infinity_is_told() -> None:
+    graph = parse_text(
+        """graph (%x: f32[N,3]) -> (%y)
+  %one = constant f32[] 1
+  %a: f32[N,3] = Neg(%x)
+  %y: f32[N,3] = Div(%one, %a)"""
+    )
+    feeds = [
+        {"x": np.array([[1, -2, 3]], np.float32)},
+        {"x": np.array([[0, -7, 2], [1, 1, 1]], np.float32)},
+    ]
+    found = magnitudes(graph, Data.from_feeds(feeds, graph), ["x", "a", "y"])
+    assert found == {"x": 7.0, "a": 7.0, "y": np.inf}
+
+
+def test_no_values_need_no_run() -> None:
+    graph = parse_text("graph (%x: f32[1]) -> (%y)\n  %y: f32[1] = Neg(%x)")
+    assert magnitudes(graph, Data.synthesize(graph, {}), []) == {}

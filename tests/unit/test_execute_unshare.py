@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from slimc.execute.ort import Session
+from slimc.execute.unshare import unshared
+from slimc.ir.text import parse_text
+from slimc.ir.verify import verify
+
+SHARED = """graph (%x: f32[1,4,4,4]) -> (%y)
+  %s = constant f32[] 0.02
+  %z = constant u8[] 128
+  %k = constant i8[4,4,1,1] random(0, -120..120)
+  %ks = constant f32[4] fill(0.002)
+  %kz = constant i8[4] fill(0)
+  %w: f32[4,4,1,1] = DequantizeLinear(%k, %ks, %kz) {axis=0} @weight
+  %q: u8[1,4,4,4] = QuantizeLinear(%x, %s, %z)
+  %a: f32[1,4,4,4] = DequantizeLinear(%q, %s, %z)
+  %b: f32[1,4,4,4] = Conv(%a, %w) @first
+  %c: u8[1,4,4,4] = QuantizeLinear(%b, %s, %z)
+  %d: f32[1,4,4,4] = DequantizeLinear(%c, %s, %z)
+  %e: f32[1,4,4,4] = Conv(%d, %w) @second
+  %f: u8[1,4,4,4] = QuantizeLinear(%e, %s, %z)
+  %y: f32[1,4,4,4] = DequantizeLinear(%f, %s, %z)"""
+TWICE = SHARED.replace(
+    "@weight", "@weight\n  %v: f32[4,4,1,1] = DequantizeLinear(%k, %ks, %kz) {axis=0} @again"
+).replace("Conv(%d, %w)", "Conv(%d, %v)")
+
+
+@pytest.mark.parametrize("text", [SHARED, TWICE])
+def test_every_reader_gets_a_weight_of_its_own(text: str) -> None:
+    graph = parse_text(text)
+    made = unshared(graph)
+    verify(made)
+    stored = [made.producers[made.by_name[n].inputs[1]].inputs[0] for n in ("first", "second")]
+    assert len(set(stored)) == 2
+    assert made.constants[stored[0]].array is not None
+    x = np.random.default_rng(0).normal(size=(1, 4, 4, 4)).astype(np.float32)
+    exact = Session(graph, exact_integers=True).run({"x": x})["y"]
+    np.testing.assert_allclose(exact, Session(graph, optimize=False).run({"x": x})["y"], atol=0.021)
+
+
+def test_a_graph_with_nothing_shared_is_left_alone() -> None:
+    graph = parse_text(SHARED.replace("Conv(%d, %w)", "Neg(%d)"))
+    assert unshared(graph) is graph

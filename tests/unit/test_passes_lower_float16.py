@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from slimc.calib.data import Data
+from slimc.execute.compare import differences
+from slimc.io.write import to_bytes
+from slimc.ir.graph import Graph
+from slimc.ir.text import parse_text
+from slimc.ir.types import DType, TensorType
+from slimc.ir.verify import verify
+from slimc.ops import OPS
+from slimc.passes.base import PassResult
+from slimc.passes.context import Context
+from slimc.passes.float16_borders import as_float16
+from slimc.passes.lower_float16 import LowerFloat16
+from slimc.targets.tensorrt import JETSON_NANO, JETSON_ORIN
+
+
+def lower(text: str, feeds: list[dict[str, np.ndarray]] | None = None) -> PassResult:
+    graph = parse_text(text)
+    data = Data.from_feeds(feeds, graph) if feeds else Data.synthesize(graph, {})
+    result = LowerFloat16().run(graph, Context(OPS, JETSON_ORIN, data))
+    verify(result.graph)
+    assert max(differences(graph, result.graph, data.head(1)).values()) < 0.01
+    return result
+
+
+def dtype(graph: Graph, value: str) -> DType:
+    kind = graph.type_of(value)
+    assert isinstance(kind, TensorType)
+    return kind.dtype
+
+
+def test_magnitudes_are_those_of_the_samples() -> None:
+    text = "graph (%x: f32[1,4]) -> (%y)\n  %a: f32[1,4] = Abs(%x) @abs\n  %y: f32[1,4] = Tanh(%a)"
+    small = [{"x": np.full((1, 4), 500, np.float32)}]
+    large = [*small, {"x": np.full((1, 4), 600, np.float32)}]
+    assert not [r for r in lower(text, small).remarks if r.kind == "skipped"]
+    said = [str(r) for r in lower(text, large).remarks if r.kind == "skipped"]
+    assert said[0] == "skipped @abs: stays in f32: 'x' reaches 600 on the samples, above 512"
+
+
+def test_an_operand_that_must_be_f32_stays_so() -> None:
+    result = lower(
+        """graph (%x: f32[1,1,2,2]) -> (%y)
+  %scales = constant f32[4] [1, 1, 2, 2]
+  %y: f32[1,1,4,4] = Resize(%x, _, %scales) {mode="nearest"} @up"""
+    )
+    up = result.graph.by_name["up"]
+    assert dtype(result.graph, up.inputs[0]) is DType.F16
+    assert up.inputs[2] == "scales"
+    assert dtype(result.graph, "scales") is DType.F32
+
+
+def test_results_that_are_no_floats_need_no_cast() -> None:
+    graph = lower(
+        """graph (%x: f32[1,4]) -> (%i, %g)
+  %z = constant f32[] 0.5
+  %r: f32[1,4] = Relu(%x) @relu
+  %g: bool[1,4] = Greater(%r, %z) @greater
+  %i: i64[1,1] = ArgMax(%r) {axis=1} @best"""
+    ).graph
+    assert [node.op for node in graph.nodes] == ["Cast", "Relu", "Greater", "ArgMax"]
+    assert dtype(graph, graph.by_name["greater"].inputs[1]) is DType.F16
+
+
+def test_a_value_is_cast_once_for_all_readers() -> None:
+    graph = lower(
+        """graph (%x: f32[1,4]) -> (%y, %z)
+  %y: f32[1,4] = Relu(%x)
+  %z: f32[1,4] = Neg(%x)"""
+    ).graph
+    assert sum(n.op == "Cast" and n.inputs == ("x",) for n in graph.nodes) == 1
+
+
+def test_an_output_that_others_read_is_cast_at_the_edge_only() -> None:
+    graph = lower(
+        """graph (%x: f32[1,4]) -> (%h, %y)
+  %h: f32[1,4] = Relu(%x) @relu
+  %y: f32[1,4] = Neg(%h) @neg"""
+    ).graph
+    assert graph.outputs == ("h", "y")
+    assert graph.by_name["neg"].inputs == ("h.f16",)
+    assert dtype(graph, "h") is DType.F32
+
+
+def test_an_input_that_is_an_output_is_untouched() -> None:
+    graph = lower("graph (%x: f32[1,4]) -> (%x, %y)\n  %y: f32[1,4] = Neg(%x)").graph
+    assert graph.outputs == ("x", "y")
+
+
+def test_a_graph_in_f16_stays_as_it_is() -> None:
+    text = "graph (%x: f16[1,4]) -> (%y)\n  %y: f16[1,4] = Neg(%x) @neg"
+    graph = lower(text).graph
+    assert [node.op for node in graph.nodes] == ["Neg"]
+
+
+def test_q_and_dq_keep_their_scales_and_the_rest_is_f16() -> None:
+    graph = lower(
+        """graph (%x: f32[1,4]) -> (%y)
+  %s = constant f32[] 0.02
+  %z = constant i8[] 0
+  %q: i8[1,4] = QuantizeLinear(%x, %s, %z) @q
+  %a: f32[1,4] = DequantizeLinear(%q, %s, %z) @dq
+  %y: f32[1,4] = Neg(%a) @neg"""
+    ).graph
+    assert graph.by_name["q"].inputs[0] == "x"
+    assert dtype(graph, "a") is DType.F32
+    assert dtype(graph, graph.by_name["neg"].inputs[0]) is DType.F16
+
+
+def test_what_is_not_zero_does_not_become_zero() -> None:
+    made = as_float16(np.array([1e-12, -1e-12, 0.0, 1.0, -np.inf], np.float32))
+    assert (np.sign(made) == [1, -1, 0, 1, -1]).all()
+    assert np.isneginf(made[-1])
+
+
+@pytest.mark.parametrize("preferred", [False, True])
+def test_lowering_halves_the_file_of_a_target_that_prefers_f16(preferred: bool) -> None:
+    graph = parse_text(
+        """graph (%x: f32[1,64]) -> (%y)
+  %w = constant f32[64,64] random(0, -0.1..0.1)
+  %y: f32[1,64] = MatMul(%x, %w)"""
+    )
+    ctx = Context(OPS, JETSON_NANO, Data.synthesize(graph, {}))
+    made = LowerFloat16(preferred=preferred).run(graph, ctx).graph
+    assert len(to_bytes(made)) < 0.55 * len(to_bytes(graph))
