@@ -12,10 +12,8 @@ from math import sqrt
 from slimc.ir import dims
 from slimc.ir.types import Dim
 from slimc.ops.axes import Bound, Unmatched
-from slimc.ops.op import RESULT, Call, Op, Refit, table
+from slimc.ops.op import RESULT, Call, Laid, Op, Refit, table
 from slimc.ops.spelling import operands, words
-
-Laid = tuple[str, dict[str, Dim]]
 
 
 def attention_axes(call: Call) -> Laid:

@@ -7,10 +7,8 @@ from collections.abc import Mapping, Sequence
 from slimc.ir import dims
 from slimc.ir.types import Dim, DType
 from slimc.ops.axes import Bound, Unmatched
-from slimc.ops.op import RESULT, Call, Op, Quant, Refit, Weighted, table
+from slimc.ops.op import RESULT, Call, Laid, Op, Quant, Refit, Weighted, table
 from slimc.ops.windows import spatial, windows
-
-Laid = tuple[str, dict[str, Dim]]
 
 
 def _kernel(call: Call, weight: int) -> Sequence[Dim]:

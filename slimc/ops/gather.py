@@ -5,13 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from slimc.ir import dims
-from slimc.ir.types import Dim, DType
+from slimc.ir.types import DType
 from slimc.ops import values
 from slimc.ops.axes import Unmatched
-from slimc.ops.op import Call, Op, Quant, table
+from slimc.ops.op import Call, Laid, Op, Quant, table
 from slimc.ops.spelling import labels, marked, operands, replaced, unsaid, words
-
-Laid = tuple[str, dict[str, Dim]]
 
 
 def gather_axes(call: Call) -> str:
@@ -26,35 +24,35 @@ def _gather_value(call: Call) -> tuple[np.ndarray | None, ...]:
     arrays = values.known(call, 0, 1)
     if arrays is None or not values.is_numeric(arrays[1]):
         return values.NOTHING
-    return (
-        values.tidy(
-            np.asarray(
-                np.take(arrays[0], arrays[1].astype(np.int64), call.axis(0)), arrays[0].dtype
-            )
-        ),
-    )
+    data, indices = arrays
+    taken = np.take(data, indices.astype(np.int64), call.axis(0))
+    return (values.tidy(np.asarray(taken, data.dtype)),)
 
 
-def gather_elements_axes(call: Call) -> str:
-    """Data and indices run together but along `axis`; other axes match where sizes do."""
+def _alongside(call: Call, mark: str) -> tuple[str, str]:
+    """Return the axes of data and of indices that run together but along `axis`.
+
+    Other axes are tied where both have one size; what the indices have for themselves gets `mark`.
+    """
     axis, data, taken = call.axis(0), call.shape(0), call.shape(1)
     if len(data) != len(taken):
         raise Unmatched(f"indices of rank {len(taken)} into data of rank {len(data)}")
     tied = [i != axis and dims.same(a, b) for i, (a, b) in enumerate(zip(data, taken, strict=True))]
     left = [f"a{i}" if t else f"x{i}!" for i, t in enumerate(tied)]
-    right = [f"a{i}" if t else f"i{i}" for i, t in enumerate(tied)]
-    return f"{words(left)}, {words(right)} -> {words(right)}"
+    right = [f"a{i}" if t else f"i{i}{mark}" for i, t in enumerate(tied)]
+    return words(left), words(right)
+
+
+def gather_elements_axes(call: Call) -> str:
+    """The result has the axes of the indices."""
+    data, indices = _alongside(call, "")
+    return f"{data}, {indices} -> {indices}"
 
 
 def scatter_elements_axes(call: Call) -> str:
-    """As GatherElements, the other way round."""
-    axis, data, taken = call.axis(0), call.shape(0), call.shape(1)
-    if len(data) != len(taken):
-        raise Unmatched(f"indices of rank {len(taken)} into data of rank {len(data)}")
-    tied = [i != axis and dims.same(a, b) for i, (a, b) in enumerate(zip(data, taken, strict=True))]
-    left = words([f"a{i}" if t else f"x{i}!" for i, t in enumerate(tied)])
-    right = words([f"a{i}" if t else f"i{i}!" for i, t in enumerate(tied)])
-    return f"{left}, {right}, {right} -> {left}"
+    """Updates have the axes of the indices, the result those of the data."""
+    data, indices = _alongside(call, "!")
+    return f"{data}, {indices}, {indices} -> {data}"
 
 
 def _depth(call: Call) -> int:
@@ -70,9 +68,8 @@ def gather_nd_axes(call: Call) -> str:
     data = labels(call.rank(0))
     outer = [*data[:batch], *labels(call.rank(1) - 1 - batch, "i")]
     addressed = marked(data, range(batch, batch + depth), "!")
-    return (
-        f"{words(addressed)}, {words([*outer, 'z!'])} -> {words([*outer, *data[batch + depth :]])}"
-    )
+    made = [*outer, *data[batch + depth :]]
+    return f"{words(addressed)}, {words([*outer, 'z!'])} -> {words(made)}"
 
 
 def scatter_nd_axes(call: Call) -> str:

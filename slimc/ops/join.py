@@ -11,12 +11,10 @@ from slimc.ir import dims
 from slimc.ir.types import Dim
 from slimc.ops import values
 from slimc.ops.axes import Bound, Unmatched
-from slimc.ops.op import Call, Op, Quant, Refit, table
+from slimc.ops.op import Call, Laid, Op, Quant, Refit, table
 from slimc.ops.spelling import labels, operands, replaced, unsaid, words
 
 HUGE = 10**9  # exporters write this or more for "to the end"
-
-Laid = tuple[str, dict[str, Dim]]
 
 
 def concat_axes(call: Call) -> str:
@@ -56,8 +54,6 @@ def _parts(call: Call) -> list[Dim]:
         if found is None:
             raise Unmatched("the sizes of its results are computed at run time")
         return [values.whole(d) for d in found.tolist()]
-    if "split" in call.attrs:
-        return [int(d) for d in call.attr("split")]
     each = dims.ceil_divide(size, count)
     last = dims.subtract(size, dims.multiply(each, count - 1))
     return [*[each] * (count - 1), last]
@@ -83,7 +79,7 @@ def refit_split(call: Call, bound: Bound, after: Mapping[str, int]) -> Refit:
     if call.present(1):
         return Refit(elements={1: changed})
     sizes = np.array([after[r] for r in runs], np.int64)
-    return Refit(attrs={"num_outputs": None, "split": None}, whole={1: sizes})
+    return Refit(attrs={"num_outputs": None}, whole={1: sizes})
 
 
 def _split_value(call: Call) -> tuple[np.ndarray | None, ...]:
@@ -117,13 +113,10 @@ def _cuts(call: Call) -> list[Cut]:
     steps = _bounds(call, 4) if call.present(4) else [1] * count
     if axes is None or not count == len(ends) == len(axes) == len(steps):
         raise Unmatched("as many starts, ends, axes and steps are wanted")
-    rank = call.rank(0)
-    return [
-        _cut(
-            call.shape(0)[axis % rank], axis % rank, place, starts[place], ends[place], steps[place]
-        )
-        for place, axis in enumerate(axes)
-    ]
+    shape = call.shape(0)
+    bounds = zip(starts, ends, steps, strict=True)
+    places = enumerate(zip((axis % len(shape) for axis in axes), bounds, strict=True))
+    return [_cut(shape[axis], axis, place, *around) for place, (axis, around) in places]
 
 
 def _bounds(call: Call, operand: int) -> list[Dim]:

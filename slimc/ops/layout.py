@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -11,12 +10,11 @@ from slimc.ir import dims
 from slimc.ir.types import Dim, DType, Shape
 from slimc.ops import values
 from slimc.ops.axes import Bound, Unmatched
-from slimc.ops.op import Call, Op, Quant, Refit, table
+from slimc.ops.op import Call, Laid, Op, Quant, Refit, table
 from slimc.ops.refactor import refactor
 from slimc.ops.spelling import broadcast, labels, marked, unsaid, words
 
 PASS_THROUGH = Quant.PASS_THROUGH
-Laid = tuple[str, dict[str, Dim]]
 
 
 def _permutation(call: Call) -> list[int]:
@@ -68,23 +66,21 @@ def reshape_axes(call: Call) -> Laid:
 
 
 def refit_reshape(call: Call, bound: Bound, after: Mapping[str, int]) -> Refit:
-    """Elements of the target that repeat a changed size; 0 and -1 follow by themselves."""
-    target = call.value(1)
-    follows = [] if target is None else [i for i, d in enumerate(target.ravel()) if d in (0, -1)]
-    return Refit(elements={1: _changed(bound, after, skip=follows)})
-
-
-def _changed(bound: Bound, after: Mapping[str, int], skip: Any = ()) -> dict[int, int]:
-    """Return {axis: new size} for the axes of the result that change, but those in `skip`."""
+    """Elements of the target that repeat a changed size; -1 and most 0 follow by themselves."""
+    target, changed = call.value(1), _changed(bound, after)
     new = Bound(bound.inputs, bound.outputs, after)
-    pairs = enumerate(
-        zip(bound.output_shapes()[0] or (), new.output_shapes()[0] or (), strict=True)
-    )
-    return {
-        i: size
-        for i, (old, size) in pairs
-        if i not in skip and size != old and isinstance(size, int)
-    }
+    copied = [new.size(axis) for axis in bound.inputs[0] or ()]
+    for i, element in enumerate([] if target is None else target.ravel().tolist()):
+        if element == -1 or (element == 0 and copied[i : i + 1] == [changed.get(i)]):
+            changed.pop(i, None)
+    return Refit(elements={1: changed})
+
+
+def _changed(bound: Bound, after: Mapping[str, int]) -> dict[int, int]:
+    """Return {axis: new size} for the axes of the result that change."""
+    new = Bound(bound.inputs, bound.outputs, after)
+    sizes = ((bound.size(axis), new.size(axis)) for axis in bound.outputs[0] or ())
+    return {i: b for i, (a, b) in enumerate(sizes) if a != b and isinstance(b, int)}
 
 
 def flatten_axes(call: Call) -> str:
@@ -111,9 +107,8 @@ def squeeze_axes(call: Call) -> str:
     """Axes of size one go."""
     axes, gone = labels(call.rank(0)), _removed(call)
     left = ["1" if i in gone else word for i, word in enumerate(axes)]
-    return (
-        f"{words(left)}{unsaid(call)} -> {words([w for i, w in enumerate(axes) if i not in gone])}"
-    )
+    right = [word for i, word in enumerate(axes) if i not in gone]
+    return f"{words(left)}{unsaid(call)} -> {words(right)}"
 
 
 def refit_squeeze(call: Call, bound: Bound, after: Mapping[str, int]) -> Refit:
@@ -222,9 +217,10 @@ def shape_axes(call: Call) -> Laid:
 
 
 def _range(call: Call) -> tuple[int, int]:
-    rank = call.rank(0)
-    start, end = int(call.attr("start", 0)), int(call.attr("end", rank))
-    return tuple(min(max(i + rank if i < 0 else i, 0), rank) for i in (start, end))  # type: ignore[return-value]  # fmt: skip
+    """Return which axes a Shape reads: from the first up to the second."""
+    every = range(call.rank(0))
+    chosen = every[slice(call.attr("start", 0), call.attr("end"))]
+    return chosen.start, chosen.stop
 
 
 def _shape_value(call: Call) -> tuple[np.ndarray | None, ...]:

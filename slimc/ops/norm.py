@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from slimc.ir.types import Dim, DType
+from slimc.ir.types import DType
 from slimc.ops.axes import Bound, Unmatched
-from slimc.ops.op import Call, Op, Refit, table
+from slimc.ops.op import Call, Laid, Op, Refit, table
 from slimc.ops.spelling import labels, marked, operands, words
 
 
@@ -44,7 +44,7 @@ def _layer_norm_types(call: Call) -> tuple[DType | None, ...]:
     return (call.dtype(0), DType.of_code(code), DType.of_code(code))
 
 
-def group_norm_axes(call: Call) -> tuple[str, dict[str, Dim]]:
+def group_norm_axes(call: Call) -> Laid:
     """Statistics over the channels of each of g groups and over space; whole groups are exact."""
     return "n (g c~) *s~, (g c~), (g c~) -> n (g c~) *s~", {"g": int(call.needed("num_groups"))}
 

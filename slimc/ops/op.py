@@ -132,7 +132,8 @@ class Weighted:
 
 
 Types = tuple[ValueType | None, ...]
-AxesRule = str | Callable[[Call], str | tuple[str, Mapping[str, Dim]]]
+Laid = tuple[str, Mapping[str, Dim]]  # a signature, and sizes of labels
+AxesRule = str | Callable[[Call], str | Laid]
 DTypesRule = DType | int | str | Callable[[Call], tuple[DType | None, ...]]
 TypesRule = Callable[[Call, tuple[Types, ...]], Types]
 ValueRule = Callable[[Call], tuple[np.ndarray | None, ...]]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from slimc.ir.types import Dim, DType
 from slimc.ops.axes import Unmatched
-from slimc.ops.op import Call, Op, Quant, table
+from slimc.ops.op import Call, Laid, Op, Quant, table
 from slimc.ops.windows import spatial, windows
 
 
-def pool_axes(call: Call) -> tuple[str, dict[str, Dim]]:
+def pool_axes(call: Call) -> Laid:
     """Windows of `kernel_shape`; channels pass. MaxPool's indices count all elements."""
     kernel = call.needed("kernel_shape")
     if len(kernel) != call.rank(0) - 2:
@@ -19,7 +19,7 @@ def pool_axes(call: Call) -> tuple[str, dict[str, Dim]]:
     return f"n c {left} -> n c {right}", sizes
 
 
-def unpool_axes(call: Call) -> tuple[str, dict[str, Dim]]:
+def unpool_axes(call: Call) -> Laid:
     """X, indices, output_shape? -> Y; the indices count all elements."""
     kernel = call.needed("kernel_shape")
     shape = call.ints(2) if call.present(2) else None
@@ -32,7 +32,7 @@ def unpool_axes(call: Call) -> tuple[str, dict[str, Dim]]:
     return text, {f"t{i}": d for i, d in sizes.items()}
 
 
-def roi_axes(call: Call) -> tuple[str, dict[str, Dim]]:
+def roi_axes(call: Call) -> Laid:
     """Every region of interest becomes h w cells, channel by channel."""
     if call.op == "MaxRoiPool":
         height, width = call.needed("pooled_shape")

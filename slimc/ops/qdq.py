@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from slimc.ir.types import Dim, DType
+from slimc.ir.types import DType
 from slimc.ops.axes import Unmatched
-from slimc.ops.op import Call, Op, table
+from slimc.ops.op import Call, Laid, Op, table
 from slimc.ops.spelling import labels, replaced, words
 
 
-def scaled_axes(call: Call) -> tuple[str, dict[str, Dim]]:
+def scaled_axes(call: Call) -> Laid:
     """A scale and zero point for all, one per index of `axis`, or one per block along it."""
     axes, shape = labels(call.rank(0)), call.shape(0)
     zero = ", {}?" if len(call.types) > 2 else ""

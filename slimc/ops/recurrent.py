@@ -7,18 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from slimc.ir.types import Dim
 from slimc.ops.axes import Bound
-from slimc.ops.op import RESULT, Call, Op, Refit, table
+from slimc.ops.op import RESULT, Call, Laid, Op, Refit, table
 
 
-def recurrent_axes(gates: int, states: int) -> Callable[[Call], tuple[str, dict[str, Dim]]]:
+def recurrent_axes(gates: int, states: int) -> Callable[[Call], Laid]:
     """Make the rule of a layer: X, W, R, B, lengths, initial states, P -> Y, last states.
 
     t: steps, n: batch, i: inputs, d: directions, q: gates, p: biases of W and R, r: peepholes.
     """
 
-    def rule(call: Call) -> tuple[str, dict[str, Dim]]:
+    def rule(call: Call) -> Laid:
         batch_first = bool(call.attr("layout", 0))
         data, made, state = (
             ("n t! i", "n t! d! h", "n d! h") if batch_first else ("t! n i", "t! d! n h", "d! n h")

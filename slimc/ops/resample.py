@@ -9,10 +9,8 @@ from slimc.ir import dims
 from slimc.ir.types import Dim
 from slimc.ops import values
 from slimc.ops.axes import Bound, Unmatched
-from slimc.ops.op import Call, Op, Quant, Refit, table
+from slimc.ops.op import Call, Laid, Op, Quant, Refit, table
 from slimc.ops.spelling import labels, unsaid, words
-
-Laid = tuple[str, dict[str, Dim]]
 
 
 def _named_axes(call: Call, operand: int | None = None) -> list[int]:
@@ -29,9 +27,7 @@ def _pads(call: Call) -> dict[int, tuple[int, Dim, Dim]]:
     if len(pads) != 2 * len(axes):
         raise Unmatched(f"{len(pads)} pads for {len(axes)} axes")
     ends = pads[len(axes) :]
-    return {
-        axis: (i, values.whole(pads[i]), values.whole(ends[i])) for i, axis in enumerate(axes)
-    }  # fmt: skip
+    return {a: (i, values.whole(pads[i]), values.whole(ends[i])) for i, a in enumerate(axes)}
 
 
 def pad_axes(call: Call) -> Laid:

@@ -6,10 +6,8 @@ from slimc.ir import dims
 from slimc.ir.types import Dim, DType
 from slimc.ops import values
 from slimc.ops.axes import Unmatched
-from slimc.ops.op import Call, Op, table
+from slimc.ops.op import Call, Laid, Op, table
 from slimc.ops.spelling import labels, replaced, words
-
-Laid = tuple[str, dict[str, Dim]]
 
 
 def _number(call: Call, operand: int) -> Dim:
@@ -46,9 +44,8 @@ def frames_axes(call: Call) -> Laid:
     length = call.shape(2)[0] if call.present(2) else size
     if call.present(3):
         length = _number(call, 3)
-    known = isinstance(step, int)
     room = dims.subtract(size, length)
-    frames = dims.add(dims.floor_divide(room, step), 1) if isinstance(step, int) and known else None
+    frames = dims.add(dims.floor_divide(room, step), 1) if isinstance(step, int) else None
     half = dims.add(dims.floor_divide(length, 2), 1)
     sizes = {"f": frames, "y": half if call.attr("onesided", 1) else length, "z": 2}
     return "n s! c!, []?, w!?, []? -> n f! y! z!", sizes

@@ -9,13 +9,11 @@ import numpy as np
 
 from slimc.ir import dims
 from slimc.ir.constant import Constant
-from slimc.ir.types import Dim, DType
+from slimc.ir.types import DType
 from slimc.ops import values
 from slimc.ops.axes import Bound, Unmatched
-from slimc.ops.op import Call, DTypesRule, Op, Refit, table
+from slimc.ops.op import Call, DTypesRule, Laid, Op, Refit, table
 from slimc.ops.spelling import labels, words
-
-Laid = tuple[str, dict[str, Dim]]
 
 
 def _constant(call: Call) -> np.ndarray:
