@@ -57,7 +57,7 @@ class Borders:
         attrs = dict(node.attrs)
         inputs = list(node.inputs)
         if isinstance(row.dtypes, str):  # an attribute names the type of the result
-            attrs[row.dtypes] = FLOAT16.code
+            attrs |= {row.dtypes: FLOAT16.code} if made else {}
             inputs = [self._at_hand(v) for v in inputs]
         else:
             for i, value in enumerate(inputs):

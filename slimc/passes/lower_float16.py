@@ -107,6 +107,8 @@ def _reason(
         return "its bodies compute in f32"
     if node.op in (QUANTIZE, DEQUANTIZE):
         return "its scales keep their precision"
+    if node.attrs.get("reduction", b"none") != b"none":
+        return f"{node.op} with a reduction: onnxruntime has no f16 kernel"
     taken = _takes(node, ctx.target.opset_max)
     if taken is None or ctx.ops.get(node.kind) is None:
         return f"nothing says that {node.kind} takes f16"

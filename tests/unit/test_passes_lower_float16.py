@@ -66,6 +66,27 @@ def test_results_that_are_no_floats_need_no_cast() -> None:
     assert dtype(graph, graph.by_name["greater"].inputs[1]) is DType.F16
 
 
+def test_casts_to_other_types_stay_what_they_are() -> None:
+    graph = lower(
+        """graph (%x: f32[1,4]) -> (%i, %b, %y)
+  %r: f32[1,4] = Relu(%x)
+  %i: i64[1,4] = Cast(%r) {to=7} @whole
+  %b: bool[1,4] = Cast(%r) {to=9} @truth
+  %f: f32[1,4] = Cast(%i) {to=1} @back
+  %y: f32[1,4] = Neg(%f)"""
+    ).graph
+    assert [graph.by_name[n].attrs["to"] for n in ("whole", "truth", "back")] == [7, 9, 10]
+
+
+def test_a_scatter_that_reduces_stays_in_f32() -> None:
+    result = lower(
+        """graph (%x: f32[4], %u: f32[2]) -> (%y)
+  %i = constant i64[2,1] [0, 2]
+  %y: f32[4] = ScatterND(%x, %i, %u) {reduction="max"} @scatter"""
+    )
+    assert [r.node for r in result.remarks if r.kind == "skipped"] == ["scatter"]
+
+
 def test_a_value_is_cast_once_for_all_readers() -> None:
     graph = lower(
         """graph (%x: f32[1,4]) -> (%y, %z)
