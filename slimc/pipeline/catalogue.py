@@ -7,14 +7,11 @@ points `slimc.passes` (a pass class each), `slimc.ops` (an OpTable) and `slimc.t
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from slimc.errors import SlimcError
@@ -24,6 +21,7 @@ from slimc.passes import PASSES, STAGES
 from slimc.passes.base import Pass
 from slimc.passes.context import Target
 from slimc.passes.text import Stages, parse_passes
+from slimc.pipeline.plugin import run_file
 from slimc.targets import TARGETS, TargetSource, resolve
 from slimc.targets.lowering import LOWERING
 
@@ -49,7 +47,7 @@ class Catalogue:
     def with_file(self, path: str | Path) -> Catalogue:
         """Add what a plug-in file defines. Raises SlimcError "bad-plugin" or "name-taken"."""
         where = f"plug-in '{path}'"
-        module = _run(Path(path))
+        module = run_file(path)
         known = {k: getattr(module, k) for k in _KINDS if hasattr(module, k)}
         if not known:
             raise SlimcError(
@@ -108,23 +106,6 @@ _KINDS = ("PASSES", "STAGES", "OPS", "TARGETS")
 
 def _wrong(where: str, found: object, wanted: str) -> SlimcError:
     return SlimcError("bad-plugin", f"expected {wanted}, found {found!r}", where)
-
-
-def _run(path: Path) -> ModuleType:
-    name = f"slimc_plugin:{path.resolve()}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise SlimcError("bad-plugin", "there is no such Python file", f"plug-in '{path}'")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
-    try:
-        spec.loader.exec_module(module)
-    except SlimcError:
-        raise
-    except Exception as broken:  # the user's own code may raise anything
-        message = f"it raised {type(broken).__name__}: {broken}"
-        raise SlimcError("bad-plugin", message, f"plug-in '{path}'") from broken
-    return module
 
 
 @cache
