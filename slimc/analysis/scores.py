@@ -1,120 +1,77 @@
-"""How much a unit matters, comparable between families: the mean over a family is 1."""
+"""How much each unit of a family matters, told from the weights alone."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from functools import partial
 
 import numpy as np
 
-from slimc.analysis.channels import Coupling, labels_of
-from slimc.analysis.families import Family
-from slimc.analysis.index_space import Place
-from slimc.analysis.removal_cost import constant_uses
-from slimc.ir.graph import Node
+from slimc.analysis.family_view import FamilyView
+from slimc.analysis.ranking import Ranking
 
-Score = Literal["magnitude", "magnitude-l1", "random"]
+Score = Callable[[FamilyView], "np.ndarray | Ranking"]
+Measure = Callable[[np.ndarray], np.ndarray]  # slices [units, elements] -> one number per unit
 
 
-def scores(
-    coupling: Coupling, families: Sequence[Family], score: Score, seed: int
-) -> tuple[np.ndarray, ...]:
-    """Return, per family, the score of every unit.
+def grouped(view: FamilyView, measure: Measure) -> np.ndarray:
+    """Return the importance of every unit of a family by a measure of weight slices.
 
-    magnitude: the L2 norm of the weights that make the unit times that of the weights that read it
-    (magnitude-l1: L1), each per weight constant relative to the mean over the family, and averaged
-    over the constants on each side. The product, because what a unit adds to its readers scales
-    with both.
-    Source: Li et al., ICLR 2017, section 3.1; grouped as in Fang et al., CVPR 2023, section 3.3.
-    random: uniform in 0..2, by `seed`.
+    The measure of the weights that make the unit times that of the weights that read it, each per
+    weight relative to the mean over the family, and averaged over the weights on each side. The
+    product, because what a unit adds to its readers scales with both.
+    Source: grouped as in Fang et al., CVPR 2023, section 3.3.
     """
-    if score == "random":
-        return tuple(
-            np.random.default_rng([seed, number]).uniform(0, 2, family.width)
-            for number, family in enumerate(families)
-        )
-    return _magnitudes(coupling, families, _NORMS[score])
+    made = _mean([_relative(measure(slices)) for slices in view.made], view.width)
+    read = _mean([_relative(measure(slices)) for slices in view.read], view.width)
+    importance: np.ndarray = made * read
+    return importance
 
 
-def _squares(array: np.ndarray, axis: int) -> np.ndarray:
-    flat = np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1).astype(np.float64)
-    squares: np.ndarray = np.einsum("ij,ij->i", flat, flat)
-    return squares
+def l2_norm(slices: np.ndarray) -> np.ndarray:
+    """Return sqrt(sum of squares) per unit."""
+    norms: np.ndarray = np.sqrt(np.einsum("ij,ij->i", slices, slices, dtype=np.float64))
+    return norms
 
 
-def _absolutes(array: np.ndarray, axis: int) -> np.ndarray:
-    flat = np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1).astype(np.float64)
-    absolutes: np.ndarray = np.abs(flat).sum(axis=1)
-    return absolutes
+def l1_norm(slices: np.ndarray) -> np.ndarray:
+    """Return the sum of absolutes per unit. Source: Li et al., ICLR 2017, section 3.1."""
+    norms: np.ndarray = np.abs(slices).sum(axis=1, dtype=np.float64)
+    return norms
 
 
-Norm = tuple[Callable[[np.ndarray, int], np.ndarray], Callable[[np.ndarray], np.ndarray]]
+def distance_to_others(slices: np.ndarray) -> np.ndarray:
+    """Return the sum of the distances from a unit's slice to all others of its weight.
 
-_NORMS: Mapping[str, Norm] = {
-    "magnitude": (_squares, np.sqrt),
-    "magnitude-l1": (_absolutes, np.abs),
+    It is least at the geometric median, whose slice the others can stand in for.
+    Source: He et al., CVPR 2019, section 3.3.
+    """
+    x = slices.astype(np.float64)
+    squares = np.einsum("ij,ij->i", x, x)
+    apart = squares[:, None] + squares - 2 * (x @ x.T)
+    np.fill_diagonal(apart, 0.0)
+    distances: np.ndarray = np.sqrt(np.maximum(apart, 0.0)).sum(axis=1)
+    return distances
+
+
+def random(view: FamilyView) -> np.ndarray:
+    """Return numbers in 0..2, by the view's seed."""
+    return np.random.default_rng(view.seed).uniform(0, 2, view.width)
+
+
+SCORES: Mapping[str, Score] = {
+    "magnitude": partial(grouped, measure=l2_norm),
+    "magnitude-l1": partial(grouped, measure=l1_norm),
+    "geometric-median": partial(grouped, measure=distance_to_others),
+    "random": random,
 }
 
 
-def _magnitudes(
-    coupling: Coupling, families: Sequence[Family], norm: Norm
-) -> tuple[np.ndarray, ...]:
-    measure, finish = norm
-    position = np.zeros(len(coupling.pinned), np.int64)
-    for family in families:
-        position[family.units] = np.arange(family.width)
-    at = _families_at(families)
-    found: list[dict[bool, list[np.ndarray]]] = [{True: [], False: []} for _ in families]
-    for node, operand, value in constant_uses(coupling):
-        if not _is_weight(coupling, node, operand):
-            continue
-        array = coupling.graph.constants[value].array
-        for axis in range(array.ndim):
-            place = coupling.axis(node, operand, axis)
-            if place not in at:
-                continue
-            sums, units = measure(array, axis), coupling.units_at(place)
-            for number in at[place]:
-                own = np.isin(units, families[number].units)
-                slices = np.bincount(position[units[own]], sums[own], families[number].width)
-                reads = _is_summed(coupling, node, operand, axis)
-                found[number][reads].append(_relative(finish(slices)))
-    return tuple(
-        _relative(_mean(sides[False], family) * _mean(sides[True], family))
-        for sides, family in zip(found, families, strict=True)
-    )
+def _mean(measures: Sequence[np.ndarray], width: int) -> np.ndarray:
+    return np.mean(measures, axis=0) if measures else np.ones(width)
 
 
-def _families_at(families: Sequence[Family]) -> dict[Place, list[int]]:
-    found: dict[Place, list[int]] = {}
-    for number, family in enumerate(families):
-        for member in family.members:
-            found.setdefault(member.place, []).append(number)
-    return found
-
-
-def _is_weight(coupling: Coupling, node: Node, operand: int) -> bool:
-    """Tell whether a constant operand is multiplied with in a contraction (a bias is not)."""
-    row = coupling.ops.get(node.kind)
-    if row is None or coupling.bound_of(node) is None:
-        return False
-    if row.weighted is not None:
-        return operand == row.weighted.weight
-    return any(operand in group for group in row.macs)
-
-
-def _is_summed(coupling: Coupling, node: Node, operand: int, axis: int) -> bool:
-    """Tell whether a contraction sums over an axis of its weight: it reads those channels."""
-    bound = coupling.facts.bounds[node.name]
-    axes = bound.inputs[operand] or ()
-    return any(name not in labels_of(bound.outputs) for name in labels_of(((axes[axis],),)))
-
-
-def _mean(norms: Sequence[np.ndarray], family: Family) -> np.ndarray:
-    return np.mean(norms, axis=0) if norms else np.ones(family.width)
-
-
-def _relative(norms: np.ndarray) -> np.ndarray:
-    mean = float(norms.mean())
-    relative: np.ndarray = norms / mean if mean > 0 else np.ones_like(norms)
+def _relative(measures: np.ndarray) -> np.ndarray:
+    mean = float(measures.mean())
+    relative: np.ndarray = measures / mean if mean > 0 else np.ones_like(measures)
     return relative

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from slimc.analysis.scores import Score
 from slimc.calib.data import Data
 from slimc.ir.graph import Graph
 from slimc.ir.types import DType
@@ -138,7 +139,7 @@ class Context:
 
     data: calibration batches (synthetic ones if the user gave none, then `data.synthetic`); sizes:
     a number for every named dimension, for analyses that need one (MACs, channel coupling); seed:
-    of every random choice.
+    of every random choice; scores: importances of units that plug-ins brought, by name.
     """
 
     ops: OpTable
@@ -146,3 +147,4 @@ class Context:
     data: Data
     sizes: Mapping[str, int] = field(default_factory=dict)
     seed: int = 0
+    scores: Mapping[str, Score] = field(default_factory=dict)

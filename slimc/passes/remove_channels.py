@@ -12,17 +12,17 @@ import numpy as np
 
 from slimc.analysis.channels import Coupling, couple
 from slimc.analysis.cost import macs, parameters
-from slimc.analysis.families import families, readers, step
+from slimc.analysis.families import families, step
 from slimc.analysis.pins import Explanation
 from slimc.analysis.removal_cost import Tally, cost
 from slimc.analysis.removal_plan import Plan, approximate, check_shapes, family_table, remarks
-from slimc.analysis.scores import scores
 from slimc.analysis.shapes import default_sizes, infer
 from slimc.analysis.widths import Range, cut_evenly, cut_to_budget
 from slimc.errors import SlimcError
 from slimc.ir.graph import Graph
 from slimc.passes.base import Pass, PassResult, Promise, option
 from slimc.passes.context import Context
+from slimc.passes.rankings import WEIGHT_SCORES, chosen_score, rank
 from slimc.remarks import Remark, note
 from slimc.rewrite.mask_axes import mask_axes
 from slimc.rewrite.slice_axes import Kept, slice_axes
@@ -45,8 +45,10 @@ class RemoveChannels(Pass):
     budget: Literal["macs", "parameters", "channels"] = option(
         "macs", "what the ratio is of: macs, parameters, or channels (every family by the ratio)"
     )
-    score: Literal["magnitude", "magnitude-l1", "random"] = option(
-        "magnitude", "what makes a channel important: L2 or L1 norm of its weights, or random"
+    score: str = option(
+        "auto",
+        "what makes a channel important: magnitude, magnitude-l1, geometric-median, random, "
+        "or a plug-in's; auto: magnitude",
     )
     align: int = option(0, "kept widths are multiples of it; 0: the multiple the target likes")
     keep: tuple[str, ...] = option((), "nodes to leave as they are (names, with * and ?)")
@@ -56,8 +58,8 @@ class RemoveChannels(Pass):
         _check_options(self, graph)
         sizes = {**default_sizes(graph), **ctx.sizes}
         coupling = couple(graph, ctx.ops, infer(graph, ctx.ops, sizes), _kept(self, graph))
-        plan = self._plan(coupling, self.align or ctx.target.align_float, ctx.seed)
-        said = _remarks(self, plan)
+        plan = self._plan(coupling, self.align or ctx.target.align_float, ctx)
+        said = _remarks(self, plan, chosen_score(self.score, ctx))
         tables: dict[str, Any] = {"families": family_table(plan)}
         if not plan.removed.any():
             return PassResult(graph, said, tables)
@@ -81,16 +83,15 @@ class RemoveChannels(Pass):
         said = Explanation(coupling, families(coupling))
         return tuple(note(text, n.name) for n in said.weighted for text in said.explain(n))
 
-    def _plan(self, coupling: Coupling, align: int, seed: int) -> Plan:
+    def _plan(self, coupling: Coupling, align: int, ctx: Context) -> Plan:
         """Choose how many units each family loses, and which."""
         found = tuple(f for f in families(coupling))
         costs = {q: cost(coupling, found, q) for q in ("macs", "parameters")}
         steps = [step(coupling, family, align) for family in found]
-        by_family = scores(coupling, found, self.score, seed)
-        order = [np.argsort(s, kind="stable") for s in by_family]
+        rankings = rank(coupling, found, self.score, ctx)
         ranges = [
-            Range(s[o], readers(coupling, family), n, self.min_channels)
-            for family, s, o, n in zip(found, by_family, order, steps, strict=True)
+            Range(r.damage, n, self.min_channels, r.width)
+            for r, n in zip(rankings, steps, strict=True)
         ]
         if self.budget == "channels":
             tallies = [Tally(c) for c in costs.values()]
@@ -99,8 +100,8 @@ class RemoveChannels(Pass):
         else:
             lost = cut_to_budget(ranges, costs[self.budget], self.ratio)
         removed = np.zeros(len(coupling.pinned), bool)
-        for family, ascending, count in zip(found, order, lost.tolist(), strict=True):
-            removed[family.units[ascending[:count]]] = True
+        for family, ranking, count in zip(found, rankings, lost.tolist(), strict=True):
+            removed[family.units[ranking.order[:count]]] = True
         return Plan(coupling, found, tuple(steps), lost, removed, costs)
 
 
@@ -148,10 +149,10 @@ def _kept(options: RemoveChannels, graph: Graph) -> frozenset[str]:
     return frozenset(found)
 
 
-def _remarks(options: RemoveChannels, plan: Plan) -> tuple[Remark, ...]:
+def _remarks(options: RemoveChannels, plan: Plan, score: str) -> tuple[Remark, ...]:
     explanation = Explanation(plan.coupling, plan.families)
     made = list(remarks(plan, explanation, f"whole: the {options.budget} budget chose others"))
-    notes = [approximate(plan), _shortfall(options, plan), _folded(options, plan)]
+    notes = [approximate(plan), _shortfall(options, plan), _folded(score, plan)]
     return (*(n for n in notes if n is not None), *made)
 
 
@@ -170,17 +171,17 @@ def _shortfall(options: RemoveChannels, plan: Plan) -> Remark | None:
     )
 
 
-def _folded(options: RemoveChannels, plan: Plan) -> Remark | None:
+def _folded(score: str, plan: Plan) -> Remark | None:
     """Say that norms of weights mislead where a normalisation was folded into them."""
     folded = [
         node.name
         for node in plan.coupling.graph.nodes
         if node.origin is not None and node.origin.made_by == "fold-batch-norm"
     ]
-    if options.score == "random" or not folded:
+    if score not in WEIGHT_SCORES or not folded:
         return None
     return note(
-        f"BatchNormalization is folded into {len(folded)} nodes: the norm of their weights says "
+        f"BatchNormalization is folded into {len(folded)} nodes: the size of their weights says "
         "little of the importance of their channels"
     )
 

@@ -4,7 +4,8 @@ import numpy as np
 
 from slimc.analysis.channels import couple
 from slimc.analysis.families import families
-from slimc.analysis.scores import scores
+from slimc.analysis.family_view import FamilyView, views
+from slimc.analysis.scores import SCORES, distance_to_others
 from slimc.analysis.shapes import infer
 from slimc.ir.constant import Constant
 from slimc.ir.graph import Graph, Node
@@ -15,7 +16,7 @@ MADE = np.array([[1, 0], [0, 2], [2, 2]], np.float32).T  # f32[2,3]: columns mak
 READ = np.array([[3], [1], [1]], np.float32)  # f32[3,1]: rows read them
 
 
-def of(kind: str, seed: int = 0) -> np.ndarray:
+def view(seed: int = 0) -> FamilyView:
     graph = Graph(
         "chain",
         ("x",),
@@ -25,24 +26,38 @@ def of(kind: str, seed: int = 0) -> np.ndarray:
         {"x": TensorType(DType.F32, (1, 2))},
     )
     coupling = couple(graph, OPS, infer(graph, OPS))
-    found = families(coupling)
-    (number,) = [i for i, f in enumerate(found) if f.width == 3]
-    return scores(coupling, found, kind, seed)[number]  # type: ignore[arg-type]  # a test's text
+    (found,) = [v for v in views(coupling, families(coupling), seed) if v.width == 3]
+    return found
 
 
-def test_a_score_is_the_product_of_what_makes_and_what_reads_a_unit() -> None:
+def of(name: str, seed: int = 0) -> np.ndarray:
+    return np.asarray(SCORES[name](view(seed)))
+
+
+def test_a_view_shows_the_weights_of_each_unit() -> None:
+    (made,), (read,) = view().made, view().read
+    np.testing.assert_array_equal(made, MADE.T)
+    np.testing.assert_array_equal(read, READ)
+
+
+def test_magnitude_is_the_product_of_what_makes_and_what_reads_a_unit() -> None:
     made, read = np.sqrt([1, 4, 8]), np.array([3, 1, 1])
-    wanted = made * read / (made * read).mean()
-    np.testing.assert_allclose(of("magnitude"), wanted)
+    np.testing.assert_allclose(of("magnitude"), made / made.mean() * read / read.mean())
 
 
 def test_l1_sums_absolutes() -> None:
-    wanted = np.array([3.0, 2.0, 4.0])
-    np.testing.assert_allclose(of("magnitude-l1"), wanted / wanted.mean())
+    np.testing.assert_allclose(of("magnitude-l1"), np.array([1.0, 2, 4]) * [3, 1, 1] * 9 / 35)
 
 
-def test_the_mean_over_a_family_is_one() -> None:
-    assert abs(of("magnitude").mean() - 1) < 1e-12
+def test_geometric_median_measures_distances_to_all_others() -> None:
+    made = np.array([5**0.5 + 5**0.5, 5**0.5 + 2, 5**0.5 + 2])
+    read = np.array([4.0, 2, 2])
+    np.testing.assert_allclose(of("geometric-median"), made / made.mean() * read / read.mean())
+
+
+def test_a_channel_that_others_double_goes_first() -> None:
+    doubled = np.array([[1.0, 0], [1, 0], [0, 3], [5, 5]])
+    assert distance_to_others(doubled).argmin() in (0, 1)
 
 
 def test_random_scores_follow_the_seed() -> None:

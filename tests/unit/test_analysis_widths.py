@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 from scipy.sparse import csc_array
 
+from slimc.analysis.ranking import by_importance
 from slimc.analysis.removal_cost import Cost
 from slimc.analysis.widths import Range, cut_evenly, cut_to_budget
 
 
 def ramp(width: int, step: int = 1, least: int = 1, readers: int = 1) -> Range:
-    scores = np.linspace(0.5, 1.5, width)
-    return Range(scores, readers, step, least)
+    ranking = by_importance(np.linspace(0.5, 1.5, width), readers)
+    return Range(ranking.damage, step, least, width)
 
 
 def chain(*widths: int) -> Cost:

@@ -1,0 +1,90 @@
+"""Rank the units of families by the score of that name: ours, or a plug-in's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from slimc.analysis.channels import Coupling
+from slimc.analysis.families import Family, readers
+from slimc.analysis.family_view import FamilyView, views
+from slimc.analysis.ranking import Ranking, by_importance
+from slimc.analysis.scores import SCORES, Score
+from slimc.errors import SlimcError, did_you_mean
+from slimc.passes.context import Context
+
+AUTO = "auto"
+WEIGHT_SCORES = frozenset({"magnitude", "magnitude-l1", "geometric-median"})
+
+
+def score_names(ctx: Context) -> tuple[str, ...]:
+    """Return the names that `rank` takes."""
+    return (AUTO, *SCORES, *ctx.scores)
+
+
+def chosen_score(score: str, ctx: Context) -> str:
+    """Return the score that a name stands for. Raises SlimcError "unknown-score"."""
+    names = score_names(ctx)
+    if score not in names:
+        raise SlimcError(
+            "unknown-score",
+            f"there is no score '{score}'",
+            where="option score of pass remove-channels",
+            help=did_you_mean(score, names),
+        )
+    return "magnitude" if score == AUTO else score
+
+
+def rank(
+    coupling: Coupling, families: Sequence[Family], score: str, ctx: Context
+) -> tuple[Ranking, ...]:
+    """Return, per family, in which order its units go and what each further one costs."""
+    name = chosen_score(score, ctx)
+    # Scores that need data are dispatched here, before those that look at one family at a time.
+    function = {**SCORES, **ctx.scores}[name]
+    return tuple(_ranked(name, function, view) for view in views(coupling, families, ctx.seed))
+
+
+def _ranked(name: str, function: Score, view: FamilyView) -> Ranking:
+    found = _called(name, function, view)
+    if isinstance(found, Ranking):
+        _check_ranking(name, found, view)
+        return found
+    importance = _numbers(name, found, view, view.width)
+    if (importance < 0).any():
+        raise _bad(name, view, f"importance {importance.min():g} is negative")
+    return by_importance(importance, readers(view.coupling, view.family))
+
+
+def _called(name: str, function: Score, view: FamilyView) -> object:
+    try:
+        return function(view)
+    except SlimcError:
+        raise
+    except Exception as broken:  # the user's own code may raise anything
+        raise _bad(name, view, f"it raised {type(broken).__name__}: {broken}") from broken
+
+
+def _check_ranking(name: str, ranking: Ranking, view: FamilyView) -> None:
+    if not np.array_equal(np.sort(ranking.order), np.arange(view.width)):
+        raise _bad(name, view, f"the order does not name each of {view.width} units once")
+    damage = _numbers(name, ranking.damage, view, view.width + 1)
+    if damage[0] != 0 or (np.diff(damage) < 0).any():
+        raise _bad(name, view, "the damage does not start at 0, or falls")
+
+
+def _numbers(name: str, found: object, view: FamilyView, count: int) -> np.ndarray:
+    array = np.asarray(found)
+    if array.shape != (count,) or array.dtype.kind not in "fiub":
+        text = f"found {array.dtype}{list(array.shape)}, expected {count} numbers"
+        raise _bad(name, view, text)
+    if not np.isfinite(array).all():
+        raise _bad(name, view, "some numbers are not finite")
+    return array.astype(np.float64)
+
+
+def _bad(name: str, view: FamilyView, message: str) -> SlimcError:
+    return SlimcError(
+        "bad-score", message, where=f"score '{name}' of family '{view.name}', width {view.width}"
+    )
