@@ -9,6 +9,8 @@
 docs/custom_pass.md shows how to write a pass.
 """
 
+from slimc.analysis.family_view import FamilyView
+from slimc.analysis.ranking import Ranking
 from slimc.calib.data import Data
 from slimc.errors import SlimcError
 from slimc.io.write import write as save
@@ -34,6 +36,7 @@ __all__ = [
     "Context",
     "Data",
     "Editor",
+    "FamilyView",
     "Graph",
     "Made",
     "Match",
@@ -42,6 +45,7 @@ __all__ = [
     "OpTable",
     "Pass",
     "PassResult",
+    "Ranking",
     "Report",
     "Rule",
     "Skip",

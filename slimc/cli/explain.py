@@ -64,7 +64,7 @@ def _remarks(
 ) -> list[Remark]:
     sizes = default_sizes(graph)
     data = Data.from_path(calib, graph) if calib else made_up_samples(graph)
-    ctx = Context(names.ops, names.target(target), data, sizes | data.sizes())
+    ctx = Context(names.ops, names.target(target), data, sizes | data.sizes(), scores=names.scores)
     if graph.form is Form.IMPORTED:
         graph = Canonicalize().run(graph, ctx).graph
     remarks: list[Remark] = []

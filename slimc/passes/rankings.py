@@ -15,17 +15,13 @@ from slimc.errors import SlimcError, did_you_mean
 from slimc.passes.context import Context
 
 AUTO = "auto"
+OWN_SCORES = (AUTO, *SCORES)
 WEIGHT_SCORES = frozenset({"magnitude", "magnitude-l1", "geometric-median"})
-
-
-def score_names(ctx: Context) -> tuple[str, ...]:
-    """Return the names that `rank` takes."""
-    return (AUTO, *SCORES, *ctx.scores)
 
 
 def chosen_score(score: str, ctx: Context) -> str:
     """Return the score that a name stands for. Raises SlimcError "unknown-score"."""
-    names = score_names(ctx)
+    names = (*OWN_SCORES, *ctx.scores)
     if score not in names:
         raise SlimcError(
             "unknown-score",

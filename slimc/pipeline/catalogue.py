@@ -1,8 +1,10 @@
 """All passes, stages, operators and targets that there are: ours, installed ones, plug-in files.
 
 A plug-in file is Python that defines some of `PASSES` (pass classes), `STAGES` (name -> pass
-classes), `OPS` (an OpTable) and `TARGETS` (targets). Installed packages add theirs by the entry
-points `slimc.passes` (a pass class each), `slimc.ops` (an OpTable) and `slimc.targets` (a Target).
+classes), `OPS` (an OpTable), `TARGETS` (targets) and `SCORES` (name -> a function that tells how
+much units matter). Installed packages add theirs by the entry points `slimc.passes` (a pass class
+each), `slimc.ops` (an OpTable), `slimc.targets` (a Target) and `slimc.scores` (a function each, by
+the name of the entry).
 """
 
 from __future__ import annotations
@@ -14,12 +16,14 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
+from slimc.analysis.scores import Score
 from slimc.errors import SlimcError
 from slimc.ops import OPS
 from slimc.ops.op import OpTable
 from slimc.passes import PASSES, STAGES
 from slimc.passes.base import Pass
 from slimc.passes.context import Target
+from slimc.passes.rankings import OWN_SCORES
 from slimc.passes.text import Stages, parse_passes
 from slimc.pipeline.plugin import run_file
 from slimc.targets import TARGETS, TargetSource, resolve
@@ -35,6 +39,7 @@ class Catalogue:
     ops: OpTable
     targets: Mapping[str, TargetSource]
     plugins: tuple[str, ...] = field(default=())
+    scores: Mapping[str, Score] = field(default_factory=dict)
 
     def parse(self, text: str) -> tuple[Pass, ...]:
         """Read the text of passes."""
@@ -66,6 +71,7 @@ class Catalogue:
         made = made._with_targets(
             targets.values() if hasattr(targets, "values") else targets, where
         )
+        made = made._with_scores(known.get("SCORES", {}), where)
         return replace(made, plugins=(*self.plugins, str(path)))
 
     def _with_passes(self, passes: Iterable[Any], where: str) -> Catalogue:
@@ -95,13 +101,22 @@ class Catalogue:
             self._check_free(one.name, self.targets, where)
         return replace(self, targets={**self.targets, **{one.name: one for one in added}})
 
+    def _with_scores(self, scores: Any, where: str) -> Catalogue:
+        if not isinstance(scores, Mapping):
+            raise _wrong(where, scores, "SCORES as a mapping from names to functions")
+        for name, function in scores.items():
+            if not callable(function):
+                raise _wrong(where, function, f"a function as the score '{name}'")
+            self._check_free(name, (*OWN_SCORES, *self.scores), where)
+        return replace(self, scores={**self.scores, **scores})
+
     @staticmethod
     def _check_free(name: str, taken: Iterable[str], where: str) -> None:
         if name in taken:
             raise SlimcError("name-taken", f"the name '{name}' is taken", where, "choose another")
 
 
-_KINDS = ("PASSES", "STAGES", "OPS", "TARGETS")
+_KINDS = ("PASSES", "STAGES", "OPS", "TARGETS", "SCORES")
 
 
 def _wrong(where: str, found: object, wanted: str) -> SlimcError:
@@ -119,6 +134,8 @@ def catalogue() -> Catalogue:
         made = made._with_ops(entry.load(), f"entry point '{entry.value}'")
     for entry in _entries("slimc.targets"):
         made = made._with_targets([entry.load()], f"entry point '{entry.value}'")
+    for entry in _entries("slimc.scores"):
+        made = made._with_scores({entry.name: entry.load()}, f"entry point '{entry.value}'")
     return made
 
 

@@ -88,7 +88,8 @@ def compile(
     first = [*_binding(bind or {}, shape or {}), *(p for p in chosen if _binds(p))]
     graph, bound = _bound(given, first, names, goal, watcher)
     samples = _data(data, graph, seed)
-    ctx = Context(names.ops, goal, samples, default_sizes(graph) | samples.sizes(), seed)
+    sizes = default_sizes(graph) | samples.sizes()
+    ctx = Context(names.ops, goal, samples, sizes, seed, names.scores)
     checker = Checker.of(graph, [dict(feed) for feed in samples.head(CHECK_FEEDS)])
     runner = Runner(ctx, checker, watcher, Path(dump) if dump else None, list(bound))
     canonical = (Canonicalize(),) if graph.form is Form.IMPORTED else ()

@@ -180,7 +180,7 @@ def _context(golden: Golden, graph: Graph, names: Catalogue) -> Context:
         data = Data.from_path(golden.path.parent / head["data"], graph)
         sizes |= data.sizes()
     target = names.target(head.get("target", "generic-onnx"))
-    return Context(names.ops, target, data, sizes, SEED)
+    return Context(names.ops, target, data, sizes, SEED, names.scores)
 
 
 def _run(passes: Sequence[Pass], graph: Graph, ctx: Context) -> list[PassResult]:

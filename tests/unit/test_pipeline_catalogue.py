@@ -52,11 +52,14 @@ def test_a_plugin_adds_passes_stages_operators_and_targets(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("text", "name", "message"),
     [
-        ("x = 1", "bad-plugin", "it defines none of PASSES, STAGES, OPS, TARGETS"),
+        ("x = 1", "bad-plugin", "it defines none of PASSES, STAGES, OPS, TARGETS, SCORES"),
         ("1 / 0", "bad-plugin", "it raised ZeroDivisionError: division by zero"),
         ("PASSES = (int,)", "bad-plugin", "expected a class derived from slimc.Pass"),
         ("OPS = {}", "bad-plugin", "expected an OpTable"),
         ("TARGETS = ('x',)", "bad-plugin", "expected a slimc.Target"),
+        ("SCORES = (len,)", "bad-plugin", "expected SCORES as a mapping"),
+        ("SCORES = {'mine': 3}", "bad-plugin", "expected a function as the score 'mine', found 3"),
+        ("SCORES = {'magnitude': len}", "name-taken", "'magnitude' is taken"),
         (PASS % "do-nothing" + "PASSES = (Mine, Mine)", "name-taken", "'do-nothing' is taken"),
         (
             "from slimc.passes.context import Target\nTARGETS = [Target('generic-onnx', '', '')]",
