@@ -8,7 +8,7 @@ from slimc.ir import dims
 from slimc.ir.types import Dim, DType
 from slimc.ops.axes import Bound, Unmatched
 from slimc.ops.op import RESULT, Call, Laid, Op, Quant, Refit, Weighted, table
-from slimc.ops.windows import spatial, windows
+from slimc.ops.windows import conv_taps, conv_transpose_taps, spatial, windows
 
 
 def _kernel(call: Call, weight: int) -> Sequence[Dim]:
@@ -98,9 +98,9 @@ DATA_WEIGHT = Weighted(data=0, weight=1, bias=2, channel="o")
 
 CONVOLUTION = table(
     Op("Conv", conv_axes, quant=Quant.WEIGHTED, weighted=DATA_WEIGHT,
-       macs=((1, RESULT),), refit=refit_group),
+       macs=((1, RESULT),), refit=refit_group, taps=conv_taps),
     Op("ConvTranspose", conv_transpose_axes, quant=Quant.WEIGHTED, weighted=DATA_WEIGHT,
-       macs=((1, 0),), refit=refit_group),
+       macs=((1, 0),), refit=refit_group, taps=conv_transpose_taps),
     Op("DeformConv", deform_conv_axes, macs=((1, RESULT),), refit=refit_group),
     Op("CausalConvWithState", causal_conv_axes, macs=((1, 0),)),
     Op("ConvInteger", conv_integer_axes, dtypes=DType.I32, macs=((1, RESULT),), refit=refit_group),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
@@ -139,6 +139,7 @@ TypesRule = Callable[[Call, tuple[Types, ...]], Types]
 ValueRule = Callable[[Call], tuple[np.ndarray | None, ...]]
 RefitRule = Callable[[Call, Bound, Mapping[str, int]], Refit]
 ClampRule = Callable[[Call], tuple[float, float] | None]
+TapsRule = Callable[[Call, Sequence[int], Sequence[int]], tuple[np.ndarray, ...]]
 
 RESULT = 100  # in `macs`: result i is written RESULT + i
 
@@ -160,6 +161,9 @@ class Op:
     types: of an operator with bodies, sequences or optional values: (call, types of the outputs of
         every body) -> types of its results.
     random: the results may differ from run to run.
+    taps: of a kernel that slides over the last axes of data and result: (call, sizes of those axes
+        of the data, of the result) -> per axis, i64[result, kernel]: the place of the data that a
+        result reads at each tap, -1 in the padding.
     clamp: the operator is y = min(max(x, low), high) of operand 0; the bounds, None if computed.
     """
 
@@ -173,6 +177,7 @@ class Op:
     value: ValueRule | None = None
     types: TypesRule | None = None
     clamp: ClampRule | None = None
+    taps: TapsRule | None = None
     random: bool = False
 
     def bind(self, call: Call) -> Bound:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from slimc.ir import dims
 from slimc.ir.types import Dim
 from slimc.ops.axes import Unmatched
@@ -93,3 +95,46 @@ def spatial(sizes: Sequence[Dim], each: Sequence[Window]) -> tuple[str, str, dic
     if any(isinstance(size, int) and size < 0 for size in made.values()):
         raise Unmatched("a kernel is larger than what it slides over")
     return left, right, made
+
+
+def conv_taps(call: Call, data: Sequence[int], result: Sequence[int]) -> tuple[np.ndarray, ...]:
+    """A result at place y reads, at tap k, place y * stride - before + k * dilation."""
+    found = []
+    for i, window in enumerate(windows(call, call.shape(1)[2:])):
+        taps = np.arange(int(window.kernel or 0)) * window.dilation
+        room = (result[i] - 1) * window.stride + int(taps[-1]) + 1 - data[i]
+        places = np.arange(result[i])[:, None] * window.stride - _before(window, room) + taps
+        found.append(_inside(places, data[i]))
+    return tuple(found)
+
+
+def conv_transpose_taps(
+    call: Call, data: Sequence[int], result: Sequence[int]
+) -> tuple[np.ndarray, ...]:
+    """A result at place y reads, at tap k, place (y + before - k * dilation) / stride if whole."""
+    found = []
+    for i, window in enumerate(windows(call, call.shape(1)[2:])):
+        taps = np.arange(int(window.kernel or 0)) * window.dilation
+        room = (data[i] - 1) * window.stride + int(taps[-1]) + 1 - result[i]
+        if "output_shape" in call.attrs or window.auto:
+            room += int((call.attr("output_padding") or (0,) * (i + 1))[i])
+            before = room // 2 if window.auto == "SAME_UPPER" else room - room // 2
+        else:
+            before = window.pads[0]
+        reach = np.arange(result[i])[:, None] + before - taps
+        places = np.where(reach % window.stride == 0, reach // window.stride, -1)
+        found.append(_inside(places, data[i]))
+    return tuple(found)
+
+
+def _before(window: Window, room: int) -> int:
+    """Return the padding in front, where `room` places in all are missing."""
+    if not window.auto.startswith("SAME"):
+        return window.pads[0]
+    room = max(room, 0)
+    return room // 2 if window.auto == "SAME_UPPER" else room - room // 2
+
+
+def _inside(places: np.ndarray, size: int) -> np.ndarray:
+    """Mark places in the padding by -1."""
+    return np.where((places >= 0) & (places < size), places, -1)

@@ -1,0 +1,57 @@
+"""Which results of a weighted node are looked at: some places of every sample, by seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from zlib import crc32
+
+import numpy as np
+
+from slimc.calib.linear import Linear
+
+ROWS = 16384  # results looked at, all samples together: 256 images at 64 places
+ROWS_PER_COLUMN = 8  # and at least so many for every column of a least-squares problem
+HELD = 5  # every fifth sample is held out
+CHUNK_ELEMENTS = 1 << 25  # of what results read, in memory at once: 128 MiB
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Results of one feed. rows: i64[r], numbers as `Linear.count` counts; held: bool[r]."""
+
+    rows: np.ndarray
+    held: np.ndarray
+
+    def chunks(self, columns: int) -> list[Rows]:
+        """Split so that what a chunk reads stays small."""
+        size = max(1, CHUNK_ELEMENTS // max(1, columns))
+        return [
+            Rows(self.rows[i : i + size], self.held[i : i + size])
+            for i in range(0, len(self.rows), size)
+        ]
+
+
+def sample_rows(
+    one: Linear, shape: Sequence[int], feed: int, first_sample: int, samples: int, seed: int
+) -> Rows:
+    """Choose results of one feed; the same for any two networks whose result has this shape.
+
+    shape: of the node's result; first_sample: number of the feed's first sample among `samples`.
+    Places differ between samples and feeds. Every fifth sample is held out; of fewer than five
+    samples, every fifth place.
+    """
+    count, leading = one.count(shape), one.leading(shape)
+    places = count // max(1, leading)
+    wanted = max(ROWS, ROWS_PER_COLUMN * one.columns)
+    each = min(places, -(-wanted // max(1, samples)))
+    rng = np.random.default_rng((seed, crc32(one.node.name.encode()), feed))
+    if each == places:
+        at = np.broadcast_to(np.arange(places), (leading, places))
+    else:
+        at = rng.integers(0, places, (leading, each))
+    rows = (np.arange(leading)[:, None] * places + at).reshape(-1)
+    if samples >= HELD:
+        sample = np.repeat(first_sample + np.arange(leading), each)
+        return Rows(rows, sample % HELD == HELD - 1)
+    return Rows(rows, np.arange(len(rows)) % HELD == HELD - 1)

@@ -1,0 +1,195 @@
+"""The weighted nodes that two versions of a graph share, with where their biases and sums are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+
+from slimc.analysis.shapes import Facts
+from slimc.calib.linear import Linear, linear
+from slimc.calib.moments import Fit
+from slimc.ir.editor import Editor
+from slimc.ir.graph import Graph, Node
+from slimc.ops.op import OpTable
+from slimc.remarks import Remark, skipped
+
+_SUM = "Add"  # what adds a bias behind a product that takes none, and joins a residual branch
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A weighted node in teacher and student.
+
+    result: what it makes; biased: that with its bias; sum: what it alone is added into, with
+    `other` as the other operand, "" where there is no such sum. bias: node and operand that hold
+    the bias (which may be absent there), None where there is no place for one.
+    """
+
+    teacher: Linear
+    student: Linear
+    bias: tuple[str, int] | None
+    biased: str
+    sum: str
+    other: str
+
+    @property
+    def node(self) -> Node:
+        return self.student.node
+
+    @property
+    def result(self) -> str:
+        return self.student.result
+
+    def teacher_weights(self, graph: Graph) -> tuple[np.ndarray, np.ndarray]:
+        """Return the teacher's weights [g, o, p], and the bias that the node itself adds."""
+        one = self.teacher
+        w = one.matrix(graph.constants[one.weight].array)
+        inputs = one.node.inputs
+        if one.bias is None or one.bias >= len(inputs) or not inputs[one.bias]:
+            return w, np.zeros(w.shape[:2])
+        return w, graph.constants[inputs[one.bias]].array.reshape(w.shape[:2])
+
+    def weights(self, graph: Graph) -> tuple[np.ndarray, np.ndarray]:
+        """Return weights [g, o, p] and bias [g, o] as they stand in the student, in f64."""
+        w = self.student.matrix(graph.constants[self.student.weight].array).astype(np.float64)
+        name = self._bias_name(graph)
+        if not name:
+            return w, np.zeros(w.shape[:2])
+        return w, graph.constants[name].array.reshape(w.shape[:2]).astype(np.float64)
+
+    def constants(self, graph: Graph, fit: Fit) -> dict[str, np.ndarray]:
+        """Return the constants of a graph with a bias of its own (see `prepare`) after a fit."""
+        old = graph.constants[self.student.weight].array
+        made = {self.student.weight: self.student.array(fit.w).astype(old.dtype)}
+        if name := self._bias_name(graph):
+            bias = graph.constants[name].array
+            made[name] = fit.b.reshape(bias.shape).astype(bias.dtype)
+        return made
+
+    def prepare(self, editor: Editor) -> None:
+        """Give the layer a bias that no one else reads, of zeros where there was none."""
+        if self.bias is None:
+            return
+        node, operand = self.bias
+        name = self._bias_name(editor)
+        w = editor.array(self.student.weight)
+        if w is None:
+            return
+        array = editor.array(name) if name else np.zeros(self.student.channel_count, w.dtype)
+        if array is not None and (not name or editor.count_users(name) > 1):
+            editor.set_input(node, operand, editor.add_constant(array, f"{node}.bias"))
+
+    def apply(self, editor: Editor, fit: Fit) -> None:
+        """Put what was found into the graph."""
+        old = editor.array(self.student.weight)
+        if old is None:
+            return
+        if fit.ridge:
+            editor.set_constant(self.student.weight, self.student.array(fit.w).astype(old.dtype))
+        self.prepare(editor)
+        name = self._bias_name(editor)
+        bias = editor.array(name) if name else None
+        if bias is not None:
+            editor.set_constant(name, fit.b.reshape(bias.shape).astype(bias.dtype))
+
+    def _bias_name(self, graph: Graph | Editor) -> str:
+        if self.bias is None:
+            return ""
+        name, operand = self.bias
+        node = graph.node(name) if isinstance(graph, Editor) else graph.by_name[name]
+        return node.inputs[operand] if operand < len(node.inputs) else ""
+
+
+def affected(teacher: Graph, student: Graph) -> set[str]:
+    """Return the values that differ: made from changed constants, or from such values."""
+    changed = {
+        name
+        for name, constant in student.constants.items()
+        if teacher.constants.get(name) is not constant
+    }
+    for node in student.nodes:
+        if changed & set(node.reads):
+            changed.update(node.outputs)
+    return changed
+
+
+def layers_of(
+    teacher: Graph,
+    student: Graph,
+    ops: OpTable,
+    facts: tuple[Facts, Facts],
+    changed: Collection[str],
+) -> tuple[list[Layer], list[Remark]]:
+    """Return the layers whose data have changed, in order, and why others are left alone."""
+    uses = Counter(v for node in student.nodes for v in node.reads)
+    found: list[Layer] = []
+    said: list[Remark] = []
+    for node in student.nodes:
+        row = ops.get(node.kind)
+        if row is None or row.weighted is None:
+            continue
+        if all(v not in changed or v in student.constants for v in node.inputs):
+            continue
+        ours, theirs = (
+            linear(g, ops, f, g.by_name[node.name]) if node.name in g.by_name else None
+            for g, f in ((student, facts[1]), (teacher, facts[0]))
+        )
+        if not any(v in student.constants for v in node.inputs):
+            continue  # a product of two activations has nothing to repair
+        if ours is None or theirs is None:
+            said.append(skipped(node.name, "not repaired: its weights are no plain matrix"))
+        elif uses[ours.weight] > 1:
+            said.append(skipped(node.name, "not repaired: others read its weights too"))
+        elif ours.data in changed:
+            found.append(_layer(student, uses, ours, theirs))
+    return found, said
+
+
+def _layer(graph: Graph, uses: Counter[str], ours: Linear, theirs: Linear) -> Layer:
+    """Find the bias of a product, and the sum that it alone goes into."""
+    node, value = ours.node, ours.result
+    bias: tuple[str, int] | None = None
+    if ours.bias is not None and ours.channel_axis is not None:
+        name = node.inputs[ours.bias] if ours.bias < len(node.inputs) else ""
+        fits = not name or (
+            name in graph.constants and graph.constants[name].array.size == ours.channel_count
+        )
+        bias = (node.name, ours.bias) if fits else None
+    biased, other, operand = _added(graph, uses, value)
+    if bias is None and other in graph.constants and _is_bias(graph, other, ours):
+        bias, value = (biased, operand), graph.by_name[biased].outputs[0]
+    added, other, _ = _added(graph, uses, value)
+    if not added or other in graph.constants or not _same_shape(graph, added, value, other):
+        return Layer(theirs, ours, bias, value, "", "")
+    return Layer(theirs, ours, bias, value, graph.by_name[added].outputs[0], other)
+
+
+def _added(graph: Graph, uses: Counter[str], value: str) -> tuple[str, str, int]:
+    """Return the sum that alone reads a value: its node, other operand and that one's number."""
+    readers = graph.users.get(value, ())
+    if len(readers) != 1 or uses[value] != 1 or value in graph.outputs:
+        return "", "", -1
+    (reader,) = readers
+    if reader.kind != _SUM or value not in reader.inputs:
+        return "", "", -1
+    operand = 1 - reader.inputs.index(value)
+    return reader.name, reader.inputs[operand], operand
+
+
+def _is_bias(graph: Graph, constant: str, one: Linear) -> bool:
+    """Tell whether a constant has one number per output channel, along the channel axis."""
+    array, axis = graph.constants[constant].array, one.channel_axis
+    if axis is None or array.size != one.channel_count:
+        return False
+    back = axis - len(one.result_axes)
+    return array.ndim >= -back and array.shape[back] == array.size
+
+
+def _same_shape(graph: Graph, added: str, value: str, other: str) -> bool:
+    """Tell whether neither operand of a sum is broadcast."""
+    kinds = [graph.type_of(v) for v in (value, other, graph.by_name[added].outputs[0])]
+    shapes = [getattr(kind, "shape", None) for kind in kinds]
+    return shapes[0] is not None and shapes[0] == shapes[1] == shapes[2]
