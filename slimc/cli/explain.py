@@ -14,6 +14,7 @@ from slimc.cli.console import say, working
 from slimc.cli.options import PATH, calib_option, json_option, names_with, plugin_option
 from slimc.errors import SlimcError, did_you_mean
 from slimc.ir.graph import Form, Graph
+from slimc.passes.base import quantizes
 from slimc.passes.canonicalize import Canonicalize
 from slimc.passes.context import Context
 from slimc.pipeline.catalogue import Catalogue
@@ -64,11 +65,19 @@ def _remarks(
 ) -> list[Remark]:
     sizes = default_sizes(graph)
     data = Data.from_path(calib, graph) if calib else made_up_samples(graph)
-    ctx = Context(names.ops, names.target(target), data, sizes | data.sizes(), scores=names.scores)
+    passes = names.parse(text)
+    ctx = Context(
+        names.ops,
+        names.target(target),
+        data,
+        sizes | data.sizes(),
+        scores=names.scores,
+        quantizes=quantizes(passes),
+    )
     if graph.form is Form.IMPORTED:
         graph = Canonicalize().run(graph, ctx).graph
     remarks: list[Remark] = []
-    for one in names.parse(text):
+    for one in passes:
         remarks += one.explain(graph, ctx)
         graph = one.run(graph, ctx).graph
     return remarks

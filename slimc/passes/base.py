@@ -6,6 +6,7 @@ import dataclasses
 import json
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -14,7 +15,7 @@ from slimc.passes.context import Context
 from slimc.remarks import Remark
 from slimc.rewrite.result import PassResult
 
-__all__ = ["BARE", "Pass", "PassResult", "Promise", "option"]
+__all__ = ["BARE", "Pass", "PassResult", "Promise", "option", "quantizes"]
 
 BARE = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)  # texts that need no quotes in the text of a pass
 Promise = Literal["same", "approximate", "integers"]
@@ -61,6 +62,11 @@ class Pass(ABC):
             if value != f.default:
                 given.append(f"{f.name}={_text(value)}")
         return self.name + (f"{{{','.join(given)}}}" if given else "")
+
+
+def quantizes(passes: Iterable[Pass]) -> bool:
+    """Tell whether a pass leads to integers."""
+    return any(one.promise == "integers" for one in passes)
 
 
 def _text(value: object) -> str:

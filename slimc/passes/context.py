@@ -139,7 +139,8 @@ class Context:
 
     data: calibration batches (synthetic ones if the user gave none, then `data.synthetic`); sizes:
     a number for every named dimension, for analyses that need one (MACs, channel coupling); seed:
-    of every random choice; scores: importances of units that plug-ins brought, by name.
+    of every random choice; scores: importances of units that plug-ins brought, by name;
+    quantizes: whether a pass of this compile chooses integers, so that earlier ones can suit them.
     """
 
     ops: OpTable
@@ -148,3 +149,10 @@ class Context:
     sizes: Mapping[str, int] = field(default_factory=dict)
     seed: int = 0
     scores: Mapping[str, Score] = field(default_factory=dict)
+    quantizes: bool = False
+
+    @property
+    def align(self) -> int:
+        """The multiple of channels that the target's kernels like in what comes out."""
+        integers = self.quantizes and bool(self.target.quantize)
+        return self.target.align_integer if integers else self.target.align_float

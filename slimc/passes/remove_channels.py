@@ -58,7 +58,7 @@ class RemoveChannels(Pass):
         _check_options(self, graph)
         sizes = {**default_sizes(graph), **ctx.sizes}
         coupling = couple(graph, ctx.ops, infer(graph, ctx.ops, sizes), _kept(self, graph))
-        plan = self._plan(coupling, self.align or ctx.target.align_float, ctx)
+        plan = self._plan(coupling, self.align or ctx.align, ctx)
         said = _remarks(self, plan, chosen_score(self.score, ctx))
         tables: dict[str, Any] = {"families": family_table(plan)}
         if not plan.removed.any():

@@ -15,7 +15,7 @@ from slimc.io.read import read
 from slimc.io.write import write
 from slimc.ir.graph import Form, Graph
 from slimc.ir.text import parse_text
-from slimc.passes.base import Pass
+from slimc.passes.base import Pass, quantizes
 from slimc.passes.bind_inputs import BindInputs
 from slimc.passes.canonicalize import Canonicalize
 from slimc.passes.context import Context, Target
@@ -89,7 +89,7 @@ def compile(
     graph, bound = _bound(given, first, names, goal, watcher)
     samples = _data(data, graph, seed)
     sizes = default_sizes(graph) | samples.sizes()
-    ctx = Context(names.ops, goal, samples, sizes, seed, names.scores)
+    ctx = Context(names.ops, goal, samples, sizes, seed, names.scores, quantizes(chosen))
     checker = Checker.of(graph, [dict(feed) for feed in samples.head(CHECK_FEEDS)])
     runner = Runner(ctx, checker, watcher, Path(dump) if dump else None, list(bound))
     canonical = (Canonicalize(),) if graph.form is Form.IMPORTED else ()
