@@ -33,7 +33,7 @@ def plugin_option(command: F) -> F:
         type=PATH,
         multiple=True,
         metavar="FILE",
-        help="A Python file with passes, operators, targets, scores of yours (docs/custom_pass.md).",
+        help="A Python file of passes, operators, targets, scores of yours (docs/custom_pass.md).",
     )(command)
 
 
