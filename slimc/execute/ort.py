@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -136,22 +135,31 @@ def optimized_ops(model: Graph | bytes | Path, signed: bool = False) -> Counter[
 def measure_latency(
     models: Sequence[Graph | bytes | Path], feeds: Mapping[str, Any], rounds: int, threads: int = 0
 ) -> list[float]:
-    """Return the median seconds that a run of every model takes.
+    """Return the median seconds that a run of every model takes, as `time_rounds` takes them."""
+    return [float(s) for s in np.median(time_rounds(models, feeds, rounds, threads), axis=1)]
 
-    The models run in turn, so that what else the machine does meets all alike.
+
+def time_rounds(
+    models: Sequence[Graph | bytes | Path], feeds: Mapping[str, Any], rounds: int, threads: int = 0
+) -> np.ndarray:
+    """Return the seconds of a run of every model in every round: f64[models, rounds].
+
+    The models run in turn, forward in one round and backward in the next, so that what else the
+    machine does, and what a run leaves in the caches, meets all alike. One thread: seconds of the
+    processor, so that waiting for other programs does not count; more: seconds of the wall clock.
     """
+    clock = time.thread_time if threads == 1 else time.perf_counter
     loaded = [_load_any(model, _options(threads, optimize=True)) for model in models]
     sessions = [session for session, _ in loaded]
     for session in sessions:
         _check_feeds(feeds, [i.name for i in session.get_inputs()])
-    seconds: list[list[float]] = [[] for _ in sessions]
+    seconds = np.zeros((len(sessions), _WARM_UPS + rounds))
     for done in range(_WARM_UPS + rounds):
-        for session, taken in zip(sessions, seconds, strict=True):
-            start = time.perf_counter()
-            _run(session, None, feeds)
-            if done >= _WARM_UPS:
-                taken.append(time.perf_counter() - start)
-    return [median(taken) for taken in seconds]
+        for number in range(len(sessions))[:: 1 if done % 2 else -1]:
+            start = clock()
+            _run(sessions[number], None, feeds)
+            seconds[number, done] = clock() - start
+    return seconds[:, _WARM_UPS:]
 
 
 def _options(threads: int, optimize: bool) -> onnxruntime.SessionOptions:
