@@ -15,6 +15,7 @@ from math import prod
 
 import numpy as np
 
+from slimc.analysis.bodies import Opened, open_bodies, open_facts
 from slimc.analysis.index_space import AxisOf, IndexSpace, LabelOf, Place
 from slimc.analysis.products import Product, resolve
 from slimc.analysis.shapes import Facts, infer
@@ -22,6 +23,7 @@ from slimc.analysis.sizes_read import sizes_read
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import TensorType
 from slimc.ops.axes import Axis, Bound, Label, Term
+from slimc.ops.control import RESULTS_OF
 from slimc.ops.op import Op, OpTable
 
 
@@ -29,11 +31,12 @@ from slimc.ops.op import Op, OpTable
 class Coupling:
     """The units of a graph at one binding of its named sizes.
 
+    opened: the graph, and its open form, in which the nodes of bodies are nodes among others.
     unit: per index of `space`, its unit; pinned, soft: per unit, whether it may not leave, or only
     approximately.
     """
 
-    graph: Graph
+    opened: Opened
     ops: OpTable
     facts: Facts
     space: IndexSpace
@@ -41,6 +44,11 @@ class Coupling:
     unit: np.ndarray
     pinned: np.ndarray
     soft: np.ndarray
+
+    @property
+    def graph(self) -> Graph:
+        """The open form of the graph: what is said of places is said of its nodes and values."""
+        return self.opened.graph
 
     def axis(self, node: Node, operand: int, axis: int) -> AxisOf:
         """Return the place of an axis of an operand as `node` reads it."""
@@ -72,13 +80,18 @@ def couple(graph: Graph, ops: OpTable, facts: Facts, keep: Collection[str] = ())
     """Tie, pin and solve. `facts`: inferred with a number for every named size.
 
     Axes whose size a run decides (named in the graph without those numbers) are pinned, and so is
-    everything that the nodes named in `keep` read or make.
+    everything that the nodes named in `keep` read or make, also inside their bodies.
     """
+    opened = open_bodies(graph, ops)
+    ops = OpTable({**ops.rows, **{row.kind: row for row in RESULTS_OF.values()}})
+    symbolic, facts = infer(graph, ops), open_facts(opened, facts)
+    keep = _inside(keep, opened)
+    graph = opened.graph
     space = IndexSpace()
     shared = _shared_weights(graph)
     _add_values(space, graph, facts)
     _pin_ends(space, graph)
-    _pin_dynamic(space, graph, facts, infer(graph, ops))
+    _pin_dynamic(space, symbolic)
     products: list[Product] = []
     for node in graph.nodes:
         bound = facts.bounds.get(node.name)
@@ -96,8 +109,15 @@ def couple(graph: Graph, ops: OpTable, facts: Facts, keep: Collection[str] = ())
     resolve(space, products)
     unit = space.solve()
     return Coupling(
-        graph, ops, facts, space, shared, unit, space.pinned_units(unit), space.soft_units(unit)
+        opened, ops, facts, space, shared, unit, space.pinned_units(unit), space.soft_units(unit)
     )
+
+
+def _inside(keep: Collection[str], opened: Opened) -> frozenset[str]:
+    """Return the names of nodes to keep with those of all nodes inside them."""
+    bordering = (node for name, node in opened.borders.items() if name in keep)
+    inside = (inner.name for node in bordering for body in node.bodies for inner in body.walk())
+    return frozenset((*keep, *inside))
 
 
 def axis_of(graph: Graph, shared: frozenset[str], node: Node, operand: int, axis: int) -> AxisOf:
@@ -132,8 +152,10 @@ def _shared_weights(graph: Graph) -> frozenset[str]:
 
 def _add_values(space: IndexSpace, graph: Graph, facts: Facts) -> None:
     """Give numbers to all values but constants, whose uses get theirs as they are met."""
-    names = dict.fromkeys((*graph.inputs, *(o for node in graph.nodes for o in node.outputs if o)))
-    for value in names:
+    met = (v for node in graph.nodes for v in (*node.inputs, *node.outputs) if v)
+    for value in dict.fromkeys((*graph.inputs, *met)):
+        if value in graph.constants:
+            continue
         for axis, extent in enumerate(facts.shape(value) or ()):
             space.add(AxisOf(value, axis), extent)
 
@@ -156,13 +178,14 @@ def _pin_ends(space: IndexSpace, graph: Graph) -> None:
                 axis += 1
 
 
-def _pin_dynamic(space: IndexSpace, graph: Graph, facts: Facts, symbolic: Facts) -> None:
+def _pin_dynamic(space: IndexSpace, symbolic: Facts) -> None:
     for place in list(space.start):
         if not isinstance(place, AxisOf):
             continue
         kind = symbolic.types.get(place.value)
         shape = kind.shape if isinstance(kind, TensorType) else None
-        if shape is None or not isinstance(shape[place.axis], int):
+        known = shape is not None and place.axis < len(shape)
+        if shape is None or not known or not isinstance(shape[place.axis], int):
             space.pin(space.of(place), f"value '{place.value}', whose size a run decides")
 
 

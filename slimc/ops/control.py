@@ -1,10 +1,17 @@
-"""Operators whose attributes are graphs. Their axes lose no index."""
+"""Operators whose attributes are graphs, and how their operands flow through these to results.
+
+RESULTS has a row per operator for the open form of such a node (`analysis/bodies.py`), which reads
+its own operands, then the inputs of its bodies, then what its bodies make, and has its results.
+"""
 
 from __future__ import annotations
 
 from slimc.ir import dims
 from slimc.ir.types import Dim, TensorType, ValueType
 from slimc.ops.op import Call, Op, Types, table
+
+RESULTS = "results"  # the operator of an open node; its domain is the kind of the closed one
+_LOOP_OWN = 2  # trip count and condition come before the carried values
 
 
 def joined(a: ValueType | None, b: ValueType | None) -> ValueType | None:
@@ -62,3 +69,81 @@ CONTROL = table(
     Op("Loop", types=loop_types),
     Op("Scan", types=scan_types),
 )
+
+
+def words(call: Call, operands: list[int], name: str) -> str | None:
+    """Return one label per axis for operands of one shape; None if their sizes are not the same."""
+    kinds = [call.types[i] if i < len(call.types) else None for i in operands]
+    shapes = {k.shape if isinstance(k, TensorType) else None for k in kinds}
+    (shape, *others) = shapes
+    if others or shape is None or not all(isinstance(size, int) for size in shape):
+        return None
+    return " ".join(f"{name}_{axis}" for axis in range(len(shape))) or "[]"
+
+
+class _Ends:
+    """The signature of an open node under construction: nothing is said of what is not tied."""
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self.operands, self.results = [""] * len(call.types), [""] * call.results
+
+    def tie(self, operands: list[int], result: int, name: str) -> None:
+        """Let operands and a result have the same axes, if they have the same sizes."""
+        said = words(self.call, operands, name) if self.call.results > result else None
+        if said is not None:
+            self.results[result] = said
+            for operand in operands:
+                self.operands[operand] = said
+
+    def text(self) -> str:
+        return f"{', '.join(self.operands)} -> {', '.join(self.results)}"
+
+
+def if_ends(call: Call) -> str:
+    """C, what the else branch makes, what the then branch makes -> results of either."""
+    ends = _Ends(call)
+    for i in range(call.results):
+        ends.tie([1 + i, 1 + call.results + i], i, f"r{i}")
+    return ends.text()
+
+
+def loop_ends(call: Call) -> str:
+    """N, C, carried; i, c, carried; c, carried, stacked -> carried, stacked (nothing is said of it).
+
+    A carried value has the same axes before, in, and after every step.
+    """
+    ends = _Ends(call)
+    carried = (len(call.types) - call.results - 2 * _LOOP_OWN - 1) // 2
+    own = _LOOP_OWN + carried
+    for i in range(carried):
+        ends.tie([_LOOP_OWN + i, own + _LOOP_OWN + i, 2 * own + 1 + i], i, f"r{i}")
+    return ends.text()
+
+
+def scan_ends(call: Call) -> str:
+    """States, scanned; states, slices; states, stacked -> states, stacked (nothing is said of it).
+
+    A slice has the axes of what is scanned but the one that the steps run over.
+    """
+    ends = _Ends(call)
+    scanned = int(call.needed("num_scan_inputs"))
+    own = (len(call.types) - call.results) // 2
+    for i in range(own - scanned):
+        ends.tie([i, own + i, 2 * own + i], i, f"r{i}")
+    axes = call.attr("scan_input_axes") or (0,) * scanned
+    for i, axis in enumerate(axes):
+        whole = own - scanned + i
+        said = words(call, [own + whole], f"s{i}")
+        if said is not None:
+            names = said.replace("[]", "").split()
+            at = int(axis) % (len(names) + 1)
+            ends.operands[own + whole] = said
+            ends.operands[whole] = " ".join((*names[:at], "step!", *names[at:]))
+    return ends.text()
+
+
+RESULTS_OF = {
+    kind: Op(f"{kind}.{RESULTS}", axes=axes)
+    for kind, axes in (("If", if_ends), ("Loop", loop_ends), ("Scan", scan_ends))
+}

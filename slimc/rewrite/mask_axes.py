@@ -23,10 +23,10 @@ def mask_axes(coupling: Coupling, removed: np.ndarray, made_by: str) -> Graph | 
         return None
     editor = Editor(coupling.graph, made_by=made_by)
     for node in coupling.graph.nodes:
-        bound = coupling.bound_of(node)
+        bound = None if node.name in coupling.opened.borders else coupling.bound_of(node)
         if bound is not None and not _reads_sizes(coupling, node):
             _mask_node(coupling, removed, editor, node, bound)
-    return editor.done(keep_dead=True)
+    return coupling.opened.closed(editor.done(keep_dead=True))
 
 
 def _mask_node(

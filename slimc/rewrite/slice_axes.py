@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from slimc.analysis.channels import Coupling, sizes_of
-from slimc.analysis.index_space import LabelOf
+from slimc.analysis.index_space import AxisOf, LabelOf
 from slimc.analysis.removal_cost import constant_uses
 from slimc.analysis.shapes import call_of, retype
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph, Node
-from slimc.ir.types import DType, TensorType
+from slimc.ir.types import DType, TensorType, ValueType
 from slimc.ops.op import Refit
 
 Kept = tuple[tuple[int, ...] | None, ...]  # per axis, the indices that stay; None: all of them
@@ -34,14 +34,28 @@ class Sliced:
 def slice_axes(coupling: Coupling, removed: np.ndarray, made_by: str) -> Sliced:
     """Return the graph without the units that `removed` (bool, per unit) marks."""
     editor = Editor(coupling.graph, made_by=made_by)
-    sliced = Sliced(coupling.graph)
+    sliced = Sliced(coupling.opened.whole)
     _slice_constants(coupling, removed, editor, sliced)
     for node in coupling.graph.nodes:
         refit = _refit(coupling, removed, node)
         if refit is not None:
             _apply(editor, node, refit)
-    graph = retype(editor.done(), coupling.ops)
+    for value in coupling.opened.carried:
+        editor.set_type(value, _narrowed(coupling, removed, value))
+    graph = retype(coupling.opened.closed(editor.done()), coupling.ops)
     return Sliced(graph, sliced.kept, sliced.origin)
+
+
+def _narrowed(coupling: Coupling, removed: np.ndarray, value: str) -> ValueType | None:
+    """Return the type of a value without the removed indices."""
+    kind = coupling.graph.types.get(value)
+    if not isinstance(kind, TensorType) or kind.shape is None:
+        return kind
+    shape = list(kind.shape)
+    for axis, size in enumerate(shape):
+        if isinstance(size, int):
+            shape[axis] = size - int(removed[coupling.units_at(AxisOf(value, axis))].sum())
+    return TensorType(kind.dtype, tuple(shape))
 
 
 def _slice_constants(
@@ -59,9 +73,9 @@ def _slice_constants(
                 continue
             if len(forms) == 1:
                 name = value
-                editor.set_constant(value, _take(array, kept))
+                editor.set_constant(value, take(array, kept))
             else:
-                name = editor.add_constant(_take(array, kept), f"{value}.{uses[0][0].name}")
+                name = editor.add_constant(take(array, kept), f"{value}.{uses[0][0].name}")
                 for node, operand in uses:
                     editor.set_input(node.name, operand, name)
             sliced.kept[name] = kept
@@ -80,7 +94,21 @@ def _staying(
         yield tuple(np.flatnonzero(~gone).tolist()) if gone.any() else None
 
 
-def _take(array: np.ndarray, kept: Kept) -> np.ndarray:
+def kept_of_values(coupling: Coupling, removed: np.ndarray) -> dict[str, Kept]:
+    """Return, for every value that loses indices, those that stay per axis (constants apart)."""
+    found: dict[str, list[tuple[int, ...] | None]] = {}
+    for place, _, _ in coupling.space.places():
+        if not isinstance(place, AxisOf) or place.node:
+            continue
+        gone = removed[coupling.units_at(place)]
+        axes = found.setdefault(place.value, [])
+        axes += [None] * (place.axis + 1 - len(axes))
+        axes[place.axis] = tuple(np.flatnonzero(~gone).tolist()) if gone.any() else None
+    return {v: tuple(axes) for v, axes in found.items() if any(a is not None for a in axes)}
+
+
+def take(array: np.ndarray, kept: Kept) -> np.ndarray:
+    """Return the indices of an array that stay."""
     for axis, indices in enumerate(kept):
         if indices is not None:
             array = np.take(array, indices, axis=axis)
