@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -22,6 +23,7 @@ from slimc.errors import SlimcError
 from slimc.ir.graph import Graph
 from slimc.passes.base import Pass, PassResult, Promise, option
 from slimc.passes.context import Context
+from slimc.passes.family_names import named, units_beyond
 from slimc.passes.rankings import WEIGHT_SCORES, chosen_score, rank
 from slimc.remarks import Remark, note
 from slimc.rewrite.mask_axes import mask_axes
@@ -53,6 +55,9 @@ class RemoveChannels(Pass):
     align: int = option(0, "kept widths are multiples of it; 0: the multiple the target likes")
     keep: tuple[str, ...] = option((), "nodes to leave as they are (names, with * and ?)")
     min_channels: int = option(1, "fewest channels that a family keeps")
+    give_back: tuple[str, ...] = option(
+        (), "families that stay whole after all; the others lose what they lose without it"
+    )
 
     def run(self, graph: Graph, ctx: Context) -> PassResult:
         _check_options(self, graph)
@@ -75,6 +80,12 @@ class RemoveChannels(Pass):
         tables["copies"] = {new: old for new, old in sliced.origin.items() if new != old}
         expected = mask_axes(coupling, plan.removed, self.name)
         return PassResult(sliced.graph, said, tables, expected)
+
+    def narrowed(self, graph: Graph, ctx: Context, widths: Mapping[str, int]) -> Graph:
+        """Return the graph with these widths of families: shapes as in the result, other units."""
+        sizes = {**default_sizes(graph), **ctx.sizes}
+        coupling = couple(graph, ctx.ops, infer(graph, ctx.ops, sizes), _kept(self, graph))
+        return slice_axes(coupling, units_beyond(coupling, widths), self.name).graph
 
     def explain(self, graph: Graph, ctx: Context) -> tuple[Remark, ...]:
         """Say for each weighted node which channels may leave, or what pins them, and how."""
@@ -99,6 +110,7 @@ class RemoveChannels(Pass):
             lost = np.where(saves, cut_evenly(ranges, self.ratio), 0)
         else:
             lost = cut_to_budget(ranges, costs[self.budget], self.ratio)
+        lost = np.where(named(found, self.give_back, "give_back"), 0, lost)
         removed = np.zeros(len(coupling.pinned), bool)
         for family, ranking, count in zip(found, rankings, lost.tolist(), strict=True):
             removed[family.units[ranking.order[:count]]] = True
@@ -151,7 +163,9 @@ def _kept(options: RemoveChannels, graph: Graph) -> frozenset[str]:
 
 def _remarks(options: RemoveChannels, plan: Plan, score: str) -> tuple[Remark, ...]:
     explanation = Explanation(plan.coupling, plan.families)
-    made = list(remarks(plan, explanation, f"whole: the {options.budget} budget chose others"))
+    unchosen = f"whole: the {options.budget} budget chose others"
+    unchosen += ", or its family is given back" if options.give_back else ""
+    made = list(remarks(plan, explanation, unchosen))
     notes = [approximate(plan), _shortfall(options, plan), _folded(score, plan)]
     return (*(n for n in notes if n is not None), *made)
 
@@ -165,9 +179,12 @@ def _shortfall(options: RemoveChannels, plan: Plan) -> Remark | None:
     share = plan.share(options.budget)
     if share >= options.ratio:
         return None
+    why = "every family that may lose channels is at its least width"
+    if options.give_back:
+        why = f"families given back: {len(options.give_back)}"
     return note(
         f"{share:.1%} of the {options.budget} could be removed, {options.ratio:.1%} were asked: "
-        "every family that may lose channels is at its least width"
+        f"{why}"
     )
 
 

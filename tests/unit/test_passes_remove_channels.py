@@ -123,3 +123,23 @@ def test_explain_says_both_kinds_of_channels() -> None:
         "note @a: 'a' can lose output channels together with 'b', as family 'a' (32 wide)" in said
     )
     assert any("'a' cannot lose input channels" in text for text in said)
+
+
+def test_a_family_given_back_changes_no_other() -> None:
+    plain = RemoveChannels(ratio=0.5).run(graph(), context())
+    given_back = RemoveChannels(ratio=0.5, give_back=("b",)).run(graph(), context())
+    widths = [{f["name"]: f["kept"] for f in r.facts["families"]} for r in (plain, given_back)]
+    assert widths[0]["a"] < 32 and widths[0]["b"] < 32
+    assert widths[1] == widths[0] | {"b": 32}
+    assert "families given back: 1" in given_back.remarks[0].message
+
+
+def test_a_graph_of_given_widths_has_the_shapes_of_the_result() -> None:
+    one = RemoveChannels(ratio=0.5)
+    made = one.run(graph(), context())
+    widths = {f["name"]: f["kept"] for f in made.facts["families"]}
+    narrow = one.narrowed(graph(), context(), widths)
+    assert {v: c.shape for v, c in narrow.constants.items()} == {
+        v: c.shape for v, c in made.graph.constants.items()
+    }
+    assert one.narrowed(graph(), context(), {}).constants.keys() == graph().constants.keys()
