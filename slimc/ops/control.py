@@ -109,7 +109,7 @@ def if_ends(call: Call) -> str:
 
 
 def loop_ends(call: Call) -> str:
-    """N, C, carried; i, c, carried; c, carried, stacked -> carried, stacked (nothing is said of it).
+    """N, C, carried; i, c, carried; c, carried, stacked -> carried, stacked (unsaid).
 
     A carried value has the same axes before, in, and after every step.
     """
@@ -122,7 +122,7 @@ def loop_ends(call: Call) -> str:
 
 
 def scan_ends(call: Call) -> str:
-    """States, scanned; states, slices; states, stacked -> states, stacked (nothing is said of it).
+    """States, scanned; states, slices; states, stacked -> states, stacked (unsaid).
 
     A slice has the axes of what is scanned but the one that the steps run over.
     """
