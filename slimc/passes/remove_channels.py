@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from itertools import groupby
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -26,8 +25,9 @@ from slimc.passes.context import Context
 from slimc.passes.family_names import named, units_beyond
 from slimc.passes.rankings import WEIGHT_SCORES, chosen_score, rank
 from slimc.remarks import Remark, note
+from slimc.rewrite.kept import ranges
 from slimc.rewrite.mask_axes import mask_axes
-from slimc.rewrite.slice_axes import Kept, slice_axes
+from slimc.rewrite.slice_axes import Kept, kept_of_values, slice_axes
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,8 @@ class RemoveChannels(Pass):
         tables["kept"] = {name: _compact(kept) for name, kept in sliced.kept.items()}
         tables["copies"] = {new: old for new, old in sliced.origin.items() if new != old}
         expected = mask_axes(coupling, plan.removed, self.name)
-        return PassResult(sliced.graph, said, tables, expected)
+        kept = kept_of_values(coupling, plan.removed)
+        return PassResult(sliced.graph, said, tables, expected, kept)
 
     def narrowed(self, graph: Graph, ctx: Context, widths: Mapping[str, int]) -> Graph:
         """Return the graph with these widths of families: shapes as in the result, other units."""
@@ -205,12 +206,4 @@ def _folded(score: str, plan: Plan) -> Remark | None:
 
 def _compact(kept: Kept) -> dict[str, str]:
     """Return the kept indices per axis as ranges: {"0": "0-3,5"}."""
-    return {str(axis): _ranges(k) for axis, k in enumerate(kept) if k is not None}
-
-
-def _ranges(indices: tuple[int, ...]) -> str:
-    runs: list[str] = []
-    for _, run in groupby(enumerate(indices), key=lambda pair: pair[1] - pair[0]):
-        members = [index for _, index in run]
-        runs.append(str(members[0]) if len(members) == 1 else f"{members[0]}-{members[-1]}")
-    return ",".join(runs)
+    return {str(axis): ranges(k) for axis, k in enumerate(kept) if k is not None}

@@ -8,6 +8,7 @@ from typing import Any
 
 from slimc.ir.graph import Graph
 from slimc.remarks import Remark
+from slimc.rewrite.slice_axes import Kept
 
 
 @dataclass(frozen=True)
@@ -17,9 +18,11 @@ class PassResult:
     `expected`: where a pass changes values on purpose but knows what they must be now (channels
     removed = masked), the graph that computes the same as `graph` must compute; the pipeline runs
     both and compares.
+    `kept`: where indices left, value -> per axis those that stay, of the graph that the pass read.
     """
 
     graph: Graph
     remarks: tuple[Remark, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     expected: Graph | None = None
+    kept: Mapping[str, Kept] = field(default_factory=dict)
