@@ -1,4 +1,4 @@
-"""MACs and parameters as polynomials in the number of units that each family loses.
+"""What a graph costs, as a polynomial in the number of units that each family loses.
 
 A node costs the product of its distinct label sizes, a constant the product of its axis sizes, and
 each of those sizes falls by a fixed number of indices with every unit of a family. So the cost of
@@ -10,35 +10,45 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from math import prod
+from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy.sparse import coo_array, csc_array
 
 from slimc.analysis.channels import Coupling, sizes_of
+from slimc.analysis.cost import size_bytes
 from slimc.analysis.families import Family
 from slimc.analysis.index_space import LabelOf, Place
 from slimc.ir.graph import Node
 
-Quantity = Literal["macs", "parameters"]
+Quantity = Literal["macs", "parameters", "bytes"]
 
 
 @dataclass(frozen=True, eq=False)
 class Cost:
-    """The sum over terms of products of sizes: size = base - usage @ removed.
+    """The weighted sum over terms of products of sizes: size = base - usage @ removed.
 
     base: [sizes]; usage: [sizes, families]; terms: [terms, factors], numbers of sizes, where the
-    last size is a constant 1 that fills short terms up.
+    last size is a constant 1 that fills short terms up; weight: [terms]; multiple: [sizes], what a
+    size is rounded up to before it counts. Exact integers if the weights are.
     """
 
     base: np.ndarray
     usage: csc_array
     terms: np.ndarray
+    weight: np.ndarray
+    multiple: np.ndarray
 
-    def of(self, removed: np.ndarray) -> int:
+    def of(self, removed: np.ndarray) -> float:
         """Return the cost after the removal. removed: [families]."""
-        sizes = self.base - self.usage @ removed
-        return int(sizes[self.terms].prod(axis=1).sum())
+        return self.sum_of(self.base - self.usage @ removed, np.arange(len(self.terms)))
+
+    def sum_of(self, sizes: np.ndarray, terms: np.ndarray) -> float:
+        """Return the cost of some terms at these sizes."""
+        rounded = -(-sizes // self.multiple) * self.multiple
+        found: float = (rounded[self.terms[terms]].prod(axis=1) * self.weight[terms]).sum().item()
+        return found
 
     def column(self, family: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the sizes that fall with a family, and by how much for every unit."""
@@ -70,21 +80,21 @@ class Tally:
         self.cost = cost
         self._sizes = cost.base.copy()
         self._known: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
-        self.total = int(self._sizes[cost.terms].prod(axis=1).sum())
+        self.total = cost.sum_of(self._sizes, np.arange(len(cost.terms)))
 
     def _touched(self, family: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the sizes that fall with a family, by how much, and the terms that have them."""
         if family not in self._known:
             sizes, counts = self.cost.column(family)
-            self._known[family] = sizes, counts, self.cost.terms[self.cost.terms_with(sizes)]
+            self._known[family] = sizes, counts, self.cost.terms_with(sizes)
         return self._known[family]
 
-    def saved(self, family: int, count: int) -> int:
+    def saved(self, family: int, count: int) -> float:
         """Return what the loss of `count` more units of a family would save."""
         sizes, counts, terms = self._touched(family)
-        before = int(self._sizes[terms].prod(axis=1).sum())
+        before = self.cost.sum_of(self._sizes, terms)
         self._sizes[sizes] -= counts * count
-        after = int(self._sizes[terms].prod(axis=1).sum())
+        after = self.cost.sum_of(self._sizes, terms)
         self._sizes[sizes] += counts * count
         return before - after
 
@@ -95,36 +105,60 @@ class Tally:
         self._sizes[sizes] -= counts * count
 
 
+class Size(NamedTuple):
+    """The number of indices of a place, rounded up to a multiple before it counts."""
+
+    place: Place
+    extent: int
+    multiple: int = 1
+
+
+class Term(NamedTuple):
+    """A weight times a product of sizes."""
+
+    sizes: tuple[Size, ...]
+    weight: float = 1
+
+
 def cost(coupling: Coupling, families: Sequence[Family], quantity: Quantity) -> Cost:
-    """Return MACs or parameters of the graph as a function of the units removed per family."""
-    terms = _mac_terms(coupling) if quantity == "macs" else _parameter_terms(coupling)
+    """Return a quantity of the graph as a function of the units removed per family.
+
+    bytes: of all constants, as they are stored.
+    """
+    terms = {"macs": mac_terms, "parameters": _parameter_terms, "bytes": _byte_terms}
+    return cost_of_terms(terms[quantity](coupling), families)
+
+
+def cost_of_terms(terms: Sequence[Term], families: Sequence[Family]) -> Cost:
+    """Return the sum of terms as a function of the units removed per family."""
     columns: dict[Place, list[tuple[int, int]]] = {}
     for number, family in enumerate(families):
         for member in family.members:
             columns.setdefault(member.place, []).append((number, member.count))
-    sizes: dict[tuple[int, tuple[tuple[int, int], ...]], int] = {}
-    rows: list[list[int]] = []
-    for term in terms:
-        rows.append(
-            [
-                sizes.setdefault((extent, tuple(columns.get(place, ()))), len(sizes))
-                for place, extent in term
-            ]
-        )
+    sizes: dict[tuple[int, int, tuple[tuple[int, int], ...]], int] = {}
+    rows = [
+        [
+            sizes.setdefault((s.extent, s.multiple, tuple(columns.get(s.place, ()))), len(sizes))
+            for s in term.sizes
+        ]
+        for term in terms
+    ]
     longest = max((len(row) for row in rows), default=1)
-    padded = [row + [len(sizes)] * (longest - len(row)) for row in rows] or [[0]]
-    entries = [(row, number, count) for (_, u), row in sizes.items() for number, count in u]
+    padded = [row + [len(sizes)] * (longest - len(row)) for row in rows]
+    entries = [(row, number, count) for (_, _, u), row in sizes.items() for number, count in u]
     at, loses, counts = (np.array([e[i] for e in entries], np.int64) for i in range(3))
-    usage = coo_array((counts, (at, loses)), shape=(len(sizes) + 1, len(families))).tocsc()
-    base = np.array([extent for extent, _ in sizes] + [1 if rows else 0], np.int64)
-    return Cost(base, usage, np.array(padded, np.int64))
+    return Cost(
+        base=np.array([extent for extent, _, _ in sizes] + [1], np.int64),
+        usage=coo_array((counts, (at, loses)), shape=(len(sizes) + 1, len(families))).tocsc(),
+        terms=np.array(padded, np.int64).reshape(len(rows), longest),
+        weight=np.array([term.weight for term in terms], None if terms else np.int64),
+        multiple=np.array([multiple for _, multiple, _ in sizes] + [1], np.int64),
+    )
 
 
-Terms = list[list[tuple[Place, int]]]
-
-
-def _mac_terms(coupling: Coupling) -> Terms:
-    found: Terms = []
+def mac_terms(coupling: Coupling) -> list[Term]:
+    """Return the multiply-accumulates of every contraction."""
+    found: list[Term] = []
     for node in coupling.graph.nodes:
         bound = coupling.bound_of(node)
         row = coupling.ops.get(node.kind)
@@ -132,24 +166,45 @@ def _mac_terms(coupling: Coupling) -> Terms:
             continue
         sizes = sizes_of(bound)
         for names in row.mac_labels(bound):
-            found.append([(LabelOf(node.name, name), sizes[name]) for name in names])
+            found.append(Term(tuple(Size(LabelOf(node.name, n), sizes[n]) for n in names)))
     return found
 
 
-def _parameter_terms(coupling: Coupling) -> Terms:
+def _parameter_terms(coupling: Coupling) -> list[Term]:
     """Count every floating constant with more than one element once, by its first use.
 
     A vector that several nodes share counts once, also where the removal makes copies of it.
     """
-    found: Terms = []
-    seen: set[str] = set()
+    constants = coupling.graph.constants
+    return [
+        Term(sizes)
+        for value, sizes in _first_uses(coupling).items()
+        if constants[value].dtype.is_float and constants[value].array.size > 1
+    ]
+
+
+def _byte_terms(coupling: Coupling) -> list[Term]:
+    """Count the bytes of every constant once, by its first use; unread ones and bodies as fixed."""
+    constants = coupling.graph.constants
+    made = [
+        Term(sizes, constants[value].dtype.bits // 8)
+        for value, sizes in _first_uses(coupling).items()
+        if constants[value].dtype.bits % 8 == 0
+    ]
+    counted = sum(prod(s.extent for s in term.sizes) * int(term.weight) for term in made)
+    return [*made, Term((), size_bytes(coupling.graph) - counted)]
+
+
+def _first_uses(coupling: Coupling) -> dict[str, tuple[Size, ...]]:
+    """Return constants with the sizes of their axes, as the first node reads them."""
+    found: dict[str, tuple[Size, ...]] = {}
     for node, operand, value in constant_uses(coupling):
-        constant = coupling.graph.constants[value]
-        if value in seen or not constant.dtype.is_float or constant.array.size < 2:
-            continue
-        seen.add(value)
-        places = [coupling.axis(node, operand, axis) for axis in range(len(constant.shape))]
-        found.append(list(zip(places, constant.shape, strict=True)))
+        if value not in found:
+            shape = coupling.graph.constants[value].shape
+            found[value] = tuple(
+                Size(coupling.axis(node, operand, axis), extent)
+                for axis, extent in enumerate(shape)
+            )
     return found
 
 

@@ -13,7 +13,8 @@ from slimc.analysis.channels import Coupling
 from slimc.analysis.families import Family, role
 from slimc.analysis.index_space import AxisOf, LabelOf
 from slimc.analysis.pins import Explanation, channel_labels, listed
-from slimc.analysis.removal_cost import Cost
+from slimc.analysis.removal_cost import Cost, Tally
+from slimc.analysis.widths import Range
 from slimc.errors import SlimcError
 from slimc.ir.types import Dim
 from slimc.remarks import Remark, applied, note, skipped
@@ -23,12 +24,12 @@ from slimc.remarks import Remark, applied, note, skipped
 class Plan:
     """Units to remove. lost: how many per family; removed: per unit; costs: by quantity.
 
-    steps: per family, what its kept width is a multiple of.
+    ranges: per family, the widths it may have and the damage they do.
     """
 
     coupling: Coupling
     families: tuple[Family, ...]
-    steps: tuple[int, ...]
+    ranges: tuple[Range, ...]
     lost: np.ndarray
     removed: np.ndarray
     costs: Mapping[str, Cost]
@@ -38,18 +39,36 @@ class Plan:
         before, after = self.before_and_after(quantity)
         return 1 - after / before if before else 0.0
 
-    def before_and_after(self, quantity: str) -> tuple[int, int]:
+    def before_and_after(self, quantity: str) -> tuple[float, float]:
         """Return a quantity before and after the removal."""
         cost = self.costs[quantity]
         return cost.of(np.zeros_like(self.lost)), cost.of(self.lost)
 
-    def step_of(self, family: Family) -> int:
-        """Return what the kept width of a family is a multiple of."""
-        return self._steps[family.name]
+    def range_of(self, family: Family) -> Range:
+        """Return the widths that a family may have."""
+        return self._ranges[family.name]
 
     @cached_property
-    def _steps(self) -> dict[str, int]:
-        return dict(zip((f.name for f in self.families), self.steps, strict=True))
+    def _ranges(self) -> dict[str, Range]:
+        return dict(zip((f.name for f in self.families), self.ranges, strict=True))
+
+    @cached_property
+    def slow(self) -> frozenset[str]:
+        """The names of the families that at their least width would save no latency."""
+        tally = Tally(self.costs["latency"])
+        return frozenset(
+            family.name
+            for number, (family, one) in enumerate(zip(self.families, self.ranges, strict=True))
+            if tally.saved(number, one.width - one.floor) <= 0
+        )
+
+    @cached_property
+    def damage(self) -> np.ndarray:
+        """Per family, its share of the damage that the removal does: f64[families], 0..1."""
+        done = np.array([r.damage[k] for r, k in zip(self.ranges, self.lost.tolist(), strict=True)])
+        total = float(done.sum())
+        shares: np.ndarray = done / total if total > 0 else np.zeros(len(done))
+        return shares
 
     def is_cut(self, place: LabelOf) -> bool:
         """Tell whether a label loses indices."""
@@ -95,7 +114,7 @@ def remarks(plan: Plan, explanation: Explanation, unchosen: str) -> tuple[Remark
         if len(pinned) == len(sentences):
             made.append(skipped(node.name, "; ".join(pinned)))
         else:
-            made.append(skipped(node.name, _too_narrow(plan, explanation, labels) or unchosen))
+            made.append(skipped(node.name, _why_whole(plan, explanation, labels) or unchosen))
     return tuple(made)
 
 
@@ -116,13 +135,20 @@ def _inside_bodies(coupling: Coupling) -> list[Remark]:
     return made
 
 
-def _too_narrow(plan: Plan, explanation: Explanation, labels: Sequence[LabelOf]) -> str:
-    """Say that the families of labels have no narrower aligned width; nothing if one has."""
+def _why_whole(plan: Plan, explanation: Explanation, labels: Sequence[LabelOf]) -> str:
+    """Say that the families of labels have no narrower width, or none that is faster."""
     families = [f for label in labels for f in explanation.families_at(label) if f.width > 1]
-    if not families or any(f.width > plan.step_of(f) for f in families):
+    if not families:
         return ""
-    narrow = families[0]
-    return f"whole: {narrow.width} units are the least multiple of {plan.step_of(narrow)}"
+    widest = families[0]
+    one = plan.range_of(widest)
+    if all(plan.range_of(f).floor == f.width for f in families):
+        if one.least > 1:
+            return f"whole: {widest.width} units are the fewest that it keeps"
+        return f"whole: {widest.width} units are the least multiple of {one.step}"
+    if all(f.name in plan.slow for f in families):
+        return f"whole: no narrower multiple of {one.step} is predicted to be faster"
+    return ""
 
 
 def _cut(plan: Plan, explanation: Explanation, family: Family, lost: int) -> Remark:
@@ -149,13 +175,18 @@ def approximate(plan: Plan) -> Remark | None:
 
 
 def family_table(plan: Plan) -> list[dict[str, Any]]:
-    """Return one row per family: its widths, its members, how exact its removal is."""
+    """Return one row per family: its widths, its members, how exact its removal is.
+
+    damage: its share of what the chosen widths do to the graph, by the score.
+    """
     return [
         {
             "name": family.name,
             "width": family.width,
             "kept": family.width - lost,
-            "multiple_of": step,
+            "least": one.floor,
+            "multiple_of": one.step,
+            "damage": round(float(damage), 6),
             "approximate": family.soft,
             "members": [
                 {
@@ -166,5 +197,7 @@ def family_table(plan: Plan) -> list[dict[str, Any]]:
                 for m in family.labels
             ],
         }
-        for family, lost, step in zip(plan.families, plan.lost.tolist(), plan.steps, strict=True)
+        for family, lost, one, damage in zip(
+            plan.families, plan.lost.tolist(), plan.ranges, plan.damage, strict=True
+        )
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from heapq import heappop, heappush
 
 import numpy as np
@@ -23,85 +24,147 @@ class Range:
     """
 
     damage: np.ndarray
-    step: int
-    least: int
-    most: int
+    step: int = 1
+    least: int = 1
+    most: int = _SINGLE
 
     @property
     def width(self) -> int:
         return len(self.damage) - 1
 
-    def next_kept(self, kept: int, fraction: int) -> int:
+    @cached_property
+    def start(self) -> int:
+        """The largest allowed width: the whole family, unless that is more than it may keep."""
+        if self.most >= self.width:
+            return self.width
+        return max(self.most // self.step * self.step, self.floor)
+
+    @cached_property
+    def floor(self) -> int:
+        """The smallest allowed width."""
+        return min(self.width, -(-max(1, self.least) // self.step) * self.step)
+
+    @cached_property
+    def price(self) -> np.ndarray:
+        """Return the largest convex curve below the damage: f64[width + 1].
+
+        By it a family goes on over a steep place to a flat one behind it, at their mean price.
+        """
+        corners: list[int] = []
+        for lost in range(self.width + 1):
+            while len(corners) > 1 and self._is_above(corners[-2], corners[-1], lost):
+                corners.pop()
+            corners.append(lost)
+        curve: np.ndarray = np.interp(np.arange(self.width + 1), corners, self.damage[corners])
+        return curve
+
+    def _is_above(self, a: int, b: int, c: int) -> bool:
+        """Tell whether the damage at b is not below the line from a to c."""
+        damage = self.damage
+        return bool((damage[b] - damage[a]) * (c - a) >= (damage[c] - damage[a]) * (b - a))
+
+    def next_kept(self, kept: int, fraction: int = _SINGLE) -> int:
         """Return the next smaller allowed width, about width / fraction below; `kept` if none."""
         wanted = max(1, self.width // fraction)
-        below = (kept - wanted) // self.step * self.step if wanted < kept else 0
-        below = max(below, 0)
-        if below < self.least:
-            below = -(-self.least // self.step) * self.step
-        return below if 0 < below < kept else kept
+        below = max(self.floor, (kept - wanted) // self.step * self.step)
+        return min(kept, below)
 
     def kept_at(self, ratio: float) -> int:
         """Return the width after a cut by `ratio`, rounded up to a multiple of the step."""
-        wanted = max(self.least, int(np.ceil(self.width * (1 - ratio) - 1e-9)), 1)
-        return min(self.width, -(-wanted // self.step) * self.step)
+        wanted = max(self.floor, int(np.ceil(self.width * (1 - ratio) - 1e-9)))
+        return min(self.start, -(-wanted // self.step) * self.step)
+
+    def allowed(self) -> list[int]:
+        """Return all allowed widths, the largest first."""
+        found = [self.start]
+        while (below := self.next_kept(found[-1])) < found[-1]:
+            found.append(below)
+        return found
 
 
-def cut_evenly(ranges: Sequence[Range], ratio: float) -> np.ndarray:
-    """Return the units each family loses when every family is cut by `ratio`."""
-    return np.array([r.width - r.kept_at(ratio) for r in ranges], np.int64)
-
-
-def cut_to_budget(ranges: Sequence[Range], cost: Cost, ratio: float) -> np.ndarray:
-    """Return the units each family loses until (1 - ratio) of the cost is left, as far as it goes.
-
-    Greedy: the next units to go are those with the least damage per saved cost.
-    """
-    tally = Tally(cost)
-    goal = (1 - ratio) * tally.total
-    kept = [r.width for r in ranges]
-    for fraction in (_CHUNKS, _SINGLE):
-        _descend(ranges, tally, goal, kept, fraction)
+def losses(ranges: Sequence[Range], kept: Sequence[int]) -> np.ndarray:
+    """Return the units that each family loses: i64[families]."""
     return np.array([r.width - k for r, k in zip(ranges, kept, strict=True)], np.int64)
 
 
-def _descend(
-    ranges: Sequence[Range], tally: Tally, goal: float, kept: list[int], fraction: int
-) -> None:
-    """Take the cheapest steps until the goal is met; a coarse one that would overshoot is the last.
+def cut_evenly(ranges: Sequence[Range], ratio: float, latency: Cost) -> np.ndarray:
+    """Return the units each family loses when every family is cut by `ratio`.
 
-    A step's price only rises while others are taken (there is less to save), so the cheapest of
-    the prices as last seen is the cheapest if it holds when it is seen again.
+    A family whose cut by itself saves no latency stays whole.
     """
-    steps: list[tuple[float, int]] = []
-    for number in range(len(ranges)):
-        _offer(steps, ranges, tally, kept, number, fraction)
-    while steps and tally.total > goal:
-        _, number = heappop(steps)
-        _offer(steps, ranges, tally, kept, number, fraction)
-        if not steps or steps[0][1] != number:
-            continue
-        below = ranges[number].next_kept(kept[number], fraction)
-        lost = kept[number] - below
-        if fraction != _SINGLE and tally.total - tally.saved(number, lost) < goal:
-            return
-        heappop(steps)
-        tally.take(number, lost)
-        kept[number] = below
-        _offer(steps, ranges, tally, kept, number, fraction)
+    tally = Tally(latency)
+    kept = [
+        r.kept_at(ratio) if tally.saved(number, r.width - r.kept_at(ratio)) > 0 else r.start
+        for number, r in enumerate(ranges)
+    ]
+    return losses(ranges, kept)
 
 
-def _offer(
-    steps: list[tuple[float, int]],
-    ranges: Sequence[Range],
-    tally: Tally,
-    kept: list[int],
-    number: int,
-    fraction: int,
-) -> None:
-    """Add the next step of a family with its damage per saved cost, if it saves anything."""
-    one, now = ranges[number], kept[number]
-    below = one.next_kept(now, fraction)
-    saved = tally.saved(number, now - below) if below < now else 0
-    if saved > 0:
-        damage = float(one.damage[one.width - below] - one.damage[one.width - now])
-        heappush(steps, (damage / saved, number))
+def cut_to_budget(ranges: Sequence[Range], cost: Cost, ratio: float, latency: Cost) -> np.ndarray:
+    """Return the units each family loses until (1 - ratio) of the cost is left, as far as it goes.
+
+    Greedy: the next units to go are those with the least damage per saved cost, where they save
+    latency too.
+    """
+    return _Descent(ranges, cost, latency).until((1 - ratio) * Tally(cost).total)
+
+
+class _Descent:
+    """Families on their way down, one step after another."""
+
+    def __init__(self, ranges: Sequence[Range], cost: Cost, latency: Cost) -> None:
+        self.ranges = ranges
+        self.tally = Tally(cost)
+        self.latency = self.tally if latency is cost else Tally(latency)
+        self.kept = [r.width for r in ranges]
+        for number, one in enumerate(ranges):
+            self._take(number, one.start)
+
+    def until(self, goal: float) -> np.ndarray:
+        for fraction in (_CHUNKS, _SINGLE):
+            self._descend(goal, fraction)
+        return losses(self.ranges, self.kept)
+
+    def _descend(self, goal: float, fraction: int) -> None:
+        """Take the cheapest steps until the goal is met; a coarse one that would overshoot ends it.
+
+        A step's price only rises while others are taken (there is less to save), so the cheapest of
+        the prices as last seen is the cheapest if it holds when it is seen again.
+        """
+        steps: list[tuple[float, int, int]] = []
+        for number in range(len(self.ranges)):
+            self._offer(steps, number, fraction)
+        while steps and self.tally.total > goal:
+            _, number, _ = heappop(steps)
+            self._offer(steps, number, fraction)
+            if not steps or steps[0][1] != number:
+                continue
+            below = steps[0][2]
+            saved = self.tally.saved(number, self.kept[number] - below)
+            if fraction != _SINGLE and self.tally.total - saved < goal:
+                return
+            heappop(steps)
+            self._take(number, below)
+            self._offer(steps, number, fraction)
+
+    def _take(self, number: int, below: int) -> None:
+        lost = self.kept[number] - below
+        self.tally.take(number, lost)
+        if self.latency is not self.tally:
+            self.latency.take(number, lost)
+        self.kept[number] = below
+
+    def _offer(self, steps: list[tuple[float, int, int]], number: int, fraction: int) -> None:
+        """Add the next step of a family that saves something, with its damage per saved cost."""
+        one, now = self.ranges[number], self.kept[number]
+        below = one.next_kept(now, fraction)
+        while True:
+            saved = self.tally.saved(number, now - below)
+            if saved > 0 and self.latency.saved(number, now - below) > 0:
+                break
+            further = one.next_kept(below, fraction)
+            if further == below:
+                return
+            below = further
+        damage = float(one.price[one.width - below] - one.price[one.width - now])
+        heappush(steps, (damage / saved, number, below))

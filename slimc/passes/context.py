@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from slimc.analysis.latency import Speed
 from slimc.analysis.scores import Score
 from slimc.calib.data import Data
 from slimc.ir.graph import Graph
 from slimc.ir.types import DType
 from slimc.ops.op import OpTable
+
+SMALL_CPU = Speed(macs=1e11, bytes=1e10, node_seconds=5e-6)  # orders of magnitude: a few cores
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,7 @@ class Target:
     -> why); domains: those it knows; decompose: operators that it lacks and we express otherwise.
     floats: the float types it computes with; prefer: the one to emit. quantize: kind -> what it
     runs in integers. align: channel multiple that its kernels like, for integer and float graphs.
+    speed: its rates, by which latencies are predicted; the default is that of a small CPU.
     notes: what whoever compiles for it must know. chosen: for an alias such as `cpu`, what it
     stands for and why.
     """
@@ -128,6 +132,7 @@ class Target:
     decompose: frozenset[str] = frozenset()
     align_integer: int = 1
     align_float: int = 1
+    speed: Speed = SMALL_CPU
     rules: tuple[TargetRule, ...] = ()
     notes: tuple[str, ...] = ()
     chosen: str = ""
