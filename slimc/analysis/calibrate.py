@@ -15,7 +15,7 @@ def calibrate(ranking: Ranking, curve: Curve) -> Ranking:
     """Return the ranking with the damage bent through the measured errors, its order as it is.
 
     The ranking's own damage d is the coordinate. With errors e_i after the loss of k_i units,
-    made monotone (`monotone`), and k_0 = e_0 = 0, between two points
+    made monotone and at least 0, and k_0 = e_0 = 0, between two points
 
         damage[k] = e_i + (e_j - e_i) (d[k] - d[k_i]) / (d[k_j] - d[k_i]),
 
@@ -28,7 +28,7 @@ def calibrate(ranking: Ranking, curve: Curve) -> Ranking:
     if not lost:
         return ranking
     counts = np.array([0, *lost])
-    errors = np.array([0.0, *monotone(list(lost.values()))])
+    errors = np.array([0.0, *(max(0.0, error) for error in monotone(list(lost.values())))])
     damage = np.zeros(ranking.width + 1)
     for i, (first, last) in enumerate(pairwise(counts.tolist())):
         way = _way(ranking.damage[first : last + 1])
@@ -39,7 +39,7 @@ def calibrate(ranking: Ranking, curve: Curve) -> Ranking:
 
 
 def monotone(errors: Sequence[float]) -> list[float]:
-    """Return the never-falling numbers, at least 0, that are nearest in least squares.
+    """Return the never-falling numbers that are nearest in least squares.
 
     Neighbours that fall are pooled to their mean (pool adjacent violators).
     Source: Barlow et al., Statistical Inference under Order Restrictions, 1972, section 1.2.
@@ -51,7 +51,7 @@ def monotone(errors: Sequence[float]) -> list[float]:
             before, many = pools.pop()
             mean, count = (before * many + mean * count) / (many + count), count + many
         pools.append((mean, count))
-    return [max(0.0, mean) for mean, count in pools for _ in range(count)]
+    return [mean for mean, count in pools for _ in range(count)]
 
 
 def _way(damage: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from slimc.cli.demo import demo_command
 from slimc.cli.diff import diff_command
 from slimc.cli.explain import explain_command
 from slimc.cli.lists import data_command, ops_command, passes_command, targets_command
+from slimc.cli.sensitivity import sensitivity_command
 from slimc.cli.show import show_command
 from slimc.errors import SlimcError, did_you_mean
 
@@ -94,6 +95,7 @@ for _command in (
     diff_command,
     bench_command,
     explain_command,
+    sensitivity_command,
     passes_command,
     targets_command,
     ops_command,

@@ -113,7 +113,7 @@ def write(
             _write_with_data(graph, path, opset, ir_version)
         else:
             data = to_bytes(graph, opset, ir_version)
-            with _replaced(path) as file:
+            with replaced(path) as file:
                 file.write(data)
     except OSError as error:
         message = f"'{path}' cannot be written: {error.strerror}"
@@ -129,9 +129,9 @@ def _write_with_data(graph: Graph, path: Path, opset: int | None, ir_version: in
         stubs[name] = _stub(name, constant, data_path.name, offset)
         offset += -(-constant.size_bytes // _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES
     data = _serialized(to_model(graph, opset, ir_version, stubs))
-    with _replaced(path) as file:
+    with replaced(path) as file:
         file.write(data)
-        with _replaced(data_path) as data_file:
+        with replaced(data_path) as data_file:
             for constant in long.values():
                 data_file.write(write_tensor("", constant).raw_data)
                 data_file.write(bytes(-data_file.tell() % _ALIGNMENT_BYTES))
@@ -169,7 +169,7 @@ def _serialized(model: ModelProto) -> bytes:
 
 
 @contextmanager
-def _replaced(path: Path) -> Iterator[BinaryIO]:
+def replaced(path: Path) -> Iterator[BinaryIO]:
     """Open a file that takes the place of `path` when it is complete, with the usual rights."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:

@@ -34,6 +34,7 @@ CONFINED = {
     "onnxruntime": ("execute/ort",),
     "torch": ("execute/torch", "train"),
     "click": ("cli",),
+    "matplotlib": ("report/plots",),
     "rich": ("cli",),
     "pytest": ("testing",),
     "networkx": ("analysis", "passes"),

@@ -1,0 +1,184 @@
+"""`slimc sensitivity`: what the loss of a share of each family of channels does to the outputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import click
+
+from slimc.analysis.curves import Curve, Curves, curves_text
+from slimc.cli.console import counting, say, say_table
+from slimc.cli.options import (
+    PATH,
+    calib_option,
+    json_option,
+    names_with,
+    pairs,
+    plugin_option,
+    seed_option,
+)
+from slimc.errors import SlimcError
+from slimc.io.write import replaced
+from slimc.passes.sensitivity import RATIOS
+from slimc.pipeline.sensitivity import Measured, sensitivity
+
+_EXAMPLES = """\b
+Examples:
+  slimc sensitivity model.onnx --calib samples/ --plot model.svg
+  slimc sensitivity model.onnx --calib samples/ --ratios 0.1,0.2,0.4,0.8
+  slimc sensitivity model.onnx --calib samples/ --score accuracy.py -o accuracy.json
+  slimc model.onnx --passes prune --calib samples/ --sensitivity model.sensitivity.json
+"""
+_SUFFIXES = (".png", ".svg")
+
+
+@click.command(
+    "sensitivity", short_help="Measure how much each width of a model matters.", epilog=_EXAMPLES
+)
+@click.argument("model", type=PATH)
+@calib_option
+@click.option(
+    "--score",
+    type=PATH,
+    metavar="FILE",
+    help="A Python file with score(run) -> float, where run(feed) gives the list of outputs and "
+    "higher is better. Default: the relative squared error of the outputs, which needs no labels.",
+)
+@click.option(
+    "--ratios",
+    default=",".join(map(str, RATIOS)),
+    show_default=True,
+    metavar="LIST",
+    help="Shares of the channels of a family to remove, one after the other.",
+)
+@click.option(
+    "--criterion",
+    default="auto",
+    show_default=True,
+    metavar="NAME",
+    help="What orders the channels: as option score of remove-channels (slimc passes prune).",
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Samples that are run for each point. Default: 64, fewer where they cost over 8 GMACs.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=PATH,
+    metavar="OUT",
+    help="JSON file of the points, written after each one; if it is there, what it holds is not "
+    "measured again. Default: <stem>.sensitivity.json beside the model.",
+)
+@click.option(
+    "--plot",
+    type=PATH,
+    multiple=True,
+    metavar="FILE",
+    help="Draw a heat map and the curves: .png or .svg. May be given twice.",
+)
+@click.option(
+    "--bind", multiple=True, metavar="NAME=VALUE", help="Make an input a constant: --bind sr=16000"
+)
+@click.option(
+    "--shape", multiple=True, metavar="NAME=SIZES", help="Fix a shape: --shape x=1x3x224x224"
+)
+@json_option
+@plugin_option
+@seed_option
+def sensitivity_command(model: Path, **options: Any) -> None:
+    """Cut every family of channels of MODEL alone, by each ratio, and measure what it does.
+
+    A family is a width of the network: channels that must leave together. The curves tell which
+    widths matter, and channel removal chooses by them: slimc MODEL --passes prune --sensitivity
+    FILE. A run that was broken off goes on where it stopped.
+    """
+    for path in options["plot"]:
+        _check_suffix(path)
+    output = options["output"] or model.with_name(f"{model.stem}.sensitivity.json")
+    if output.exists() and model.exists() and output.samefile(model):
+        raise SlimcError(
+            "input-overwritten", f"'{output}' is the model to read", "option -o", "name another"
+        )
+    with counting("points") as watch:
+        made = sensitivity(
+            model,
+            options["calib"],
+            ratios=_ratios(options["ratios"]),
+            criterion=options["criterion"],
+            score=options["score"],
+            samples=options["samples"] or 0,
+            file=output,
+            bind=pairs(options["bind"], "--bind", "sr=16000"),
+            shape=pairs(options["shape"], "--shape", "x=1x3x224x224"),
+            seed=options["seed"] or 0,
+            names=names_with(options["plugin"]),
+            watch=watch,
+        )
+    for path in options["plot"]:
+        _draw(made, path, model.stem)
+    if options["as_json"]:
+        say(curves_text(made.curves).rstrip())
+    else:
+        _tell(made, output, options["plot"])
+
+
+def _ratios(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(word) for word in text.split(","))
+    except ValueError as error:
+        raise SlimcError(
+            "bad-option-value",
+            f"'{text}' is no list of numbers",
+            "option --ratios",
+            "for example --ratios 0.25,0.5,0.75",
+        ) from error
+
+
+def _check_suffix(path: Path) -> None:
+    if path.suffix not in _SUFFIXES:
+        raise SlimcError(
+            "bad-option-value",
+            f"'{path}' ends neither in .png nor in .svg",
+            "option --plot",
+            "for example --plot sensitivity.svg",
+        )
+
+
+def _draw(made: Measured, path: Path, name: str) -> None:
+    # Loaded here: it takes half a second, which no other command should wait for.
+    from slimc.report.plots import picture
+
+    form = cast("Literal['png', 'svg']", path.suffix.removeprefix("."))
+    with replaced(path) as file:
+        file.write(picture(made.curves, form, f"{name}: {_by(made.curves)}", made.score))
+
+
+def _tell(made: Measured, output: Path, plots: tuple[Path, ...]) -> None:
+    """Print what was measured, the most sensitive family first."""
+    curves = made.curves
+    if made.synthetic and not made.score:
+        say("samples are made up: the errors are not those of real data; give some with --calib\n")
+    what = "loss of the score" if made.score else "relative squared error of the outputs"
+    say(f"{what}, one family cut alone; {_by(curves)}\n")
+    ordered = sorted(curves.curves, key=lambda curve: -curve.mean)
+    head = ("family", "channels", *(f"-{100 * ratio:g} %" for ratio in curves.ratios))
+    say_table(head, [_row(curve, curves.ratios) for curve in ordered])
+    taken = f", {made.taken_over} of them taken over from an earlier run"
+    say(f"\n{curves.count} points{taken if made.taken_over else ''}: {output}")
+    for path in plots:
+        say(f"written: {path}")
+
+
+def _by(curves: Curves) -> str:
+    samples = f", {curves.setup.samples} samples" if curves.setup.samples else ""
+    return f"channels ordered by {curves.setup.score}{samples}"
+
+
+def _row(curve: Curve, ratios: tuple[float, ...]) -> tuple[str, ...]:
+    points = [curve.at(ratio) for ratio in ratios]
+    errors = ("" if point is None else f"{point.error:.4f}" for point in points)
+    return (curve.family, str(curve.width), *errors)

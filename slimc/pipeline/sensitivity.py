@@ -1,0 +1,185 @@
+"""Measure the sensitivity of a model, point by point into a file that a later run goes on with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from slimc.analysis.channels import Coupling, couple
+from slimc.analysis.curves import Curve, Curves, Setup
+from slimc.analysis.families import Family, families
+from slimc.analysis.shapes import default_sizes, infer
+from slimc.calib.data import Data
+from slimc.calib.feeds import samples_of, specs_of
+from slimc.errors import SlimcError
+from slimc.ir.digest import digest
+from slimc.ir.graph import Form, Graph
+from slimc.passes.bind_inputs import BindInputs
+from slimc.passes.canonicalize import Canonicalize
+from slimc.passes.context import Context
+from slimc.passes.rankings import chosen_score, rank
+from slimc.passes.sensitivity import RATIOS, measure_points
+from slimc.passes.sensitivity_loss import Loss, Metric, OutputError, evaluation_feeds, metric_loss
+from slimc.pipeline import provenance
+from slimc.pipeline.catalogue import Catalogue, catalogue
+from slimc.pipeline.compiler import load
+from slimc.pipeline.curves_file import gone_on_with, save_curves
+from slimc.pipeline.plugin import run_file
+from slimc.pipeline.sizing import made_up_samples
+
+OUTPUT_ERROR = "output error"
+_TARGET = "generic-onnx"  # channels are cut before anything is lowered: the target does not matter
+
+Watch = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Curves, how many of their points an earlier run had measured, whether samples were made up.
+
+    score: the curves are of a score of the user's own, not of the outputs' error.
+    """
+
+    curves: Curves
+    taken_over: int
+    synthetic: bool
+    score: bool
+
+
+@dataclass(frozen=True)
+class _Score:
+    """What is measured: the user's own metric, or the error of the outputs on some samples."""
+
+    name: str = OUTPUT_ERROR
+    metric: Metric | None = None
+    samples: int = 0
+
+    def loss(self, coupling: Coupling, data: Data) -> tuple[Loss, int]:
+        """Return the loss of a cut graph, and on how many samples it is measured (0: not ours)."""
+        if self.metric is not None:
+            return metric_loss(coupling.graph, self.metric), 0
+        feeds = evaluation_feeds(coupling, data, self.samples)
+        count = sum(samples_of(specs_of(feed), coupling.graph) for feed in feeds)
+        return OutputError.of(coupling.graph, feeds), count
+
+
+def sensitivity(
+    model: str | Path,
+    data: str | Path | None = None,
+    *,
+    ratios: Sequence[float] = RATIOS,
+    criterion: str = "auto",
+    score: str | Path | None = None,
+    samples: int = 0,
+    file: str | Path | None = None,
+    bind: Mapping[str, str] | None = None,
+    shape: Mapping[str, str] | None = None,
+    seed: int = 0,
+    names: Catalogue | None = None,
+    watch: Watch | None = None,
+) -> Measured:
+    """Measure what the loss of a share of each family of channels, alone, does to the outputs.
+
+    criterion: what orders the channels of a family, as option `score` of remove-channels. score: a
+    Python file with `score(run) -> float`; then a curve is of the loss of that score. samples: how
+    many are run for a point; 0: 64, fewer where those cost more than 8 GMACs. file: where every
+    point is kept at once, and taken over from. watch: told (points done, points to do).
+    Raises SlimcError.
+    """
+    _check_numbers(ratios, samples, score)
+    measure = _user_score(score) if score is not None else _Score(samples=samples)
+    names = names or catalogue()
+    graph, ctx = _canonical(load(model), data, bind or {}, shape or {}, seed, names)
+    coupling, found = _coupled(graph, ctx, f"'{model}'")
+    order = chosen_score(criterion, ctx)
+    loss, count = measure.loss(coupling, ctx.data)
+    setup = Setup(digest(graph), ctx.data.digest, order, measure.name, seed, count)
+    curves = Curves(setup, tuple(Curve(family.name, family.width) for family in found))
+    path = Path(file) if file is not None else None
+    if path is not None:
+        curves = gone_on_with(path, curves)
+        save_curves(curves, path)
+    taken_over = curves.count
+    rankings = rank(coupling, found, order, ctx)
+    wanted = sum(curve.at(ratio) is None for curve in curves.curves for ratio in set(ratios))
+    for name, point in measure_points(coupling, found, rankings, curves.curves, ratios, loss):
+        curves = curves.with_point(name, point)
+        if path is not None:
+            save_curves(curves, path)
+        if watch is not None:
+            watch(curves.count - taken_over, wanted)
+    return Measured(curves, taken_over, ctx.data.synthetic, score is not None)
+
+
+def _check_numbers(ratios: Sequence[float], samples: int, score: object) -> None:
+    wrong = ""
+    if not ratios or not all(0 < ratio < 1 for ratio in ratios):
+        wrong = f"ratios {', '.join(map(str, ratios))}: each must lie between 0 and 1"
+    elif samples < 0:
+        wrong = f"samples is {samples}, it must be at least 0"
+    elif samples and score is not None:
+        wrong = "a score of your own chooses its samples itself: leave out the number of samples"
+    if wrong:
+        help = "for example --ratios 0.25,0.5,0.75"
+        raise SlimcError("bad-option-value", wrong, "slimc sensitivity", help)
+
+
+def _user_score(path: str | Path) -> _Score:
+    """Run the file that the user names. Raises SlimcError "bad-plugin", "bad-metric"."""
+    path = Path(path)
+    metric = getattr(run_file(path), "score", None)
+    if not callable(metric):
+        raise SlimcError(
+            "bad-metric",
+            "it defines no function 'score'",
+            f"'{path}'",
+            "def score(run) -> float: run(feed) gives the list of outputs; higher is better",
+        )
+    return _Score(f"score of {path.name} {provenance.digest(path)[:16]}", metric)
+
+
+def _canonical(
+    graph: Graph,
+    data: str | Path | None,
+    bind: Mapping[str, str],
+    shape: Mapping[str, str],
+    seed: int,
+    names: Catalogue,
+) -> tuple[Graph, Context]:
+    """Return the graph as channel removal meets it in a compile, and the context of that."""
+    target = names.target(_TARGET)
+    if bind or shape:
+        values = tuple(f"{name}={value}" for name, value in bind.items())
+        shapes = tuple(f"{name}={sizes}" for name, sizes in shape.items())
+        nothing = Data(graph, "no samples", lambda: iter(()), ())
+        binding = BindInputs(values=values, shapes=shapes)
+        graph = binding.run(graph, Context(names.ops, target, nothing)).graph
+    samples = Data.from_path(data, graph) if data is not None else made_up_samples(graph, seed)
+    sizes = default_sizes(graph) | samples.sizes()
+    ctx = Context(names.ops, target, samples, sizes, seed, names.scores)
+    if graph.form is Form.IMPORTED:
+        graph = Canonicalize().run(graph, ctx).graph
+    if graph.records:
+        raise SlimcError(
+            "already-quantized",
+            "channels cannot leave a graph whose scales are already chosen",
+            "slimc sensitivity",
+            "measure the float model",
+        )
+    return graph, ctx
+
+
+def _coupled(graph: Graph, ctx: Context, where: str) -> tuple[Coupling, tuple[Family, ...]]:
+    """Return the coupling and the families that have a narrower form."""
+    sizes = {**default_sizes(graph), **ctx.sizes}
+    coupling = couple(graph, ctx.ops, infer(graph, ctx.ops, sizes))
+    found = tuple(family for family in families(coupling) if family.width > 1)
+    if not found:
+        raise SlimcError(
+            "no-free-channels",
+            "no channel of the model may leave",
+            where,
+            "slimc explain MODEL --pass prune says what pins them",
+        )
+    return coupling, found

@@ -1,0 +1,228 @@
+"""Pictures of measured curves, as PNG or SVG; the same curves give the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import BytesIO
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib import colormaps, style
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.figure import Figure
+
+from slimc.analysis.calibrate import monotone
+from slimc.analysis.curves import Curve, Curves
+
+Form = Literal["png", "svg"]
+
+_SIZE = 8.0  # of letters
+_STYLE = {
+    "font.size": _SIZE,
+    "svg.hashsalt": "slimc",  # the names of its parts are random without
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+_NO_DATES = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
+_DPI = 130
+_ROW, _COLUMN = 0.19, 0.52  # inches of a cell of the heat map
+_LETTER = 0.068  # inches that a letter is wide, on the average
+_CURVES = (4.6, 4.4)  # inches of the panel of curves
+_TOP, _BOTTOM, _SIDE = 0.75, 1.0, 0.25  # inches around the panels
+_NAME = 38  # letters of a name that are shown
+_END = 6.5  # size of the letters at the ends of curves
+_NAMED = 5  # curves that are named: so many of the most sensitive, and of the least
+_ALL_NAMED = 16  # all curves are named where there are so many at most
+_HEAT, _DEPTH = "YlOrRd", "viridis"
+_LEAST, _MOST = 1e-3, 3.0  # errors at the ends of the colours: hardly any, and nothing is left
+_HIGHEST = 2.5  # errors above are drawn at the edge: outputs unlike the model's are all alike
+
+
+def picture(curves: Curves, form: Form, title: str, score: bool = False) -> bytes:
+    """Draw a heat map, families by ratios, and the curves; return the bytes of the file.
+
+    score: the curves are losses of a score, on a scale of their own, and not relative errors.
+    """
+    shown = [curve for curve in curves.curves if curve.points]
+    with style.context(["default", _STYLE], after_reset=True):
+        figure = _figure(shown, curves.ratios, title, score)
+        FigureCanvasAgg(figure)
+        buffer = BytesIO()
+        figure.savefig(buffer, format=form, dpi=_DPI, metadata=_NO_DATES[form])
+    return buffer.getvalue()
+
+
+def _figure(shown: list[Curve], ratios: tuple[float, ...], title: str, score: bool) -> Figure:
+    """Lay the panels out in inches: names, heat map and depth on the left, curves on the right."""
+    names = _LETTER * max((len(_short(c)) for c in shown), default=0) + 0.2
+    cells = (_COLUMN * len(ratios), _ROW * len(shown))
+    left = _SIDE + names
+    right = left + cells[0] + 0.85
+    ends = max((len(_short(shown[place])) for place in _named(shown)), default=0)
+    width = right + _CURVES[0] + 0.2 + _LETTER * ends * _END / _SIZE + _SIDE
+    height = _TOP + _BOTTOM + max(cells[1], _CURVES[1])
+    figure = Figure(figsize=(width, height))
+
+    def panel(x: float, wide: float, high: float, down: float = 0.0) -> Any:
+        y = height - _TOP - down - high
+        return figure.add_axes((x / width, y / height, wide / width, high / height))
+
+    figure.text(_SIDE / width, 1 - 0.28 / height, title, fontsize=10, weight="bold", va="center")
+    norm = _norm(shown, score)
+    _heat_map(panel(left, *cells), shown, ratios, norm)
+    _depths(panel(left + cells[0] + 0.05, 0.1, cells[1]), len(shown))
+    bar = panel(_SIDE + 0.2, left + cells[0] - _SIDE - 0.2, 0.1, cells[1] + 0.3)
+    figure.colorbar(ScalarMappable(norm, _HEAT), cax=bar, orientation="horizontal")
+    bar.set_xlabel(_label(score))
+    bar.minorticks_off()
+    _curves(panel(right, *_CURVES), shown, ratios, score)
+    return figure
+
+
+def _norm(shown: list[Curve], score: bool) -> Normalize:
+    """Return the scale of the colours: of errors always the same, so that pictures compare."""
+    if not score:
+        return LogNorm(_LEAST, _MOST, clip=True)
+    most = max((point.error for curve in shown for point in curve.points), default=0.0)
+    return Normalize(0.0, most if most > 0 else 1.0, clip=True)
+
+
+def _heat_map(axes: Axes, shown: list[Curve], ratios: tuple[float, ...], norm: Normalize) -> None:
+    axes.set_xlim(0, len(ratios))
+    axes.set_ylim(len(shown), 0)
+    for row, curve in enumerate(shown):
+        for column, ratio in enumerate(ratios):
+            point = curve.at(ratio)
+            if point is not None:
+                _cell(axes, row, column, point.error, norm)
+    axes.set_yticks(np.arange(len(shown)) + 0.5, [_short(curve) for curve in shown])
+    axes.set_xticks(np.arange(len(ratios)) + 0.5, [_percent(ratio) for ratio in ratios])
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0)
+    axes.set_frame_on(False)
+
+
+def _cell(axes: Axes, row: int, column: int, error: float, norm: Normalize) -> None:
+    share = float(norm(max(error, _LEAST) if isinstance(norm, LogNorm) else error))
+    axes.fill(
+        [column, column + 1, column + 1, column],
+        [row, row, row + 1, row + 1],
+        facecolor=colormaps[_HEAT](share),
+        edgecolor="white",
+        linewidth=0.8,
+    )
+    ink = "white" if share > 0.7 else "black"
+    place = (column + 0.5, row + 0.53)
+    axes.text(*place, _number(error), ha="center", va="center", color=ink, fontsize=6.5)
+
+
+def _depths(axes: Axes, count: int) -> None:
+    """Draw the strip that gives every row the colour of its curve."""
+    axes.imshow(np.arange(count)[:, None], cmap=_DEPTH, aspect="auto")
+    axes.set_axis_off()
+
+
+def _curves(axes: Axes, shown: list[Curve], ratios: tuple[float, ...], score: bool) -> None:
+    """Draw every curve from (0, 0); the most and least sensitive have their names at the end."""
+    highest = max((p.error for c in shown for p in c.points), default=0.0)
+    top = (highest if score else min(highest, _HIGHEST)) * 1.05 or 1.0
+    lowest = min((p.error for c in shown for p in c.points), default=0.0) if score else 0.0
+    if score:
+        axes.set_ylim(min(0.0, lowest) * 1.05, top)
+    else:
+        axes.set_yscale("function", functions=(_root, np.square))
+        axes.set_ylim(0, top)
+    axes.set_xlim(0, max(ratios, default=1.0))
+    if not score and highest > _HIGHEST:
+        text = f"errors above {_HIGHEST:g} are drawn at the edge"
+        axes.set_title(text, loc="left", fontsize=_END, color="grey")
+    named = _named(shown)
+    for place, curve in enumerate(shown):
+        x = [0.0, *(point.ratio for point in curve.points)]
+        y = [0.0, *(min(point.error, top) for point in curve.points)]
+        colour = colormaps[_DEPTH](place / max(1, len(shown) - 1))
+        strong = place in named
+        axes.plot(
+            x,
+            y,
+            color=colour,
+            linewidth=1.6 if strong else 0.8,
+            alpha=1.0 if strong else 0.5,
+            marker="o",
+            markersize=3 if strong else 1.5,
+            clip_on=False,
+        )
+    _name_ends(axes, shown, named, top)
+    axes.set_xticks([0.0, *ratios], ["0", *map(_percent, ratios)])
+    axes.set_xlabel("channels of one family removed, all others whole")
+    axes.set_ylabel(_label(score))
+    axes.grid(axis="y", linewidth=0.4, alpha=0.5)
+
+
+def _named(shown: list[Curve]) -> set[int]:
+    order = sorted(range(len(shown)), key=lambda place: shown[place].mean)
+    few = len(order) <= _ALL_NAMED
+    return set(order) if few else {*order[-_NAMED:], *order[:_NAMED]}
+
+
+def _name_ends(axes: Axes, shown: list[Curve], named: set[int], top: float) -> None:
+    """Write names beside the ends of curves, moved apart where they would overlap."""
+    high = _CURVES[1]
+    scale = axes.transData.transform
+    foot, head = axes.transAxes.transform([(0, 0), (0, 1)])[:, 1]
+
+    def inches(curve: Curve) -> float:
+        y = scale((0.0, min(curve.points[-1].error, top)))[1]
+        return float((y - foot) / (head - foot)) * high
+
+    order = sorted(named, key=lambda place: (inches(shown[place]), place))
+    least = 0.14
+    heights = _apart([inches(shown[place]) for place in order], least, high)
+    for place, to in zip(order, heights, strict=True):
+        curve = shown[place]
+        axes.annotate(
+            _short(curve),
+            (curve.points[-1].ratio, min(curve.points[-1].error, top)),
+            xytext=(1.04, to / high),
+            textcoords="axes fraction",
+            va="center",
+            fontsize=_END,
+            arrowprops={"arrowstyle": "-", "linewidth": 0.4, "color": "grey"},
+            annotation_clip=False,
+        )
+
+
+def _apart(heights: Sequence[float], least: float, top: float) -> list[float]:
+    """Move rising heights until they are `least` apart and at most `top`, as little as can be."""
+    steps = [least * place for place in range(len(heights))]
+    moved = monotone([height - step for height, step in zip(heights, steps, strict=True)])
+    over = max(0.0, moved[-1] + steps[-1] - top) if moved else 0.0
+    return [height + step - over for height, step in zip(moved, steps, strict=True)]
+
+
+def _root(values: Any) -> Any:
+    return np.sqrt(np.maximum(values, 0.0))
+
+
+def _short(curve: Curve) -> str:
+    name = curve.family
+    if len(name) > _NAME:
+        name = f"{name[: _NAME // 3]}…{name[-(_NAME - _NAME // 3 - 1) :]}"
+    return f"{name} ({curve.width})"
+
+
+def _percent(ratio: float) -> str:
+    return f"{100 * ratio:g} %"
+
+
+def _number(error: float) -> str:
+    if 0 < abs(error) < 0.001:
+        return f"{error:.0e}".replace("e-0", "e-")
+    return f"{error:.3f}" if abs(error) < 1 else f"{error:.3g}"
+
+
+def _label(score: bool) -> str:
+    return "loss of the score" if score else "relative squared error of the outputs"
