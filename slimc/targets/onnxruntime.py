@@ -13,6 +13,7 @@ from slimc.passes.context import Grid, Placement, Quantize, Target
 from slimc.targets.grids import S8_ASYMMETRIC, U8, W7, W8, rows
 from slimc.targets.rules_common import COMMON
 from slimc.targets.rules_onnxruntime import CPU, CPU_SATURATING
+from slimc.targets.speeds import ARM64, AVX2, AVX512
 
 # An integer kernel takes the place of an operator only where all its operands come from DQ and Q
 # alone reads its result; a Relu in between is absorbed where the least integer means zero.
@@ -51,6 +52,7 @@ CPU_AVX2 = Target(
     domains=frozenset({"", "ai.onnx.ml", "com.microsoft"}),
     align_integer=8,
     align_float=8,
+    speed=AVX2,
     rules=(*COMMON, *CPU, *CPU_SATURATING),
 )
 
@@ -61,6 +63,7 @@ CPU_VNNI = replace(
     quantize=_quantize(U8, W8),
     align_integer=16,
     align_float=16,
+    speed=AVX512,
     rules=(*COMMON, *CPU),
 )
 
@@ -71,5 +74,6 @@ CPU_ARM64 = replace(
     quantize=_quantize(S8_ASYMMETRIC, W8),
     align_integer=4,
     align_float=4,
+    speed=ARM64,
     rules=(*COMMON, *CPU),
 )

@@ -10,6 +10,7 @@ from slimc.passes.context import Placement, Quantize, Target
 from slimc.targets.grids import S8, W8, rows
 from slimc.targets.rules_common import COMMON
 from slimc.targets.rules_openvino import INTEGERS
+from slimc.targets.speeds import AVX2
 
 OPENVINO = Target(
     name="openvino",
@@ -26,6 +27,7 @@ OPENVINO = Target(
         output=False, activation="after", bias="float", weights="integers", residual="skip"
     ),
     align_integer=16,
+    speed=AVX2,
     align_float=16,
     rules=(*COMMON, *INTEGERS),
 )

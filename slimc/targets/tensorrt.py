@@ -14,6 +14,7 @@ from slimc.passes.context import Placement, Quantize, Target
 from slimc.targets.grids import S8, W8, rows
 from slimc.targets.rules_common import COMMON
 from slimc.targets.rules_tensorrt import FLOAT_ONLY, INT8
+from slimc.targets.speeds import NANO, ORIN
 
 # TensorRT fuses a contraction with the activation, or the Add, behind it: Q/DQ between them would
 # break that, so they stand on operands only. It keeps float biases.
@@ -64,6 +65,7 @@ JETSON_ORIN = Target(
     forbids=_lacking("10.3", _NEVER, _NOT_IN_10_3),
     align_integer=32,
     align_float=8,
+    speed=ORIN,
     rules=(*COMMON, *INT8),
     notes=("build the engine with trtexec --int8 --fp16: --int8 alone leaves the rest in f32",),
 )
@@ -81,6 +83,7 @@ JETSON_NANO = Target(
     decompose=frozenset({"Mod", "Reciprocal", "Xor"}),
     align_integer=8,
     align_float=8,
+    speed=NANO,
     rules=(*COMMON, *FLOAT_ONLY),
     notes=(
         "the GPU of a Jetson Nano has no INT8 arithmetic: the file is FP16, quantization would not "
