@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from slimc.analysis.curves import Curves
 from slimc.analysis.latency import Speed
 from slimc.analysis.scores import Score
 from slimc.calib.data import Data
@@ -145,7 +146,8 @@ class Context:
     data: calibration batches (synthetic ones if the user gave none, then `data.synthetic`); sizes:
     a number for every named dimension, for analyses that need one (MACs, channel coupling); seed:
     of every random choice; scores: importances of units that plug-ins brought, by name;
-    quantizes: whether a pass of this compile chooses integers, so that earlier ones can suit them.
+    quantizes: whether a pass of this compile chooses integers, so that earlier ones can suit them;
+    curves: what the loss of channels was measured to do (`slimc sensitivity`).
     """
 
     ops: OpTable
@@ -155,6 +157,7 @@ class Context:
     seed: int = 0
     scores: Mapping[str, Score] = field(default_factory=dict)
     quantizes: bool = False
+    curves: Curves | None = None
 
     @property
     def align(self) -> int:

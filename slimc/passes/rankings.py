@@ -13,6 +13,7 @@ from slimc.analysis.ranking import Ranking, by_importance
 from slimc.analysis.scores import SCORES, Score
 from slimc.errors import SlimcError, did_you_mean
 from slimc.passes.context import Context
+from slimc.passes.sensitivity_curves import calibrated
 
 AUTO = "auto"
 OWN_SCORES = (AUTO, *SCORES)
@@ -35,8 +36,20 @@ def chosen_score(score: str, ctx: Context) -> str:
 def rank(
     coupling: Coupling, families: Sequence[Family], score: str, ctx: Context
 ) -> tuple[Ranking, ...]:
-    """Return, per family, in which order its units go and what each further one costs."""
+    """Return, per family, in which order its units go and what each further one costs.
+
+    Where the context brings measured curves, the costs are those.
+    """
     name = chosen_score(score, ctx)
+    rankings = _rankings(coupling, families, name, ctx)
+    if ctx.curves is None:
+        return rankings
+    return calibrated(coupling, families, rankings, name, ctx.seed, ctx.curves)
+
+
+def _rankings(
+    coupling: Coupling, families: Sequence[Family], name: str, ctx: Context
+) -> tuple[Ranking, ...]:
     # Scores that need data are dispatched here, before those that look at one family at a time.
     function = {**SCORES, **ctx.scores}[name]
     return tuple(_ranked(name, function, view) for view in views(coupling, families, ctx.seed))

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 
-from slimc.analysis.curves import Curves, Setup, curves_text, parse_curves
+from slimc.analysis.curves import Curves, curves_text, parse_curves
 from slimc.errors import SlimcError
 from slimc.io.write import replaced
+from slimc.passes.sensitivity_curves import check_setup
 
-_SAID = {
-    "model": "another model (or other --bind, --shape)",
-    "data": "other samples",
-    "score": "the channels ordered by {old}, not {new}",
-    "metric": "the {old}, not the {new}",
-    "seed": "seed {old}, not {new}",
-    "samples": "{old} samples for a point, not {new}",
-}
+_HELP = "name another file with -o, or delete it"
 
 
 def load_curves(path: str | Path) -> Curves:
@@ -49,21 +42,12 @@ def gone_on_with(path: Path, bare: Curves) -> Curves:
     if not path.exists():
         return bare
     known = load_curves(path)
-    check_setup(known.setup, bare.setup, f"'{path}'", "name another file with -o, or delete it")
+    check_setup(known.setup, bare.setup, f"'{path}'", _HELP)
     if [(c.family, c.width) for c in known.curves] != [(c.family, c.width) for c in bare.curves]:
         raise SlimcError(
             "curves-mismatch",
             "it names other families than the model has",
             f"'{path}'",
-            "name another file with -o, or delete it",
+            _HELP,
         )
     return known
-
-
-def check_setup(known: Setup, now: Setup, where: str, help: str) -> None:
-    """Raise SlimcError "curves-mismatch" with all that differs, if anything does."""
-    apart = [f.name for f in fields(Setup) if getattr(known, f.name) != getattr(now, f.name)]
-    if apart:
-        said = [_SAID[n].format(old=getattr(known, n), new=getattr(now, n)) for n in apart]
-        message = f"it was measured with {', '.join(said)}"
-        raise SlimcError("curves-mismatch", message, where, help)
