@@ -86,7 +86,8 @@ class Linear:
         full = matrix.reshape([self._size((name,)) for name in self._order])
         order = [self._order.index(name) for name in names]
         sizes = [prod(self._size((label.name,)) for label in axis[0]) for axis in self.weight_axes]
-        return full.transpose(order).reshape(sizes)
+        found: np.ndarray = full.transpose(order).reshape(sizes)
+        return found
 
     def channels(self, y: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Return results [r, g, o] of the node's result (or a value of its shape). rows: i64[r]."""

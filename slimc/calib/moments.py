@@ -15,10 +15,16 @@ import numpy as np
 
 
 class Moments:
-    """Streaming sums. add(x: f32[r, g, p], y: f32[r, g, o]); `+` merges two of equal pivot."""
+    """Streaming sums. add(x: f32[r, g, p], y: f32[r, g, o]); `+` merges two of equal pivot.
 
-    def __init__(self, pivot: tuple[np.ndarray, np.ndarray] | None = None) -> None:
+    diagonal: only variances of x are summed, xx is [g, p] and there is no xy.
+    """
+
+    def __init__(
+        self, pivot: tuple[np.ndarray, np.ndarray] | None = None, diagonal: bool = False
+    ) -> None:
         self.pivot = pivot
+        self.diagonal = diagonal
         self.count = 0
         self._x = self._y = self._xx = self._xy = self._yy = np.zeros(0)
 
@@ -31,15 +37,19 @@ class Moments:
         if not self.count:
             (groups, p), o = x.shape[1:], y.shape[2]
             self._x, self._y = np.zeros((groups, p)), np.zeros((groups, o))
-            self._xx, self._xy = np.zeros((groups, p, p)), np.zeros((groups, p, o))
+            self._xx = np.zeros((groups, p) if self.diagonal else (groups, p, p))
+            self._xy = np.zeros((groups, p, 0 if self.diagonal else o))
             self._yy = np.zeros((groups, o))
         moved_x = np.ascontiguousarray((x - self.pivot[0]).transpose(1, 2, 0))
         moved_y = (y - self.pivot[1]).transpose(1, 0, 2)
         self.count += len(x)
         self._x += moved_x.sum(axis=2, dtype=np.float64)
         self._y += moved_y.sum(axis=1, dtype=np.float64)
-        self._xx += moved_x @ moved_x.transpose(0, 2, 1)
-        self._xy += moved_x @ moved_y
+        if self.diagonal:
+            self._xx += np.square(moved_x).sum(axis=2, dtype=np.float64)
+        else:
+            self._xx += moved_x @ moved_x.transpose(0, 2, 1)
+            self._xy += moved_x @ moved_y
         self._yy += np.square(moved_y, dtype=np.float64).sum(axis=1)
 
     def __add__(self, other: Moments) -> Moments:
@@ -64,9 +74,10 @@ class Moments:
 
     @property
     def xx(self) -> np.ndarray:
-        """Covariance of x, [g, p, p]."""
+        """Covariance of x, [g, p, p]; only its diagonal, [g, p], where only that is summed."""
         mean = self._x / self.count
-        found: np.ndarray = self._xx / self.count - mean[:, :, None] * mean[:, None, :]
+        outer = mean * mean if self.diagonal else mean[:, :, None] * mean[:, None, :]
+        found: np.ndarray = self._xx / self.count - outer
         return found
 
     @property
@@ -137,8 +148,8 @@ def refit(
 
     w' = w + (C - w H)(H + lambda mean(diag H) I)^-1,  b' = mean(y) - w' mean(x): the ridge shrinks
     toward the given weights. Where none beats them on the rows held out, the bias alone, or
-    nothing, changes; else the chosen ridge is solved again with all rows. free_bias: False where there is no
-    bias to change: then H and C are about zero, and b is as given.
+    nothing, changes; else the chosen ridge is solved again with all rows. free_bias: False where
+    there is no bias to change: then H and C are about zero, and b is as given.
     Source: He et al., ICCV 2017, section 3.1.2 (least squares); the asymmetric form of Nagel et al.
     and of OSSCAR (Meng et al., 2024), "fullseq".
     """

@@ -31,6 +31,10 @@ class Store:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Forget everything, and remove what lies on disk."""
         self._values.clear()
         if self._folder is not None:
             self._folder.cleanup()

@@ -15,8 +15,8 @@ import numpy as np
 
 from slimc.analysis.shapes import infer
 from slimc.calib.data import Data
-from slimc.calib.feeds import Feed
 from slimc.calib.moments import Fit, Split, refit
+from slimc.calib.reads import samples_in
 from slimc.calib.sampling import sample_rows
 from slimc.calib.store import STORE_BYTES, Store
 from slimc.calib.walk import Walk
@@ -79,7 +79,7 @@ def repair(
             Walk(teacher, feeds, stops, left),
             Walk(_with_biases(student, narrow), feeds, stops, right),
             kept,
-            [_leading(feed) for feed in feeds],
+            [samples_in(feed) for feed in feeds],
             seed,
         )
         for one in narrow:
@@ -169,11 +169,6 @@ class _LockStep:
             return added
         value = one.biased if self.teacher.has(one.biased) else one.result
         return take(self.teacher.value(value, feed), self.kept.get(value, ()))
-
-
-def _leading(feed: Feed) -> int:
-    """Return the samples in a feed: the size of the first leading axis."""
-    return next((array.shape[0] for array in feed.values() if array.ndim), 1)
 
 
 def _with_biases(student: Graph, layers: list[Layer]) -> Graph:

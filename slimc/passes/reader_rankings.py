@@ -1,0 +1,115 @@
+"""Rank units by what their readers lose: moments of the data instead of norms of weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+
+import numpy as np
+
+from slimc.analysis.channels import Coupling
+from slimc.analysis.elimination import Reader, Sum, eliminate
+from slimc.analysis.families import Family, role
+from slimc.analysis.index_space import LabelOf
+from slimc.analysis.ranking import Ranking
+from slimc.analysis.shapes import Facts
+from slimc.calib.reads import Energies, Read, collect_reads
+from slimc.ir.graph import Graph
+from slimc.passes.context import Context
+from slimc.rewrite.refit_readers import refit_readers
+from slimc.rewrite.slice_axes import Sliced
+
+SAMPLES = 256  # distinct samples matter more than places in them; more changed little in trials
+READER_SCORES = ("obs", "activation")
+
+
+class ReaderRankings:
+    """The moments of everything that reads a family, and what follows from them.
+
+    obs: block elimination on the readers' second moments (`analysis.elimination`), exact for least
+    squares on the readers. activation: the weights of a unit times the variance of what they are
+    multiplied with, |w|^2 var(x), as a share of the reader's output; nothing is corrected.
+    Source of activation: Sun et al., Wanda, ICLR 2024, section 3, for channels and centred.
+    A context manager: the moments may lie on disk.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        facts: Facts,
+        coupling: Coupling,
+        families: Sequence[Family],
+        ctx: Context,
+    ) -> None:
+        """Run the samples of the context through `graph`, of which `coupling` is."""
+        self.coupling = coupling
+        self._reads_of = [list(_reads(coupling, f)) if f.width > 1 else [] for f in families]
+        nodes = {place.node for places in self._reads_of for place in places}
+        self._reads = collect_reads(graph, ctx.ops, facts, nodes, ctx.data, SAMPLES, ctx.seed)
+
+    def __enter__(self) -> ReaderRankings:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._reads.close()
+
+    def ranking(self, number: int, family: Family, score: str) -> Ranking | None:
+        """Return the ranking of a family; None if the moments of no reader are known."""
+        readers = [
+            r for place in self._reads_of[number] for r in self._readers(family, place, score)
+        ]
+        return eliminate(readers, family.width) if readers else None
+
+    def refit(self, sliced: Sliced) -> Graph:
+        """Return a cut graph with the readers' weights refitted, for data as they were uncut."""
+        return refit_readers(self.coupling.graph, sliced, self._reads)
+
+    def _readers(self, family: Family, place: LabelOf, score: str) -> Iterator[Reader | Sum]:
+        read = self._reads.get(place.node)
+        columns = _columns(self.coupling, family, place)
+        if isinstance(read, Energies):
+            shares = read.shares.get(place.label)
+            if shares is not None:
+                yield Sum(shares[columns].sum(axis=1))
+        elif read is not None and read.linear.ins == (place.label,):
+            for group in range(read.linear.group_count):
+                yield self._reader(read, group, columns, score)
+
+    def _reader(self, read: Read, group: int, units: np.ndarray, score: str) -> Reader | Sum:
+        """Return one group of a node as a reader. units: i64[width, k], its input channels."""
+        one = read.linear
+        w = one.matrix(self.coupling.graph.constants[one.weight].array)[group].astype(np.float64)
+        h = read.h[group]
+        if read.level != "columns":  # the taps are seen as outputs
+            w = w.reshape(len(w), -1, one.taps).transpose(0, 2, 1).reshape(-1, len(h))
+        elif one.taps > 1:
+            taps = np.arange(one.taps)
+            units = (units[:, :, None] * one.taps + taps).reshape(len(units), -1)
+        if score == "obs" and read.level != "diagonal":
+            return Reader(w, h, units)
+        variance = h if read.level == "diagonal" else np.diagonal(h)
+        shares = np.square(w).sum(axis=0) * variance
+        total = float(shares.sum()) or 1.0
+        return Sum((shares / total)[units].sum(axis=1))
+
+
+def _reads(coupling: Coupling, family: Family) -> Iterator[LabelOf]:
+    """Yield the labels over which contractions sum the channels of a family."""
+    for member in family.labels:
+        row = coupling.ops.rows[coupling.graph.by_name[member.place.node].kind]
+        if row.macs and role(coupling, member.place) == "input channels":
+            yield member.place
+
+
+def _columns(coupling: Coupling, family: Family, place: LabelOf) -> np.ndarray:
+    """Return the indices of a label that belong to each unit of a family, i64[width, k]."""
+    position = np.full(len(coupling.pinned), -1)
+    position[family.units] = np.arange(family.width)
+    at = position[coupling.units_at(place)]
+    own = np.flatnonzero(at >= 0)
+    return own[np.argsort(at[own], kind="stable")].reshape(family.width, -1)

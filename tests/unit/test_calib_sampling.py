@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import numpy as np
+
+from slimc.analysis.shapes import infer
+from slimc.calib.linear import Linear, linear
+from slimc.calib.sampling import ROWS, sample_rows
+from slimc.ir.text import parse_text
+from slimc.ops import OPS
+
+GRAPH = parse_text(
+    """
+    graph (%x: f32[N,3,16,16]) -> (%y)
+      %w = constant f32[4,3,3,3] random(0)
+      %y: f32[N,4,14,14] = Conv(%x, %w) @n
+    """
+)
+
+
+def conv() -> Linear:
+    found = linear(GRAPH, OPS, infer(GRAPH, OPS, {"N": 2}), GRAPH.nodes[0])
+    assert found is not None
+    return found
+
+
+def test_few_places_are_all_taken() -> None:
+    found = sample_rows(conv(), (10, 4, 14, 14), 0, 0, 10, 0)
+    np.testing.assert_array_equal(found.rows, np.arange(10 * 14 * 14))
+    held = found.held.reshape(10, -1)
+    assert held.all(axis=1).tolist() == [False] * 4 + [True] + [False] * 4 + [True]
+    assert not held[[0, 1, 2, 3, 5, 6, 7, 8]].any()
+
+
+def test_of_many_some_are_taken_in_every_sample() -> None:
+    found = sample_rows(conv(), (64, 4, 14, 14), 3, 128, 1000, 0)
+    each = -(-ROWS // 1000)
+    assert np.bincount(found.rows // 196, minlength=64).tolist() == [each] * 64
+    again = sample_rows(conv(), (64, 4, 14, 14), 3, 128, 1000, 0)
+    np.testing.assert_array_equal(found.rows, again.rows)
+    other = sample_rows(conv(), (64, 4, 14, 14), 4, 192, 1000, 0)
+    assert (found.rows != other.rows).any()
+    sample = 128 + found.rows // 196
+    np.testing.assert_array_equal(found.held, sample % 5 == 4)
+
+
+def test_one_sample_holds_out_places() -> None:
+    found = sample_rows(conv(), (1, 4, 14, 14), 0, 0, 1, 0)
+    assert 0 < found.held.sum() < len(found.held)
+
+
+def test_chunks_hold_every_row_once() -> None:
+    found = sample_rows(conv(), (10, 4, 14, 14), 0, 0, 10, 0)
+    parts = found.chunks(1 << 20)
+    assert len(parts) > 1
+    np.testing.assert_array_equal(np.concatenate([p.rows for p in parts]), found.rows)
