@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite, prod
 from typing import Any
@@ -17,6 +17,7 @@ from slimc.errors import SlimcError
 from slimc.execute.ort import Session
 from slimc.ir.graph import Graph
 from slimc.ir.types import DType, TensorType
+from slimc.ops.op import Quant
 
 SAMPLES = 64  # that are run for a point, unless their cost or size is beyond the bounds below
 LEAST = 4  # samples of a model however large: one alone may be unusual
@@ -84,39 +85,48 @@ def _can_be_cut(graph: Graph) -> bool:
 class OutputError:
     """The relative squared error of the floating outputs against those of the uncut graph.
 
-    error = sum over outputs o of  ||y_o - y0_o||^2 / ||y0_o - mean(y0_o)||^2,  both norms over all
-    samples, mean(y0_o) one number. 0: nothing changed; 1: as far off as the mean would be. An
-    output that does not vary counts by ||y0_o||^2 instead, or by its size if it is zero.
-    Errors above `WORST`, and outputs that are not finite or of another shape, are `WORST`.
+    error = sum over outputs, mean over the parts p of an output, of
+            ||y_p - y0_p||^2 / ||y0_p - mean(y0_p)||^2
+
+    Norms are over all samples, mean(y0_p) is one number. An output that is a concatenation has the
+    operands as parts (boxes in pixels beside scores in 0..1), any other is one part. 0: nothing
+    changed; 1: as far off as the mean would be. A part that does not vary counts by ||y0_p||^2
+    instead, or by its size if it is zero. Errors above `WORST`, and parts that are not finite or
+    of another shape, are `WORST`.
     """
 
     feeds: tuple[Feed, ...]
     wanted: tuple[Mapping[str, Any], ...]
-    energy: Mapping[str, float]
+    scale: Mapping[str, float]  # part -> 1 / (its energy times the parts of its output)
 
     @classmethod
-    def of(cls, graph: Graph, feeds: Sequence[Feed]) -> OutputError:
+    def of(cls, coupling: Coupling, feeds: Sequence[Feed]) -> OutputError:
         """Run the uncut graph. Raises SlimcError "no-float-output"."""
-        outputs = [value for value in graph.outputs if _is_float(graph, value)]
-        session = Session(graph, outputs)
-        wanted = tuple(session.run(feed) for feed in feeds)
-        if not outputs:
+        graph = coupling.graph
+        parts = {output: _parts(coupling, output) for output in graph.outputs}
+        if not any(parts.values()):
             raise SlimcError(
                 "no-float-output",
                 "no output is a tensor of floats, so there is no error to measure",
                 f"outputs {', '.join(graph.outputs)}",
                 "give a score of your own: --score score.py",
             )
-        return cls(tuple(feeds), wanted, {o: _energy([w[o] for w in wanted]) for o in outputs})
+        session = Session(graph, list(dict.fromkeys(p for found in parts.values() for p in found)))
+        wanted = tuple(session.run(feed) for feed in feeds)
+        scale = dict.fromkeys(session.outputs, 0.0)
+        for found in parts.values():
+            for part in found:
+                scale[part] += 1 / (_energy([one[part] for one in wanted]) * len(found))
+        return cls(tuple(feeds), wanted, scale)
 
     def __call__(self, graph: Graph) -> float:
         """Return the error of a graph."""
-        session = Session(graph, list(self.energy))
+        session = Session(graph, list(self.scale))
         error = 0.0
         for feed, wanted in zip(self.feeds, self.wanted, strict=True):
             got = session.run(feed)
-            for output, energy in self.energy.items():
-                error += _squares(wanted[output], got[output]) / energy
+            for part, scale in self.scale.items():
+                error += scale * _squares(wanted[part], got[part])
         return min(error, WORST) if isfinite(error) else WORST
 
 
@@ -158,6 +168,26 @@ def _bad_metric(message: str) -> SlimcError:
 def _is_float(graph: Graph, value: str) -> bool:
     kind = graph.type_of(value)
     return isinstance(kind, TensorType) and kind.dtype.is_float
+
+
+def _parts(coupling: Coupling, value: str) -> tuple[str, ...]:
+    """Return the floating values whose elements an output joins, itself if it joins none."""
+    graph, node = coupling.graph, coupling.graph.producers.get(value)
+    bound = coupling.facts.bounds.get(node.name) if node is not None else None
+    if node is not None and bound is not None:
+        computed = [v for v in node.inputs if v in graph.producers]
+        joins = any(len(terms) > 1 for axes in bound.outputs for terms in axes or ())
+        moves = len(computed) == 1 and coupling.ops.rows[node.kind].quant is Quant.PASS_THROUGH
+        whole = _elements(coupling, (value,)) == _elements(coupling, computed)
+        if whole and (joins or moves):
+            parts = tuple(part for v in computed for part in _parts(coupling, v))
+            if joins or len(parts) > 1:
+                return parts
+    return (value,) if _is_float(graph, value) else ()
+
+
+def _elements(coupling: Coupling, values: Iterable[str]) -> int:
+    return sum(prod(coupling.facts.shape(value) or (0,)) for value in values)
 
 
 def _energy(arrays: Sequence[np.ndarray]) -> float:

@@ -61,7 +61,7 @@ class _Score:
             return metric_loss(coupling.graph, self.metric), 0
         feeds = evaluation_feeds(coupling, data, self.samples)
         count = sum(samples_of(specs_of(feed), coupling.graph) for feed in feeds)
-        return OutputError.of(coupling.graph, feeds), count
+        return OutputError.of(coupling, feeds), count
 
 
 def sensitivity(
