@@ -160,6 +160,9 @@ def _remarks(ctx: Context, graph: Graph, choice: Choice) -> list[Remark]:
             )
         )
     for site in choice.sites.values():
+        if site.adds_bias_of:
+            said.append(applied(site.node.name, f"adds the bias of '{site.adds_bias_of}'"))
+            continue
         node = graph.by_name[site.node.name]
         operands = [node.inputs[i] for i in site.takes if node.inputs[i] in graph.records]
         said.append(applied(node.name, f"takes {', '.join(_seen(graph, v) for v in operands)}"))

@@ -26,13 +26,32 @@ class _Kept:
     real: str
 
 
-@dataclass(frozen=True)
-class _Bias:
-    """A constant bias: the operand `index` of `reader`."""
+@dataclass(frozen=True, eq=False)
+class Bias:
+    """A constant bias: the operand `index` of `reader`. elements: f32[channels] or f32[1]."""
 
     reader: Node
     index: int
     elements: np.ndarray
+
+
+def bias_behind(graph: Graph, node: Node, weighted: Weighted) -> Bias | None:
+    """Return the constant that an Add alone adds to a contraction which takes no bias itself.
+
+    A runtime fuses the two, and to an integer kernel only if both constants are integers.
+    """
+    result = node.outputs[0]
+    readers = graph.users.get(result, ())
+    if weighted.bias is not None or result in graph.outputs or len(readers) != 1:
+        return None
+    (reader,) = readers
+    if reader.kind != "Add" or reader.inputs.count(result) != 1:
+        return None
+    index = 1 - reader.inputs.index(result)
+    array = graph.array(reader.inputs[index])
+    if array is None or array.ndim > 1:
+        return None
+    return Bias(reader, index, array.astype(np.float32).reshape(-1))
 
 
 class Emitter:
@@ -98,38 +117,24 @@ class Emitter:
 
     # --- inside ------------------------------------------------------------------------------
 
-    def _bias(self, node: Node, weighted: Weighted) -> _Bias | None:
-        """Return the constant bias of a contraction that is to be stored in integers.
-
-        A contraction without one may have it in an Add behind it: the runtime fuses the two, and
-        to an integer kernel only if both constants are integers.
-        """
-        index = weighted.bias
+    def _bias(self, node: Node, weighted: Weighted) -> Bias | None:
+        """Return the constant bias of a contraction that is to be stored in integers."""
         if self.placement.bias == "float":
             return None
+        index = weighted.bias
         if index is not None and index < len(node.inputs) and node.inputs[index]:
-            return self._one_per_channel(node, index, node, weighted)
-        result = node.outputs[0]
-        readers = self.graph.users.get(result, ())
-        recorded = result in self.graph.records or result in self.graph.outputs
-        if recorded or len(readers) != 1 or readers[0].kind != "Add" or readers[0].integer:
-            return None
-        return self._one_per_channel(
-            readers[0], 1 - readers[0].inputs.index(result), node, weighted
-        )
-
-    def _one_per_channel(
-        self, reader: Node, index: int, node: Node, weighted: Weighted
-    ) -> _Bias | None:
-        array = self.graph.array(reader.inputs[index])
+            array = self.graph.array(node.inputs[index])
+            if array is None or any(size != 1 for size in array.shape[:-1]):
+                return None
+            found = Bias(node, index, array.astype(np.float32).reshape(-1))
+        else:
+            behind = bias_behind(self.graph, node, weighted)
+            if behind is None or node.outputs[0] in self.graph.records:
+                return None
+            found = behind
         scale = self.graph.records[node.inputs[weighted.weight]].scale
-        if array is None or any(size != 1 for size in array.shape[:-1]):
-            return None
-        if reader is not node and array.ndim > 1:
-            return None
-        if scale.ndim and array.size not in (1, scale.size):
-            return None
-        return _Bias(reader, index, array.astype(np.float32).reshape(-1))
+        fits = not scale.ndim or found.elements.size in (1, scale.size)
+        return found if fits else None
 
     def _renamed(self, node: str, output: str) -> str:
         """Give the result of a node that is a graph output another name: the DQ gets this one."""

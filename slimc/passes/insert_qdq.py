@@ -156,6 +156,8 @@ def _quantize_operands(
     emitter: Emitter, graph: Graph, ops: OpTable, node: Node, order: dict[str, int]
 ) -> Remark:
     operands = [i for i, value in enumerate(node.inputs) if value in graph.records]
+    if not operands:
+        return applied(node.name, "adds a bias to the integers of the contraction before it")
     if emitter.placement.residual == "skip" and len(operands) > 1:
         fused = _fused_operand(graph, ops, node, order)
         if fused is None:

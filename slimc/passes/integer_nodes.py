@@ -13,6 +13,7 @@ from slimc.ir.types import DType, TensorType
 from slimc.ops.axes import Axis, Bound
 from slimc.ops.op import Op, Quant, Weighted
 from slimc.passes.context import Context, Quantize
+from slimc.passes.emit_qdq import bias_behind
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class Site:
     """A node that can run in integers.
 
     takes: operands taken as integers (bias excepted). weight: the second of them where it is a
-    constant of a contraction, with its axis of output channels.
+    constant of a contraction, with its axis of output channels. adds_bias_of: the contraction whose
+    bias this node adds: the kernel of that one does it, in the integers of its sums.
     """
 
     node: Node
@@ -29,6 +31,7 @@ class Site:
     takes: tuple[int, ...]
     weight: str | None = None
     channel_axis: int | None = None
+    adds_bias_of: str = ""
 
     @property
     def operands(self) -> tuple[str, ...]:
@@ -76,6 +79,7 @@ def choose(graph: Graph, ctx: Context, facts: Facts, kept: Collection[str]) -> C
             sites[node.name] = site
         elif row.quant is not Quant.PASS_THROUGH:
             reasons[node.name] = site
+    sites = _with_biases(graph, ctx, sites, kept)
     clamps = frozenset(n.name for n in graph.nodes if _is_clamp(graph, ctx, facts, n))
     reasons |= _withdraw(graph, ctx, sites, clamps)
     for node in _inside(graph):
@@ -194,6 +198,33 @@ def _axis_with(axes: tuple[Axis, ...] | None, labels: Collection[str]) -> int | 
     return None
 
 
+def _with_biases(
+    graph: Graph, ctx: Context, sites: Mapping[str, Site], kept: Collection[str]
+) -> dict[str, Site]:
+    """Let constants added behind contractions be their biases, where the target stores those.
+
+    A bias takes no integers of its own: neither it nor the sum before it is rounded to 8 bits.
+    """
+    placement = ctx.target.placement
+    if placement is None or placement.bias == "float":
+        return dict(sites)
+    found: dict[str, Site] = {}
+    for site in sites.values():
+        parts, axis = site.row.weighted, site.channel_axis
+        if parts is None or site.weight is None or axis is None or not site.wants.free_result:
+            continue
+        added = bias_behind(graph, site.node, parts)
+        channels = graph.constants[site.weight].shape[axis]
+        if added is not None and added.elements.size in (1, channels):
+            row, wants = ctx.ops.rows[added.reader.kind], replace(site.wants, between=False)
+            found[added.reader.name] = Site(
+                added.reader, row, wants, (), adds_bias_of=site.node.name
+            )
+    order = {node.name: i for i, node in enumerate(graph.nodes)}
+    both = {**sites, **{name: site for name, site in found.items() if name not in kept}}
+    return {name: both[name] for name in sorted(both, key=order.__getitem__)}
+
+
 def _withdraw(
     graph: Graph, ctx: Context, sites: dict[str, Site], clamps: Collection[str]
 ) -> dict[str, str]:
@@ -222,15 +253,17 @@ def _not_fed(
             continue
         if site.wants.between and not any(v in made for v in site.operands):
             reasons[node.name] = "no integer node makes an operand"
-        elif skips and site.row.quant is Quant.POINTWISE and not _has_skip(graph, sites, site):
+        elif skips and site.row.quant is Quant.POINTWISE and not _fuses(graph, sites, site):
             reasons[node.name] = "no contraction makes an operand for it alone"
         else:
             made.update(node.outputs)
     return reasons
 
 
-def _has_skip(graph: Graph, sites: Mapping[str, Site], site: Site) -> bool:
+def _fuses(graph: Graph, sites: Mapping[str, Site], site: Site) -> bool:
     """Tell whether a contraction makes one operand for a node alone, and something else another."""
+    if site.adds_bias_of:
+        return True
     computed = [v for v in site.operands if v not in graph.constants]
     return len(computed) > 1 and any(made_alone(graph, sites, v, site.node) for v in computed)
 
@@ -244,7 +277,11 @@ def _not_read(graph: Graph, sites: Mapping[str, Site], clamps: Collection[str]) 
         if site is None:
             if node.name in clamps and node.outputs[0] in read:
                 read.add(node.inputs[0])
-        elif site.row.weighted is not None or any(v in read for v in node.outputs):
+        elif (
+            site.row.weighted is not None
+            or site.adds_bias_of
+            or any(v in read for v in node.outputs)
+        ):
             read.update(site.operands)
         else:
             reasons[node.name] = "no contraction in integers reads its result"

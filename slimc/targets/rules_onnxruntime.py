@@ -68,6 +68,8 @@ def _whole_operands(graph: Graph, ops: OpTable, target: Target) -> Iterator[Find
             continue
         found = [dequantized(graph, value) for value in node.inputs if value]
         kinds = {one.integers for one in found if one is not None}
+        if kinds == {DType.I32}:
+            continue  # a bias: it belongs to the contraction before it
         if None in found and kinds:
             message = "one operand comes from integers and another does not: it runs in float"
             yield Finding("whole-operands", "silent", node.name, message)

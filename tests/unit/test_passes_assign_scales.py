@@ -7,6 +7,7 @@ import pytest
 
 from slimc.calib.data import Data
 from slimc.errors import SlimcError
+from slimc.execute.ort import Session, optimized_ops
 from slimc.ir.graph import Form, Graph
 from slimc.ir.text import parse_text
 from slimc.ir.types import DType
@@ -14,7 +15,9 @@ from slimc.ops import OPS
 from slimc.passes.assign_scales import AssignScales
 from slimc.passes.base import PassResult
 from slimc.passes.context import Context, Grid, Placement, Quantize, Target
+from slimc.passes.insert_qdq import place
 from slimc.passes.scales import simulate
+from slimc.targets.onnxruntime import CPU_VNNI
 
 U8 = Grid(DType.U8, 0, 255, symmetric=False)
 S8 = Grid(DType.I8, -128, 127, symmetric=True)
@@ -140,6 +143,58 @@ graph (%x: f32[N,4]) -> (%y)
     record = made.records["k"]
     assert record.dtype is DType.U8
     assert simulate(record, np.array([3, -0.5], np.float32)) == pytest.approx([3, -0.5], abs=0.01)
+
+
+BIASED_TEXT = """
+graph (%x: f32[N,3,4]) -> (%y)
+  %w = constant f32[4,4] random(0)
+  %k = constant f32[4] random(1)
+  %a: f32[N,3,4] = MatMul(%x, %w) @one
+  %b: f32[N,3,4] = Add(%k, %a) @add
+  %y: f32[N,3,4] = MatMul(%b, %w) @two
+"""
+BIASED = parse_text(BIASED_TEXT)
+
+
+def test_a_bias_is_part_of_the_contraction_before_it() -> None:
+    result = assigned(BIASED, CPU_VNNI)
+    assert integer(result.graph) == ["one", "add", "two"]
+    assert set(result.graph.records) == {"x", "w", "b"}  # neither the product nor the bias
+    assert "adds the bias of 'one'" in {r.message for r in result.remarks if r.node == "add"}
+
+
+def test_a_bias_is_added_by_the_integer_kernel() -> None:
+    graph = parse_text(BIASED_TEXT.replace("f32[N,", "f32[2,"))
+    assert CPU_VNNI.placement is not None
+    made = place(assigned(graph, CPU_VNNI).graph, OPS, CPU_VNNI.placement).graph
+    kinds = optimized_ops(made)  # the last product has no bias
+    assert kinds["com.microsoft.MatMulIntegerToFloat"] == 1
+    assert kinds["com.microsoft.QGemm"] == 1
+    assert "com.microsoft.QLinearAdd" not in kinds
+    x = np.random.default_rng(0).uniform(0, 1, (2, 3, 4)).astype(np.float32)
+    wanted, found = (Session(g, exact_integers=True).run({"x": x})["y"] for g in (graph, made))
+    np.testing.assert_allclose(found, wanted, atol=0.02 * np.abs(wanted).max())  # a few 8-bit steps
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("-> (%y)", "-> (%y, %a)"),  # the product is an output of its own
+        ("%k = constant f32[4] random(1)", "%k = constant f32[3,1] random(1)"),  # not per channel
+        ("Add(%k, %a)", "Add(%a, %a)"),
+    ],
+)
+def test_what_is_no_bias_is_added_apart(old: str, new: str) -> None:
+    graph = parse_text(BIASED_TEXT.replace(old, new))
+    result = assigned(graph, CPU_VNNI)
+    assert "add" in integer(result.graph)
+    assert "a" in result.graph.records
+
+
+def test_a_bias_that_is_kept_stays_float() -> None:
+    result = assigned(BIASED, CPU_VNNI, keep=("add",))
+    assert integer(result.graph) == ["one", "two"]
+    assert skipped(result) == {"add": "stays in float: it is kept"}
 
 
 def test_operators_outside_the_contractions_stay_float() -> None:
