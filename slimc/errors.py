@@ -29,6 +29,10 @@ class SlimcError(Exception):
         return "\n".join(lines)
 
 
+class PromiseError(SlimcError):
+    """State that the result is sound, but not what was required of it."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a help text for a name that is not among `known`: the nearest one, then the list."""
     names = list(known)

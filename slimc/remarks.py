@@ -73,6 +73,24 @@ class Agreement:
 
 
 @dataclass(frozen=True)
+class Latency:
+    """How long the original and the result take, in runs by turns on the same samples.
+
+    threads: 0 means all; seconds: medians; ratio: median over the rounds of before / after;
+    low, high: what that lies between with a confidence of 95 %.
+    """
+
+    threads: int
+    samples: int
+    rounds: int
+    before_seconds: float
+    after_seconds: float
+    ratio: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Report:
     """The record of a compile; `slimc.report` turns it into text and JSON."""
 
@@ -88,3 +106,4 @@ class Report:
     integer_achieved: int | None
     notes: tuple[Remark, ...] = ()
     integer_float: tuple[str, ...] = ()
+    latency: tuple[Latency, ...] = ()

@@ -137,9 +137,13 @@ def shapes(calib: Path) -> list[str]:
 def latency_ratio(model: Path, made: str, calib: Path) -> float | None:
     """Return original / compiled latency, both interleaved in one process by `slimc bench`."""
     command = [sys.executable, "-m", "slimc", "bench", str(model), made, "--json", "--rounds", "9"]
+    command += ["--threads", "0"]
     command += ["--calib", str(calib)] if calib.exists() else []
     run = subprocess.run(command, capture_output=True, text=True, check=False)
-    return json.loads(run.stdout).get("ratio") if run.returncode == 0 else None
+    if run.returncode != 0:
+        return None
+    ratio: float = json.loads(run.stdout)["runs"][0]["ratio"]["median"]
+    return ratio
 
 
 def peer(model: Path, calib: Path, out: Path) -> dict[str, Any]:

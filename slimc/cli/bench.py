@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
 from slimc.calib.data import Data
+from slimc.calib.feeds import Feed, specs_of
 from slimc.cli.console import say, say_table, working
 from slimc.cli.options import PATH, calib_option, json_option
 from slimc.errors import SlimcError
-from slimc.execute.ort import measure_latency
+from slimc.execute.ort import time_rounds
+from slimc.execute.speedup import speedup
 from slimc.ir.graph import Graph
 from slimc.pipeline.compiler import load
 from slimc.pipeline.sizing import made_up_samples
+from slimc.pipeline.steps import TEXT_SUFFIX
 
 ROUNDS = 50
+THREADS = (1, 0)
 
 
 @click.command("bench", short_help="Time one model, or two in turn.")
@@ -26,18 +32,32 @@ ROUNDS = 50
 @calib_option
 @click.option(
     "--rounds",
-    type=click.IntRange(min=3),
+    type=click.IntRange(min=6),
     default=ROUNDS,
     show_default=True,
     help="Runs of each model, in turn; the median counts.",
 )
+@click.option(
+    "--threads",
+    type=click.IntRange(min=0),
+    multiple=True,
+    default=THREADS,
+    metavar="N",
+    help="Threads of a run, 0 for all; may be given several times. Default: 1, then 0.",
+)
 @json_option
-def bench_command(a: Path, b: Path | None, calib: Path | None, rounds: int, as_json: bool) -> None:
-    """Measure how long onnxruntime takes for model A, and B, on this machine.
+def bench_command(
+    a: Path, b: Path | None, calib: Path | None, rounds: int, threads: Sequence[int], as_json: bool
+) -> None:
+    r"""Measure how long onnxruntime takes for model A, and B, on this machine.
 
-    Both run in turn, so that what else the machine does meets both alike.
+    Both run in turn, so that what else the machine does meets both alike. A ratio comes with what
+    the median of the rounds lies between, with a confidence of 95 %. With one thread seconds are
+    the processor's, with more the wall clock's.
 
-    Example: slimc bench model.onnx model.cpu.onnx --calib samples/
+    \b
+    Examples: slimc bench model.onnx model.cpu.onnx --calib samples/
+              slimc bench model.onnx small.onnx --threads 1 --threads 4 --json
     """
     files = [a] if b is None else [a, b]
     graphs = [load(file) for file in files]
@@ -49,27 +69,68 @@ def bench_command(a: Path, b: Path | None, calib: Path | None, rounds: int, as_j
                 f"{', '.join(graphs[0].inputs)} and {', '.join(graph.inputs)}",
                 "bench them one by one",
             )
-    with working(f"{rounds} rounds"):
-        seconds = measure_latency(
-            [file.read_bytes() for file in files], _feed(graphs[0], calib), rounds
-        )
-    _tell(files, seconds, as_json)
+    models = [
+        graph if file.suffix == TEXT_SUFFIX else file
+        for file, graph in zip(files, graphs, strict=True)
+    ]
+    feed = _feed(graphs[0], calib)
+    found: list[dict[str, Any]] = []
+    for count in dict.fromkeys(threads):
+        with working(f"{rounds} rounds, {_threads_text(count)}"):
+            found.append(_summary(count, files, time_rounds(models, feed, rounds, count)))
+    feed_text = ", ".join(f"{name} {spec}" for name, spec in specs_of(feed).items())
+    if as_json:
+        say(json.dumps({"feed": feed_text, "rounds": rounds, "runs": found}, indent=1))
+        return
+    _tell(found, feed_text, rounds)
 
 
-def _feed(graph: Graph, calib: Path | None) -> Any:
+def _feed(graph: Graph, calib: Path | None) -> Feed:
     data = Data.from_path(calib, graph) if calib else made_up_samples(graph)
     return dict(next(iter(data)))
 
 
-def _tell(files: list[Path], seconds: list[float], as_json: bool) -> None:
-    ratio = seconds[0] / seconds[1] if len(seconds) == 2 else None
-    if as_json:
-        found: dict[str, Any] = {
-            "median_seconds": {str(f): s for f, s in zip(files, seconds, strict=True)}
+def _summary(threads: int, files: Sequence[Path], seconds: np.ndarray) -> dict[str, Any]:
+    """Return medians and quartiles, in plain values. seconds: f64[models, rounds]."""
+    models = []
+    for file, taken in zip(files, seconds, strict=True):
+        lower, median, upper = (float(q) for q in np.quantile(taken, (0.25, 0.5, 0.75)))
+        models.append(
+            {"model": str(file), "median_seconds": median, "quartile_seconds": [lower, upper]}
+        )
+    found: dict[str, Any] = {"threads": threads, "models": models}
+    if len(models) == 2:
+        ratio = speedup(*seconds)
+        found["ratio"] = {
+            "median": ratio.median,
+            "quartiles": list(ratio.quartiles),
+            "bounds": list(ratio.bounds),
         }
-        say(json.dumps(found | ({} if ratio is None else {"ratio": ratio}), indent=1))
-        return
-    rows = [(str(f), f"{1000 * s:.3f} ms") for f, s in zip(files, seconds, strict=True)]
-    say_table(("model", "median"), rows)
-    if ratio is not None:
-        say(f"\n{files[1].name} is {ratio:.2f} times as fast as {files[0].name}")
+    return found
+
+
+def _tell(found: Sequence[dict[str, Any]], feed: str, rounds: int) -> None:
+    for run in found:
+        rows = [
+            (
+                one["model"],
+                f"{1e3 * one['median_seconds']:.3f} ms",
+                " to ".join(f"{1e3 * s:.3f}" for s in one["quartile_seconds"]),
+            )
+            for one in run["models"]
+        ]
+        say_table((_threads_text(run["threads"]), "median", "middle half"), rows)
+        if "ratio" in run:
+            second, first = (Path(run["models"][i]["model"]).name for i in (1, 0))
+            low, high = run["ratio"]["bounds"]
+            middle = " to ".join(f"{q:.2f}" for q in run["ratio"]["quartiles"])
+            say(
+                f"{second} is {run['ratio']['median']:.2f} times as fast as {first} "
+                f"({low:.2f} to {high:.2f}; middle half of the rounds {middle})"
+            )
+        say()
+    say(f"{rounds} rounds in turn on {feed}")
+
+
+def _threads_text(threads: int) -> str:
+    return {0: "all threads", 1: "one thread"}.get(threads, f"{threads} threads")

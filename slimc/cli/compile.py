@@ -54,6 +54,19 @@ DEFAULT_TARGET = "generic-onnx"
 @click.option(
     "--shape", multiple=True, metavar="NAME=SIZES", help="Fix a shape: --shape x=1x3x224x224"
 )
+@click.option(
+    "--measure",
+    is_flag=True,
+    help="Time what channel removal gains on this machine, and give back families whose removal "
+    "does not pay; the recipe in the report then names them.",
+)
+@click.option(
+    "--require",
+    default="",
+    metavar="faster[=X]",
+    help="Time the result and the original; write nothing and exit with status 1 unless it is "
+    "faster, or X times as fast: --require faster=1.2",
+)
 @seed_option
 @click.option("--dump", type=PATH, metavar="DIR", help="Where to leave the graph if a pass fails.")
 @click.option("--print-after", multiple=True, metavar="PASS", help="Print the graph after a pass.")
@@ -86,6 +99,8 @@ def run(model: Path, options: dict[str, Any]) -> None:
             stop_after=options["stop_after"],
             dump=options["dump"],
             watcher=progress,
+            measure=options["measure"],
+            require=options["require"],
         )
         _check_printed(options["print_after"], [name for name, _, _ in progress.seconds], known)
         if not options["dry_run"]:

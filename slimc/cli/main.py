@@ -18,8 +18,9 @@ from slimc.cli.explain import explain_command
 from slimc.cli.lists import data_command, ops_command, passes_command, targets_command
 from slimc.cli.sensitivity import sensitivity_command
 from slimc.cli.show import show_command
-from slimc.errors import SlimcError, did_you_mean
+from slimc.errors import PromiseError, SlimcError, did_you_mean
 
+PROMISE_MISSED = 1
 USER_ERROR = 2
 INTERNAL_ERROR = 70  # EX_SOFTWARE: a fault of ours, told apart from what a user can mend
 
@@ -28,6 +29,7 @@ Examples:
   slimc model.onnx                       canonicalise and check: nothing lossy
   slimc model.onnx --passes prune,quant --target jetson --calib samples/
   slimc model.onnx --passes 'prune{ratio=0.3,keep=["head/*"]}' -o small.onnx
+  slimc model.onnx --passes 'prune{ratio=0.3}' --target cpu --measure --require faster=1.2
   slimc model.onnx --recipe small.yaml --report report.json
   slimc show model.onnx --as table       slimc diff model.onnx small.onnx
   slimc bench model.onnx small.onnx      slimc explain model.onnx --pass prune
@@ -109,6 +111,8 @@ def main(args: list[str] | None = None) -> None:
     """Run the command line. Exit status: 0 done, 1 a promise was missed, 2 error of the user."""
     try:
         status: Any = root.main(args, prog_name="slimc", standalone_mode=False)
+    except PromiseError as error:
+        _leave(str(error), PROMISE_MISSED)
     except SlimcError as error:
         _leave(str(error), USER_ERROR)
     except click.ClickException as error:

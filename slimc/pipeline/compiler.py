@@ -10,7 +10,7 @@ from typing import Any
 
 from slimc.analysis.shapes import default_sizes
 from slimc.calib.data import Data
-from slimc.execute.ort import check_loads
+from slimc.execute.ort import check_loads, time_rounds
 from slimc.io.read import read
 from slimc.io.write import write
 from slimc.ir.graph import Form, Graph
@@ -23,11 +23,12 @@ from slimc.passes.text import passes_text
 from slimc.pipeline.agreement import agreement
 from slimc.pipeline.catalogue import Catalogue, catalogue
 from slimc.pipeline.checks import Checker
-from slimc.pipeline.integers import achieved, intended
+from slimc.pipeline.integers import ONNXRUNTIME, achieved, intended
+from slimc.pipeline.latency import Stopwatch, Timer, hold, required_ratio
 from slimc.pipeline.provenance import digest, versions, written
 from slimc.pipeline.sizing import made_up_samples, measure_sample
 from slimc.pipeline.steps import TEXT_SUFFIX, Runner, Watcher, until
-from slimc.remarks import PassReport, Remark, Report, note
+from slimc.remarks import Latency, PassReport, Remark, Report, note
 from slimc.targets.legalize import file_opset
 from slimc.targets.lowering import LOWERING
 
@@ -71,6 +72,9 @@ def compile(
     stop_after: str = "",
     dump: str | Path | None = None,
     watcher: Watcher | None = None,
+    measure: bool = False,
+    require: str = "",
+    timer: Timer = time_rounds,
 ) -> Compiled:
     """Compile a model for a target.
 
@@ -78,8 +82,13 @@ def compile(
     checks, a path or feeds; without any, samples are made up, and the report says so.
     bind: input -> value, shape: input -> `1x3x224x224`: what is fixed before all else.
     stop_after: the name of the pass to stop after; dump: folder for the graph before a pass that
-    fails. Raises SlimcError.
+    fails. measure: time what channel removal gains, and give back families whose removal does not
+    pay; the report's recipe then names them, and makes the same without measuring. require:
+    `faster`, or `faster=1.2`: how many times as fast the result must be. timer: takes the seconds
+    for both, onnxruntime on this machine, or runs on a device. Raises SlimcError, and PromiseError
+    "not-faster".
     """
+    required_ratio(require)
     names = names or catalogue()
     chosen = names.parse(passes) if isinstance(passes, str) else tuple(passes)
     goal = names.target(target) if isinstance(target, str) else target
@@ -91,15 +100,31 @@ def compile(
     sizes = default_sizes(graph) | samples.sizes()
     ctx = Context(names.ops, goal, samples, sizes, seed, names.scores, quantizes(chosen))
     checker = Checker.of(graph, [dict(feed) for feed in samples.head(CHECK_FEEDS)])
-    runner = Runner(ctx, checker, watcher, Path(dump) if dump else None, list(bound))
+    watch = Stopwatch.of(graph, checker.feeds[0], ctx, timer) if measure or require else None
+    folder = Path(dump) if dump else None
+    runner = Runner(ctx, checker, watcher, folder, list(bound), watch if measure else None)
     canonical = (Canonicalize(),) if graph.form is Form.IMPORTED else ()
     steps = (*canonical, *(p for p in chosen if not _binds(p)))
     marked = runner.run(graph, until(steps, stop_after))
     final = marked if stop_after else runner.run(marked, LOWERING)
-    recipe = passes if isinstance(passes, str) else passes_text(passes)
+    latency = watch.whole(graph, final) if watch is not None else ()
+    if require:
+        hold(require, latency)
+    recipe = _recipe(passes, chosen, steps, runner.ran)
     source = None if isinstance(model, Graph) else Path(model)
-    report = _report(recipe, source, (given, graph, marked, final), runner)
+    report = _report(recipe, source, (given, graph, marked, final), runner, latency)
     return Compiled(final, report, goal)
+
+
+def _recipe(
+    passes: str | Sequence[Pass], chosen: Sequence[Pass], steps: Sequence[Pass], ran: Sequence[Pass]
+) -> str:
+    """Return the passes as text: as given, or as they ran where a measurement changed them."""
+    settled = (*ran[: len(steps)], *steps[len(ran) :])
+    if all(one is other for one, other in zip(settled, steps, strict=True)):
+        return passes if isinstance(passes, str) else passes_text(passes)
+    own = settled[len(steps) - sum(not _binds(one) for one in chosen) :]
+    return passes_text([*(one for one in chosen if _binds(one)), *own])
 
 
 def _bound(
@@ -147,7 +172,11 @@ def _file_version(graph: Graph, target: Target) -> tuple[int | None, int | None]
 
 
 def _report(
-    recipe: str, source: Path | None, graphs: tuple[Graph, Graph, Graph, Graph], runner: Runner
+    recipe: str,
+    source: Path | None,
+    graphs: tuple[Graph, Graph, Graph, Graph],
+    runner: Runner,
+    latency: tuple[Latency, ...],
 ) -> Report:
     """Measure and compare: the model as given, bound, with integers marked, and lowered."""
     given, bound, marked, final = graphs
@@ -170,10 +199,11 @@ def _report(
         after=after,
         passes=tuple(runner.reports),
         agreement=agreement(bound, final, ctx.data.first_samples(AGREEMENT_SAMPLES)),
-        notes=_notes(ctx),
+        notes=_notes(runner, latency),
         integer_intended=integer,
         integer_achieved=reached,
         integer_float=floating if integer else (),
+        latency=latency,
     )
 
 
@@ -185,15 +215,24 @@ def _source(given: Graph, source: Path | None) -> tuple[int, str]:
     return source.stat().st_size, digest(source)
 
 
-def _notes(ctx: Context) -> tuple[Remark, ...]:
+def _notes(runner: Runner, latency: Sequence[Latency]) -> tuple[Remark, ...]:
     found: list[Remark] = []
-    if ctx.data.synthetic:
+    data, target = runner.ctx.data, runner.ctx.target
+    if data.synthetic:
         found.append(
             note(
                 "samples are made up: ranges and agreement are not those of real data",
                 help="give samples with --calib",
             )
         )
-    if ctx.target.chosen:
-        found.append(note(ctx.target.chosen))
+    if target.chosen:
+        found.append(note(target.chosen))
+    if latency and target.runtime not in ("any", ONNXRUNTIME):
+        found.append(
+            note(f"latency is that of onnxruntime on this machine; {target.name} runs otherwise")
+        )
+    if not latency and runner.cut:
+        found.append(
+            note("it is not measured whether the result is faster", help="--measure does it")
+        )
     return tuple(found)

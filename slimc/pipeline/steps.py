@@ -12,7 +12,9 @@ from slimc.ir.graph import Graph
 from slimc.ir.text import to_text
 from slimc.passes.base import Pass, PassResult
 from slimc.passes.context import Context
+from slimc.passes.remove_channels import RemoveChannels
 from slimc.pipeline.checks import Checker
+from slimc.pipeline.latency import Stopwatch, judged
 from slimc.remarks import PassReport, Remark, note
 
 TEXT_SUFFIX = ".txt"  # a model as text, as a failing pass leaves it for `slimc` to read
@@ -32,7 +34,8 @@ class Watcher:
 class Runner:
     """Runs passes and keeps their reports.
 
-    dump: folder for the graph before a pass that fails.
+    dump: folder for the graph before a pass that fails; watch: times what channel removal gains,
+    which gives back what does not pay; ran: the passes as they ran in the end.
     """
 
     ctx: Context
@@ -40,6 +43,14 @@ class Runner:
     watcher: Watcher
     dump: Path | None = None
     reports: list[PassReport] = field(default_factory=list)
+    watch: Stopwatch | None = None
+    ran: list[Pass] = field(default_factory=list)
+
+    @property
+    def cut(self) -> bool:
+        """Tell whether a pass removed channels."""
+        pairs = zip(reversed(self.ran), reversed(self.reports), strict=False)
+        return any(isinstance(one, RemoveChannels) and made.changed for one, made in pairs)
 
     def run(self, graph: Graph, passes: Sequence[Pass]) -> Graph:
         """Run passes in order. Raises SlimcError where one refuses, or what it made is unsound."""
@@ -53,6 +64,8 @@ class Runner:
         try:
             made = one.run(graph, self.ctx)
             seconds = time.perf_counter() - start
+            if self.watch is not None:
+                one, made = judged(one, graph, made, self.ctx, self.watch)
             changed = differs(graph, made.graph)
             said: tuple[Remark, ...] = ()
             if changed:
@@ -67,6 +80,7 @@ class Runner:
         made = replace(made, remarks=(*made.remarks, *said))
         report = PassReport(str(one), seconds, changed, made.remarks, dict(made.facts))
         self.reports.append(report)
+        self.ran.append(one)
         self.watcher.after(one, made, report)
         return made.graph
 

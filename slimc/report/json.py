@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
-from slimc.remarks import Agreement, Measure, PassReport, Remark, Report
+from slimc.remarks import Agreement, Latency, Measure, PassReport, Remark, Report
 
 
 def report_json(report: Report) -> str:
@@ -18,7 +19,8 @@ def report_json(report: Report) -> str:
 def report_dict(report: Report, times: bool = True) -> dict[str, Any]:
     """Return a report as plain values.
 
-    times: with seconds; without them, the report of the same compile is the same in every run.
+    times: with seconds and latency; without them, the report of the same compile is the same in
+    every run, if it did not measure.
     """
     found: dict[str, Any] = {
         "recipe": report.recipe,
@@ -37,6 +39,7 @@ def report_dict(report: Report, times: bool = True) -> dict[str, Any]:
         },
     }
     if times:
+        found["latency"] = [_latency(one) for one in report.latency]
         found["seconds"] = round(sum(one.seconds for one in report.passes), 4)
     return found
 
@@ -64,6 +67,10 @@ def _pass(one: PassReport, times: bool) -> dict[str, Any]:
         "remarks": [_remark(remark) for remark in one.remarks],
         "facts": plain(one.facts),
     }
+
+
+def _latency(one: Latency) -> dict[str, Any]:
+    return {key: plain(value) for key, value in asdict(one).items()}
 
 
 def agreement_dict(one: Agreement) -> dict[str, Any]:

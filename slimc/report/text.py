@@ -7,10 +7,11 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from slimc.remarks import Agreement, Measure, PassReport, Remark, Report
+from slimc.remarks import Agreement, Latency, Measure, PassReport, Remark, Report
 
 _NAMES = re.compile(r"'[^']*'|@\S+")  # the user's nodes, in messages that else are alike
 _UNITS = (("", 1), ("k", 10**3), ("M", 10**6), ("G", 10**9), ("T", 10**12), ("P", 10**15))
+_WIDEST = 60  # texts of passes are lined up to it
 _REASONS = 2  # of one pass in the summary; --report has them all
 
 
@@ -20,12 +21,14 @@ def report_text(report: Report, details: bool = False) -> str:
         f"note: {one.message}" + (f" ({one.help})" if one.help else "") for one in report.notes
     ]
     lines += [f"recipe: {report.recipe or '(canonicalise only)'}   target: {report.target}", ""]
-    width = max((len(one.text) for one in report.passes), default=0)
+    lengths = [len(one.text) for one in report.passes]
+    width = max((length for length in lengths if length <= _WIDEST), default=0)
     for one in report.passes:
         lines.append(f"  {one.text:<{width}}  {one.seconds:7.2f} s  {pass_summary(one)}")
         if details:
             lines += [f"      {remark}" for remark in one.remarks]
     lines += ["", *measure_lines(report.before, report.after)]
+    lines += latency_lines(report.latency)
     lines += agreement_lines(report.agreement)
     lines += integer_lines(report)
     return "\n".join(lines)
@@ -60,6 +63,23 @@ def measure_lines(before: Measure, after: Measure) -> list[str]:
         ("nodes", str(before.nodes), str(after.nodes), _share(before.nodes, after.nodes)),
     ]  # fmt: skip
     return table(("", "before", "after", "change"), rows)
+
+
+def latency_lines(latency: Sequence[Latency]) -> list[str]:
+    """Return the table of latencies, where they were measured."""
+    if not latency:
+        return []
+    rows = [
+        (
+            {0: "all threads", 1: "one thread"}.get(one.threads, f"{one.threads} threads"),
+            f"{1e3 * one.before_seconds:.3g} ms",
+            f"{1e3 * one.after_seconds:.3g} ms",
+            f"{one.ratio:.3g} ({one.low:.3g} to {one.high:.3g})",
+        )
+        for one in latency
+    ]
+    head = f"latency, {latency[0].samples} samples"
+    return ["", *table((head, "before", "after", "times as fast"), rows)]
 
 
 def agreement_lines(agreement: Sequence[Agreement]) -> list[str]:

@@ -11,6 +11,8 @@ import pytest
 
 from slimc.cli import main
 from slimc.io.read import read
+from slimc.io.write import write
+from slimc.ir.text import parse_text
 
 TEXT = """\
 graph (%x: f32[N,3,8,8]) -> (%y)
@@ -178,10 +180,24 @@ def test_show_diff_and_data(slimc: Slimc, model: Path, tmp_path: Path) -> None:
 
 def test_bench_gives_the_ratio(slimc: Slimc, model: Path, tmp_path: Path) -> None:
     slimc(model, "-o", tmp_path / "o.onnx")
-    words = ("bench", tmp_path / "o.onnx", tmp_path / "o.onnx", "--rounds", 5)
-    assert "times as fast" in slimc(*words)[1]
-    found = json.loads(slimc(*words, "--json")[1])
-    assert 0.2 < found["ratio"] < 5
+    words = ("bench", model, tmp_path / "o.onnx", "--rounds", 9)
+    out = slimc(*words)[1]
+    assert out.count("o.onnx is ") == 2
+    assert out.endswith("9 rounds in turn on x f32[2,3,8,8]\n")
+    found = json.loads(slimc(*words, "--threads", 1, "--json")[1])
+    (run,) = found["runs"]
+    assert (found["rounds"], run["threads"]) == (9, 1)
+    low, high = run["ratio"]["bounds"]
+    assert 0.05 < low <= run["ratio"]["median"] <= high < 20
+    assert run["models"][0]["quartile_seconds"][0] <= run["models"][0]["median_seconds"]
+
+
+def test_bench_reads_weights_beside_the_file(slimc: Slimc, tmp_path: Path) -> None:
+    write(parse_text(TEXT), tmp_path / "o.onnx", external=True)
+    status, out, _ = slimc("bench", tmp_path / "o.onnx", "--rounds", 6, "--threads", 2)
+    assert status == 0
+    assert "2 threads" in out
+    assert "times as fast" not in out
 
 
 def test_lists(slimc: Slimc) -> None:

@@ -15,7 +15,7 @@ def raised_names() -> set[str]:
     names: set[str] = set()
     for path in ROOT.rglob("*.py"):
         nodes = list(ast.walk(ast.parse(path.read_text())))
-        makers = {"SlimcError"} | {
+        makers = {"SlimcError", "PromiseError"} | {
             n.name for n in nodes if isinstance(n, ast.FunctionDef) and _takes_a_name(n)
         }
         for node in nodes:

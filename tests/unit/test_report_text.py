@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
-from slimc.remarks import Agreement, Measure, PassReport, Report, applied, note, skipped
+from slimc.remarks import Agreement, Latency, Measure, PassReport, Report, applied, note, skipped
 from slimc.report.json import report_dict, report_json
 from slimc.report.text import human, human_bytes, pass_summary, report_text
 
@@ -65,6 +66,29 @@ def test_the_summary_reads_like_this() -> None:
     ]
 
 
+def test_latency_is_a_table_where_it_was_measured() -> None:
+    rows = (
+        Latency(1, 4, 90, 0.0022, 0.0016, 1.372, 1.355, 1.386),
+        Latency(0, 4, 30, 0.0012, 0.0009, 1.33, 0.9, 2),
+    )
+    report = replace(REPORT, latency=rows)
+    lines = report_text(report).splitlines()
+    assert lines[13:16] == [
+        "  latency, 4 samples  before   after        times as fast",
+        "  one thread          2.2 ms  1.6 ms  1.37 (1.35 to 1.39)",
+        "  all threads         1.2 ms  0.9 ms      1.33 (0.9 to 2)",
+    ]
+    assert report_dict(report)["latency"][0]["ratio"] == 1.372
+    assert "latency" not in report_dict(report, times=False)
+
+
+def test_a_long_text_of_a_pass_does_not_move_the_others() -> None:
+    long = PassReport(f"remove-channels{{give_back=[{'x' * 80}]}}", 1.0, True)
+    lines = report_text(replace(REPORT, passes=(*REPORT.passes, long))).splitlines()
+    assert lines[3].startswith("  fold-batch-norm     0.12 s")
+    assert lines[6].startswith(f"  {long.text}     1.00 s")
+
+
 def test_details_add_every_remark() -> None:
     text = report_text(REPORT, details=True)
     assert "      skipped @bn5: it updates its statistics\n" in text
@@ -75,7 +99,7 @@ def test_json_holds_all_keys_and_only_finite_numbers() -> None:
     found = json.loads(report_json(REPORT))
     assert list(found) == [
         "recipe", "target", "versions", "digests", "notes", "before", "after", "passes",
-        "agreement", "integer_layers", "seconds",
+        "agreement", "integer_layers", "latency", "seconds",
     ]  # fmt: skip
     assert found["before"] == {
         "bytes": 1080000, "parameters": 272474, "macs": 40813184, "nodes": 80,

@@ -1,0 +1,166 @@
+"""Which families to give back: those whose removal is measured not to pay.
+
+Pure functions of measured numbers: who measures, and how, is the caller's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal, Protocol
+
+from slimc.execute.speedup import MARGIN, Speedup
+
+_WORTH = 0.25  # share of what its MACs promise that a removal must save
+_WELL = 0.75  # share at which a group is not looked into: its members pay on the whole
+ATTEMPTS = 3  # searches, each with what the one before found given back
+TRIALS = 24  # measurements of a search, at most
+CONFIRMATIONS = 8  # measurements of what it found, at most
+
+Names = tuple[str, ...]
+Verdict = Literal["pays", "does not pay", "open"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The removal of some families where the others, less those given back, are removed as well.
+
+    promised: MACs with these families whole over MACs without; measured: how many times as fast
+    their removal makes the graph.
+    """
+
+    families: Names
+    promised: float
+    measured: Speedup
+
+    @property
+    def verdict(self) -> Verdict:
+        """Compare the bounds of the measurement with a share of what the MACs promise.
+
+        Does not pay: even the upper bound saves less, by more than two loads of one model differ.
+        Pays: the lower bound saves as much. Else noise would decide: open.
+        """
+        wanted = self._at(_WORTH)
+        low, high = self.measured.bounds
+        if high * (1 + MARGIN) < wanted:
+            return "does not pay"
+        return "pays" if low >= wanted else "open"
+
+    @property
+    def pays_well(self) -> bool:
+        """Tell whether the removal saves about what its MACs promise."""
+        return self.measured.bounds[0] >= self._at(_WELL)
+
+    @property
+    def shortfall(self) -> float:
+        """Return what the removal saves less than promised, in times of the graph's latency."""
+        return self.promised - self.measured.median
+
+    def _at(self, share: float) -> float:
+        return 1 + share * (self.promised - 1)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to give back. trials: in the order they were made; undecided: noise hides whether."""
+
+    given_back: Names
+    undecided: Names
+    trials: tuple[Trial, ...]
+
+
+class Measure(Protocol):
+    """Measures the removal of some families."""
+
+    def __call__(self, families: Names, given_back: Names) -> Trial:
+        """Return the trial of families, with those given back whole in either graph."""
+
+
+def decide(lost: Names, measure: Measure) -> Decision:
+    """Give back families that do not pay, until what is left pays on the whole, or nothing is left.
+
+    Where a search finds none though the whole does not pay, all go that are not sure to pay; after
+    the last search all that is left goes. So the result is not slower than what one began with.
+    """
+    given_back: Names = ()
+    undecided: Names = ()
+    trials: list[Trial] = []
+    for attempt in range(ATTEMPTS + 1):
+        left = tuple(name for name in lost if name not in given_back)
+        if not left:
+            break
+        whole = measure(left, given_back)
+        trials.append(whole)
+        pays = whole.verdict != "does not pay"
+        if attempt and pays:
+            break
+        if attempt == ATTEMPTS:
+            given_back = (*given_back, *left)
+            break
+        found = _search(whole, partial(measure, given_back=given_back))
+        trials += found.trials
+        undecided = found.undecided
+        given_back += found.given_back or (() if pays else undecided or left)
+        if pays and not found.given_back:
+            break
+    undecided = tuple(name for name in undecided if name not in given_back)
+    return Decision(tuple(n for n in lost if n in given_back), undecided, tuple(trials))
+
+
+def _search(whole: Trial, measure: Callable[[Names], Trial]) -> Decision:
+    """Find the families that do not pay, and confirm them by new measurements.
+
+    whole: the trial of all families. Groups are halved, the one with the largest shortfall first,
+    until they pay well, hold one family, or `TRIALS` measurements are made. What does not pay is
+    then measured together, and halved where together it does.
+    """
+    trials: list[Trial] = []
+    groups = [whole]
+    while groups and len(trials) + 2 <= TRIALS:
+        group = max(groups, key=lambda trial: trial.shortfall)  # of equals the first
+        groups.remove(group)
+        if len(group.families) > 1 and not group.pays_well:
+            halves = [measure(half) for half in _halves(group.families)]
+            trials += halves
+            groups += halves
+    verdicts = _verdicts([whole, *trials])
+    suspects = tuple(n for n in whole.families if verdicts.get(n) == "does not pay")
+    given_back = _confirmed(suspects, measure, trials)
+    sure = {n for n, verdict in verdicts.items() if verdict == "pays"} | set(given_back)
+    return Decision(given_back, tuple(n for n in whole.families if n not in sure), tuple(trials))
+
+
+def _verdicts(trials: Sequence[Trial]) -> dict[str, Verdict]:
+    """Return what the smallest group with a verdict says of each family, where one has a verdict.
+
+    That a group does not pay says nothing of a family where another of the group explains it.
+    """
+    found: dict[str, Verdict] = {}
+    for trial in sorted(trials, key=lambda trial: len(trial.families)):
+        known = {found[name] for name in trial.families if name in found}
+        if trial.verdict == "open" or trial.verdict in known - {"pays"}:
+            continue
+        found |= {name: trial.verdict for name in trial.families if name not in found}
+    return found
+
+
+def _confirmed(suspects: Names, measure: Callable[[Names], Trial], trials: list[Trial]) -> Names:
+    """Return the suspects that do not pay when they are measured again; adds to `trials`."""
+    found: set[str] = set()
+    groups = [suspects] if suspects else []
+    for _ in range(CONFIRMATIONS):
+        if not groups:
+            break
+        again = measure(groups.pop(0))
+        trials.append(again)
+        if again.verdict == "does not pay":
+            found.update(again.families)
+        elif len(again.families) > 1:
+            groups += _halves(again.families)
+    return tuple(name for name in suspects if name in found)
+
+
+def _halves(names: Names) -> tuple[Names, Names]:
+    middle = len(names) // 2
+    return names[:middle], names[middle:]
