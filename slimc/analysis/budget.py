@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from slimc.analysis.channels import Coupling
+from slimc.analysis.exact_widths import cut_exactly
 from slimc.analysis.families import Family
 from slimc.analysis.latency import Speed, latency
 from slimc.analysis.removal_cost import Cost, cost
@@ -29,9 +30,14 @@ def costs_of(
 
 
 def choose_widths(
-    ranges: Sequence[Range], costs: Mapping[str, Cost], budget: Budget, ratio: float
+    ranges: Sequence[Range],
+    costs: Mapping[str, Cost],
+    budget: Budget,
+    ratio: float,
+    how: Literal["greedy", "exact"] = "greedy",
 ) -> np.ndarray:
     """Return the units each family loses: i64[families]."""
     if budget == "channels":
         return cut_evenly(ranges, ratio, costs["latency"])
-    return cut_to_budget(ranges, costs[budget], ratio, costs["latency"])
+    cut = cut_exactly if how == "exact" else cut_to_budget
+    return cut(ranges, costs[budget], ratio, costs["latency"])

@@ -49,6 +49,10 @@ class RemoveChannels(Pass):
         "what the ratio is of: macs, parameters, bytes of weights, predicted latency, or channels "
         "(every family by the ratio)",
     )
+    choose: Literal["greedy", "exact"] = option(
+        "greedy",
+        "how widths are chosen: by damage per saved cost, or exactly, by an integer program",
+    )
     score: str = option(
         "auto",
         "what makes a channel important: magnitude, magnitude-l1, geometric-median, random, "
@@ -118,7 +122,7 @@ class RemoveChannels(Pass):
             for ranking, step, limit in zip(rankings, steps, limits, strict=True)
         )
         costs = costs_of(coupling, found, ctx.target.speed, align)
-        lost = choose_widths(free, costs, self.budget, self.ratio)
+        lost = choose_widths(free, costs, self.budget, self.ratio, self.choose)
         lost = np.where(named(found, self.give_back, "give_back"), 0, lost)
         removed = np.zeros(len(coupling.pinned), bool)
         for family, ranking, count in zip(found, rankings, lost.tolist(), strict=True):
@@ -141,6 +145,13 @@ def _check_options(options: RemoveChannels, graph: Graph) -> None:
                 f"{key} is {getattr(options, key)}, it must be at least {least}",
                 where="pass remove-channels",
             )
+    if options.choose == "exact" and options.budget == "channels":
+        raise SlimcError(
+            "bad-option-value",
+            "choose=exact chooses nothing if every family is cut by the same ratio",
+            where="pass remove-channels",
+            help="give another budget: macs, parameters, bytes or latency",
+        )
     if graph.records:
         raise SlimcError(
             "already-quantized",

@@ -1,0 +1,93 @@
+"""A cost as a sum of tables over the candidate widths of one family, and of two."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from itertools import pairwise
+
+import numpy as np
+
+from slimc.analysis.removal_cost import Cost
+from slimc.errors import SlimcError
+
+MOST_PAIRS = 40_000  # of candidate widths of two families: HiGHS needs minutes for more
+
+Parts = dict[tuple[int, ...], np.ndarray]  # families -> numbers, one axis each: its candidates
+
+
+@dataclass(frozen=True, eq=False)
+class Tables:
+    """constant + sum of single[f][i] + sum of pairs[f, g][i, j], for candidate i of f, j of g."""
+
+    constant: float
+    single: Sequence[np.ndarray]
+    pairs: Mapping[tuple[int, int], np.ndarray]
+
+
+def tables(cost: Cost, lost: Sequence[np.ndarray]) -> Tables:
+    """Expand a cost. lost: per family, the units that are gone at each of its candidate widths.
+
+    Exact, except where an axis that is rounded up joins several families: there each loss counts in
+    whole multiples only, so that the sum is never too low.
+    Raises SlimcError "too-many-choices" beyond MOST_PAIRS, or if a product has three families.
+    """
+    whole: Parts = {(): np.zeros(())}
+    usage = cost.usage.tocsr()
+    factors: list[Parts] = []
+    for size, (a, b) in enumerate(pairwise(usage.indptr.tolist())):
+        uses = zip(usage.indices[a:b].tolist(), usage.data[a:b].tolist(), strict=True)
+        falls = {f: count * lost[f] for f, count in uses if lost[f].any()}
+        factors.append(_size(int(cost.base[size]), int(cost.multiple[size]), falls))
+    for term, weight in zip(cost.terms.tolist(), cost.weight.tolist(), strict=True):
+        for families, part in reduce(_times, (factors[size] for size in term)).items():
+            whole[families] = whole.get(families, 0) + weight * part
+    pairs = {(f[0], f[1]): part for f, part in whole.items() if len(f) == 2}
+    if sum(part.size for part in pairs.values()) > MOST_PAIRS:
+        raise _too_many(f"more than {MOST_PAIRS} pairs of candidate widths")
+    zeros = [np.zeros(len(one)) for one in lost]
+    single = [zero + whole.get((number,), 0) for number, zero in enumerate(zeros)]
+    return Tables(float(whole[()]), single, pairs)
+
+
+def _size(base: int, multiple: int, falls: Mapping[int, np.ndarray]) -> Parts:
+    """Return a size as a sum over the families that it falls with."""
+    if len(falls) == 1:
+        return {(f,): _up(base - fall, multiple).astype(np.float64) for f, fall in falls.items()}
+    parts: Parts = {(): _up(np.array(base), multiple).astype(np.float64)}
+    for family, fall in falls.items():
+        parts[(family,)] = -(fall // multiple * multiple).astype(np.float64)
+    return parts
+
+
+def _up(sizes: np.ndarray, multiple: int) -> np.ndarray:
+    rounded: np.ndarray = -(-sizes // multiple) * multiple
+    return rounded
+
+
+def _times(left: Parts, right: Parts) -> Parts:
+    made: Parts = {}
+    for a, x in left.items():
+        for b, y in right.items():
+            families = tuple(sorted({*a, *b}))
+            if len(families) > 2:
+                raise _too_many("a cost that multiplies the widths of three families")
+            spread = _spread(x, a, families) * _spread(y, b, families)
+            made[families] = made.get(families, 0) + spread
+    return made
+
+
+def _spread(part: np.ndarray, own: tuple[int, ...], families: tuple[int, ...]) -> np.ndarray:
+    """Give a part an axis for every family."""
+    sizes = iter(part.shape)
+    return part.reshape([next(sizes) if f in own else 1 for f in families])
+
+
+def _too_many(what: str) -> SlimcError:
+    return SlimcError(
+        "too-many-choices",
+        f"the exact choice of widths cannot be made: {what}",
+        where="pass remove-channels",
+        help="choose=greedy takes graphs of any size; keep=[...] leaves fewer families",
+    )
