@@ -12,6 +12,7 @@ import numpy as np
 
 from slimc.analysis.channels import Coupling, labels_of
 from slimc.analysis.index_space import AxisOf, LabelOf, Place
+from slimc.ops.axes import Axis
 
 
 @dataclass(frozen=True)
@@ -157,25 +158,33 @@ def step(coupling: Coupling, family: Family, align: int) -> int:
     counts = {m.place: m.count for m in family.members}
     needed = 1
     for member in family.labels:
-        for place in _channel_axes(coupling, member.place):
+        for place in channel_axes(coupling, member.place):
             needed = lcm(needed, align // gcd(align, counts.get(place, align)))
     return needed if needed <= family.width else 1
 
 
-def _channel_axes(coupling: Coupling, place: LabelOf) -> Iterator[AxisOf]:
-    """Yield the axes on which a contraction has this label as channels, none for other nodes."""
+def channel_axes(coupling: Coupling, place: LabelOf) -> Iterator[AxisOf]:
+    """Yield the axes on which a contraction has this label as channels, none for other nodes.
+
+    A label that only counts products (attention heads: both operands have it, alone on an axis) is
+    no channel.
+    """
     node = coupling.graph.by_name[place.node]
-    if not coupling.ops.rows[node.kind].macs or role(coupling, place) == "axis":
+    what = role(coupling, place)
+    if not coupling.ops.rows[node.kind].macs or what == "axis":
         return
     bound = coupling.facts.bounds[node.name]
+    found: list[tuple[AxisOf, Axis]] = []
     for operand, axes in enumerate(bound.inputs):
-        for axis, terms in enumerate(axes or ()):
-            if place.label in labels_of(((terms,),)):
-                yield coupling.axis(node, operand, axis)
+        for number, axis in enumerate(axes or ()):
+            found.append((coupling.axis(node, operand, number), axis))
     for value, axes in zip(node.outputs, bound.outputs, strict=True):
-        for axis, terms in enumerate(axes or () if value else ()):
-            if place.label in labels_of(((terms,),)):
-                yield AxisOf(value, axis)
+        for number, axis in enumerate(axes or () if value else ()):
+            found.append((AxisOf(value, number), axis))
+    for at, axis in found:
+        alone = sum(len(term) for term in axis) == 1
+        if place.label in labels_of(((axis,),)) and not (alone and what == "groups"):
+            yield at
 
 
 def family_graph(coupling: Coupling) -> nx.Graph:

@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import gcd
 
-from slimc.analysis.channels import Coupling, labels_of
-from slimc.analysis.families import Family, role
-from slimc.analysis.index_space import AxisOf, LabelOf, Place
+from slimc.analysis.channels import Coupling
+from slimc.analysis.families import Family, channel_axes
+from slimc.analysis.index_space import AxisOf, Place
 from slimc.analysis.removal_cost import Cost, Size, Term, cost_of_terms, mac_terms
 from slimc.ir.graph import Node
 from slimc.ir.types import TensorType
@@ -134,32 +134,10 @@ def _multiples(
     """Return what the sizes of labels and axes that kernels count as channels are rounded up to."""
     found: dict[Place, int] = {}
     for place in {m.place for family in families for m in family.labels} if multiple > 1 else ():
-        node = coupling.graph.by_name[place.node]
-        if not coupling.ops.rows[node.kind].macs or role(coupling, place) == "axis":
-            continue
-        for axis, term in _axes_of(coupling, node, place):
+        for axis in channel_axes(coupling, place):
             extent = coupling.space.extent[axis]
             beside = extent // max(1, coupling.space.extent[place])
-            if extent < multiple or _is_batch(coupling, place, term):
-                continue
-            found[axis] = multiple
-            found[place] = max(found.get(place, 1), multiple // gcd(multiple, beside))
+            if extent >= multiple:
+                found[axis] = multiple
+                found[place] = max(found.get(place, 1), multiple // gcd(multiple, beside))
     return found
-
-
-def _axes_of(coupling: Coupling, node: Node, place: LabelOf) -> Iterator[tuple[AxisOf, Axis]]:
-    bound = coupling.facts.bounds[node.name]
-    for operand, axes in enumerate(bound.inputs):
-        for axis, terms in enumerate(axes or ()):
-            if place.label in labels_of(((terms,),)):
-                yield coupling.axis(node, operand, axis), terms
-    for value, axes in zip(node.outputs, bound.outputs, strict=True):
-        for axis, terms in enumerate(axes or () if value else ()):
-            if place.label in labels_of(((terms,),)):
-                yield AxisOf(value, axis), terms
-
-
-def _is_batch(coupling: Coupling, place: LabelOf, axis: Axis) -> bool:
-    """Tell whether a label only counts products: both operands have it, alone on an axis."""
-    alone = sum(len(term) for term in axis) == 1
-    return alone and role(coupling, place) == "groups"
