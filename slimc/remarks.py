@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -92,7 +93,10 @@ class Latency:
 
 @dataclass(frozen=True)
 class Report:
-    """The record of a compile; `slimc.report` turns it into text and JSON."""
+    """The record of a compile; `slimc.report` turns it into text and JSON.
+
+    indices: which indices of the initializers of the file stay, plain JSON (`pipeline/index_map`).
+    """
 
     recipe: str
     target: str
@@ -107,3 +111,4 @@ class Report:
     notes: tuple[Remark, ...] = ()
     integer_float: tuple[str, ...] = ()
     latency: tuple[Latency, ...] = ()
+    indices: Mapping[str, Any] = field(default_factory=dict)

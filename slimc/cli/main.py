@@ -15,6 +15,7 @@ from slimc.cli.compile import compile_command
 from slimc.cli.demo import demo_command
 from slimc.cli.diff import diff_command
 from slimc.cli.explain import explain_command
+from slimc.cli.export_indices import export_indices_command
 from slimc.cli.lists import data_command, ops_command, passes_command, targets_command
 from slimc.cli.sensitivity import sensitivity_command
 from slimc.cli.show import show_command
@@ -98,6 +99,7 @@ for _command in (
     bench_command,
     explain_command,
     sensitivity_command,
+    export_indices_command,
     passes_command,
     targets_command,
     ops_command,

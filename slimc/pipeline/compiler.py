@@ -23,6 +23,7 @@ from slimc.passes.text import passes_text
 from slimc.pipeline.agreement import agreement
 from slimc.pipeline.catalogue import Catalogue, catalogue
 from slimc.pipeline.checks import Checker
+from slimc.pipeline.index_map import index_map
 from slimc.pipeline.integers import ONNXRUNTIME, achieved, intended
 from slimc.pipeline.latency import Stopwatch, Timer, hold, required_ratio
 from slimc.pipeline.provenance import digest, versions, written
@@ -185,6 +186,7 @@ def _report(
     after = measure_sample(final, ctx.ops, ctx.sizes)
     size, origin = _source(given, source)
     integer, floating = intended(marked, ctx.ops)
+    indices = index_map(given, bound, runner.cuts, ctx, runner.checker.feeds)
     with written(final, *_file_version(final, ctx.target)) as made:
         check_loads(made.path)
         reached = achieved(made.path, ctx.target) if integer else None
@@ -199,11 +201,12 @@ def _report(
         after=after,
         passes=tuple(runner.reports),
         agreement=agreement(bound, final, ctx.data.first_samples(AGREEMENT_SAMPLES)),
-        notes=_notes(runner, latency),
+        notes=(*_notes(runner, latency), *indices.remarks),
         integer_intended=integer,
         integer_achieved=reached,
         integer_float=floating if integer else (),
         latency=latency,
+        indices=indices.table(),
     )
 
 

@@ -14,6 +14,7 @@ from slimc.passes.base import Pass, PassResult
 from slimc.passes.context import Context
 from slimc.passes.remove_channels import RemoveChannels
 from slimc.pipeline.checks import Checker
+from slimc.pipeline.index_map import Removal
 from slimc.pipeline.latency import Stopwatch, judged
 from slimc.remarks import PassReport, Remark, note
 
@@ -35,7 +36,8 @@ class Runner:
     """Runs passes and keeps their reports.
 
     dump: folder for the graph before a pass that fails; watch: times what channel removal gains,
-    which gives back what does not pay; ran: the passes as they ran in the end.
+    which gives back what does not pay; ran: the passes as they ran in the end; cuts: what they
+    took out.
     """
 
     ctx: Context
@@ -45,6 +47,7 @@ class Runner:
     reports: list[PassReport] = field(default_factory=list)
     watch: Stopwatch | None = None
     ran: list[Pass] = field(default_factory=list)
+    cuts: list[Removal] = field(default_factory=list)
 
     @property
     def cut(self) -> bool:
@@ -81,6 +84,8 @@ class Runner:
         report = PassReport(str(one), seconds, changed, made.remarks, dict(made.facts))
         self.reports.append(report)
         self.ran.append(one)
+        if made.kept:
+            self.cuts.append(Removal(graph, made.graph, made.kept))
         self.watcher.after(one, made, report)
         return made.graph
 

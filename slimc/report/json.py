@@ -37,6 +37,7 @@ def report_dict(report: Report, times: bool = True) -> dict[str, Any]:
             "achieved": report.integer_achieved,
             "float": list(report.integer_float),
         },
+        "indices": {"kept": {}, "missing": [], **report.indices},
     }
     if times:
         found["latency"] = [_latency(one) for one in report.latency]

@@ -99,7 +99,7 @@ def test_json_holds_all_keys_and_only_finite_numbers() -> None:
     found = json.loads(report_json(REPORT))
     assert list(found) == [
         "recipe", "target", "versions", "digests", "notes", "before", "after", "passes",
-        "agreement", "integer_layers", "latency", "seconds",
+        "agreement", "integer_layers", "indices", "latency", "seconds",
     ]  # fmt: skip
     assert found["before"] == {
         "bytes": 1080000, "parameters": 272474, "macs": 40813184, "nodes": 80,
