@@ -50,10 +50,12 @@ class Runner:
     cuts: list[Removal] = field(default_factory=list)
 
     @property
-    def cut(self) -> bool:
-        """Tell whether a pass removed channels."""
-        pairs = zip(reversed(self.ran), reversed(self.reports), strict=False)
-        return any(isinstance(one, RemoveChannels) and made.changed for one, made in pairs)
+    def removals(self) -> tuple[PassReport, ...]:
+        """What passes that removed channels report."""
+        pairs = zip(self.ran, self.reports[-len(self.ran) :], strict=True)
+        return tuple(
+            made for one, made in pairs if isinstance(one, RemoveChannels) and made.changed
+        )
 
     def run(self, graph: Graph, passes: Sequence[Pass]) -> Graph:
         """Run passes in order. Raises SlimcError where one refuses, or what it made is unsound."""

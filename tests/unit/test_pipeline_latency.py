@@ -77,8 +77,12 @@ def test_nothing_is_measured_unless_asked_and_that_is_said() -> None:
     timer = Timer(by_macs)
     report = compile(NET, PRUNE, timer=timer).report
     assert (timer.calls, report.latency) == ([], ())
-    assert any("not measured whether" in one.message for one in report.notes)
-    assert not any("not measured whether" in one.message for one in compile(NET).report.notes)
+    (said,) = [one for one in report.notes if "not measured" in one.message]
+    (removal,) = [one for one in report.passes if "latency" in one.facts]
+    before, after = removal.facts["latency"]
+    assert said.message.startswith(f"predicted {before / after:.2f} times as fast")
+    assert said.help == "--measure does it"
+    assert not any("not measured" in one.message for one in compile(NET).report.notes)
 
 
 def test_a_removal_that_pays_stays_and_its_ratio_is_said() -> None:
