@@ -38,7 +38,7 @@ def calibrated(
     The curves must be of this graph, and along the order of this score. Nodes that are kept may
     pin families that were measured. Raises SlimcError "curves-mismatch".
     """
-    now = replace(curves.setup, model=digest(coupling.graph), score=score, seed=seed)
+    now = replace(curves.setup, model=digest(coupling.opened.whole), score=score, seed=seed)
     help = f"{_AGAIN}, or order them alike: prune{{score={curves.setup.score}}}"
     check_setup(curves.setup, now, _WHERE, _AGAIN if now.score == curves.setup.score else help)
     for measured in curves.curves:

@@ -41,9 +41,9 @@ def evaluation_feeds(coupling: Coupling, data: Data, limit: int = 0) -> tuple[Fe
     first = next(iter(data), None)
     if first is None:
         raise SlimcError("calib-missing", f"{data.title} gives no samples")
-    several = max(1, samples_of(specs_of(first), coupling.graph))
-    facts, graph = coupling.facts, coupling.graph
-    cost = sum(macs(graph, coupling.ops, facts).values()) / several
+    graph = coupling.opened.whole
+    several = max(1, samples_of(specs_of(first), graph))
+    cost = sum(macs(coupling.graph, coupling.ops, coupling.facts).values()) / several
     affordable = max(LEAST, int(MACS_PER_POINT / cost)) if cost else SAMPLES
     held = sum(_size_bytes(coupling, v) for v in (*graph.inputs, *graph.outputs)) / several
     wanted = limit or min(SAMPLES, affordable, max(1, int(HELD_BYTES / max(held, 1))))
@@ -102,7 +102,7 @@ class OutputError:
     @classmethod
     def of(cls, coupling: Coupling, feeds: Sequence[Feed]) -> OutputError:
         """Run the uncut graph. Raises SlimcError "no-float-output"."""
-        graph = coupling.graph
+        graph = coupling.opened.whole
         parts = {output: _parts(coupling, output) for output in graph.outputs}
         if not any(parts.values()):
             raise SlimcError(
@@ -165,14 +165,15 @@ def _bad_metric(message: str) -> SlimcError:
     )
 
 
-def _is_float(graph: Graph, value: str) -> bool:
-    kind = graph.type_of(value)
+def _is_float(coupling: Coupling, value: str) -> bool:
+    kind = coupling.facts.types.get(value)
     return isinstance(kind, TensorType) and kind.dtype.is_float
 
 
 def _parts(coupling: Coupling, value: str) -> tuple[str, ...]:
     """Return the floating values whose elements an output joins, itself if it joins none."""
-    graph, node = coupling.graph, coupling.graph.producers.get(value)
+    graph = coupling.opened.whole
+    node = graph.producers.get(value)
     bound = coupling.facts.bounds.get(node.name) if node is not None else None
     if node is not None and bound is not None:
         computed = [v for v in node.inputs if v in graph.producers]
@@ -183,7 +184,7 @@ def _parts(coupling: Coupling, value: str) -> tuple[str, ...]:
             parts = tuple(part for v in computed for part in _parts(coupling, v))
             if joins or len(parts) > 1:
                 return parts
-    return (value,) if _is_float(graph, value) else ()
+    return (value,) if _is_float(coupling, value) else ()
 
 
 def _elements(coupling: Coupling, values: Iterable[str]) -> int:

@@ -58,9 +58,9 @@ class _Score:
     def loss(self, coupling: Coupling, data: Data) -> tuple[Loss, int]:
         """Return the loss of a cut graph, and on how many samples it is measured (0: not ours)."""
         if self.metric is not None:
-            return metric_loss(coupling.graph, self.metric), 0
+            return metric_loss(coupling.opened.whole, self.metric), 0
         feeds = evaluation_feeds(coupling, data, self.samples)
-        count = sum(samples_of(specs_of(feed), coupling.graph) for feed in feeds)
+        count = sum(samples_of(specs_of(feed), coupling.opened.whole) for feed in feeds)
         return OutputError.of(coupling, feeds), count
 
 
