@@ -1,0 +1,270 @@
+"""Merge removed channels into those that stay, without any samples: the fallback of repair.
+
+Where a contraction reads x and loses the channels R of it, what stays (K) stands in for them:
+
+    x_R ~ B x_K + c,   W'_K = W_K + W_R (B kron I_taps),   b' = b + W_R c
+
+B is least squares on second moments of the channels, H and m, of the graph as it was, on made-up
+samples (`calib.fields`). Its ridge shrinks toward B0, which merges each removed channel into the
+one that is most alike, scaled: copies of a channel, and scaled copies behind a ReLU, merge exactly.
+
+    B0[r, k] = H[r, k] / H[k, k] at the k with the largest H[r, k]^2 / H[k, k], else 0
+    B = B0 + (H_RK - B0 H_KK)(H_KK + lambda mean(diag H_KK) I)^-1,   c = m_R - B m_K
+
+H is the covariance where a bias can take c, else the moment about zero, and c = 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from slimc.analysis.channels import Coupling
+from slimc.analysis.index_space import LabelOf
+from slimc.analysis.shapes import infer
+from slimc.calib.data import Data
+from slimc.calib.fields import fields, sizes_in
+from slimc.calib.linear import Linear
+from slimc.calib.moments import Fit, Moments
+from slimc.execute.ort import Session
+from slimc.ir.editor import Editor
+from slimc.ir.graph import Graph
+from slimc.remarks import Remark, note, skipped
+from slimc.rewrite.layer import Layer, affected, layers_of
+from slimc.rewrite.slice_axes import Kept, Sliced, take
+
+RIDGE = 1e-2  # times the mean of diag H_KK: accuracies of small nets are flat from 1e-3 to 1e-2
+PLACES = 512  # places looked at in a feed
+ROWS_PER_CHANNEL = 4  # with fewer rows, all copies of a channel (a flattened map) share one B
+WIDEST = 4608  # channels whose second moments are taken
+MOMENT_BYTES = 1 << 29  # of second moments in memory; what needs more is summed in further runs
+
+Estimate = tuple[np.ndarray, np.ndarray]  # B: [g, R, K], c: [g, R]
+
+
+@dataclass(frozen=True)
+class Merged:
+    """A graph with merged weights, a row per contraction for the report, what is to be said."""
+
+    graph: Graph
+    table: tuple[dict[str, Any], ...]
+    remarks: tuple[Remark, ...]
+
+
+def merge(coupling: Coupling, removed: np.ndarray, sliced: Sliced, seed: int = 0) -> Merged:
+    """Return the sliced graph with what its contractions no longer read merged into the rest.
+
+    removed: bool, per unit of `coupling`, whose graph `sliced` was cut from. Approximate. What
+    merging does not bring nearer to what it was is left as it is: B of smooth samples is judged
+    on those with edges, and the other way round.
+    Source: Srinivas and Babu, BMVC 2015 (alike units merge without data); Wang et al., "Forget the
+    Data and Fine-Tuning! Just Fold the Network to Compress", ICLR 2025; least squares between
+    channels as in GRAIL, its constant as in CORP. Raises SlimcError as `Data.synthesize`.
+    """
+    graph, ops = coupling.graph, coupling.ops
+    sizes = sizes_in(graph, coupling.facts)
+    facts = coupling.facts, infer(sliced.graph, ops, sizes)
+    changed = affected(graph, sliced.graph)
+    layers, said = layers_of(graph, sliced.graph, ops, facts, changed)
+    data = fields(graph, sizes, seed)
+    found = [_reader(coupling, removed, sliced, one, data.count) for one in layers]
+    readers = [one for one in found if one is not None]
+    said += [
+        skipped(r.node, f"not merged: it reads more than {WIDEST} channels")
+        for r in readers
+        if r.width > WIDEST
+    ]
+    editor, table = Editor(sliced.graph), []
+    for reader, halves in _moments(graph, [r for r in readers if r.width <= WIDEST], data, seed):
+        left = reader.error_left(*halves)
+        if left < 1:
+            reader.apply(editor, sliced.graph, reader.estimate(halves[0] + halves[1]))
+        else:
+            why = "not merged: on made-up samples that comes no nearer to what it was"
+            said.append(skipped(reader.node, why))
+        table.append(reader.row(left))
+    loud = (_loud(table),) if table else ()
+    return Merged(editor.done(), tuple(table), (*loud, *said))
+
+
+def _loud(table: list[dict[str, Any]]) -> Remark:
+    done = sum(row["merged"] for row in table)
+    return note(
+        "there are no samples: removed channels are merged into those that stay by what they have "
+        f"in common on made-up ones, in {done} of {len(table)} nodes that read them",
+        help="give samples, --calib: repair with them keeps more of the accuracy",
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Reader:
+    """A contraction that reads removed channels.
+
+    weight: f64[g, o, channels, taps], as it was; gone: bool[channels], in every group; order:
+    i64[channels, copies], the inputs that each channel stands for (copies count as taps); kept: of
+    the weight; outs: bool[g, o], results that stay.
+    """
+
+    layer: Layer
+    weight: np.ndarray
+    gone: np.ndarray
+    order: np.ndarray
+    kept: Kept
+    outs: np.ndarray
+
+    @property
+    def node(self) -> str:
+        return self.layer.node.name
+
+    @property
+    def width(self) -> int:
+        return len(self.order)
+
+    def rows(self, x: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        """Return channels [r, g, channels] at some places of the data."""
+        found = _channels(self.layer.teacher, x)
+        if len(found) > PLACES:
+            found = found[random.choice(len(found), PLACES, replace=False)]
+        each = found[:, :, self.order]
+        rows: np.ndarray = each.transpose(0, 3, 1, 2).reshape(-1, each.shape[1], self.width)
+        return rows
+
+    def estimate(self, moments: Moments) -> Estimate:
+        """Return B and c by least squares around B0."""
+        h, mean = moments.xx, moments.mean_x
+        if self.layer.bias is None:
+            h = h + mean[:, :, None] * mean[:, None, :]
+        gone, stays = np.flatnonzero(self.gone), np.flatnonzero(~self.gone)
+        kk, rk = h[:, stays[:, None], stays], h[:, gone[:, None], stays]
+        energy = np.maximum(np.einsum("gkk->gk", kk), np.finfo(np.float32).tiny)[:, None]
+        best = (rk**2 / energy).argmax(axis=2, keepdims=True)
+        b = np.where(np.arange(len(stays)) == best, rk / energy, 0)
+        damped = kk + RIDGE * energy.mean(axis=2, keepdims=True) * np.eye(len(stays))
+        b = b + np.linalg.solve(damped, (rk - b @ kk).transpose(0, 2, 1)).transpose(0, 2, 1)
+        c = mean[:, gone] - np.einsum("grk,gk->gr", b, mean[:, stays])
+        return b, c if self.layer.bias is not None else np.zeros_like(c)
+
+    def error_left(self, smooth: Moments, edged: Moments) -> float:
+        """Return the share of the error of the result that merging leaves, on the other half."""
+        shares = []
+        for fitted, judged in ((smooth, edged), (edged, smooth)):
+            b, c = self.estimate(fitted)
+            before = self._error(judged, (np.zeros_like(b), np.zeros_like(c)))
+            shares.append(self._error(judged, (b, c)) / before if before else 1.0)
+        return float(np.mean(shares))
+
+    def _error(self, moments: Moments, found: Estimate) -> float:
+        """Return E |W_R (x_R - B x_K - c)|^2, as if every tap read places of its own."""
+        b, c = found
+        a = np.zeros((*b.shape[:2], self.width))
+        a[:, :, self.gone], a[:, :, ~self.gone] = np.eye(b.shape[1]), -b
+        off = np.einsum("grx,gx->gr", a, moments.mean_x) - c
+        spread = a @ moments.xx @ a.transpose(0, 2, 1) + off[:, :, None] * off[:, None, :]
+        lost = self.weight[:, :, self.gone]
+        return float(np.einsum("gort,gost,grs->", lost, lost, spread, optimize=True))
+
+    def apply(self, editor: Editor, sliced: Graph, found: Estimate) -> None:
+        """Put merged weights and bias into the sliced graph."""
+        one, (b, c) = self.layer.teacher, found
+        w, lost = self.weight.copy(), self.weight[:, :, self.gone]
+        w[:, :, ~self.gone] += np.einsum("gort,grk->gokt", lost, b)
+        flat = np.empty((*w.shape[:2], one.columns // one.taps, one.taps))
+        flat[:, :, self.order] = w.reshape(*w.shape[:2], *self.order.shape, one.taps)
+        cut = take(one.array(flat.reshape(*w.shape[:2], -1)), self.kept)
+        _, bias = self.layer.weights(sliced)
+        shift = np.einsum("gort,gr->go", lost, c)[self.outs].reshape(bias.shape)
+        fit = Fit(self.layer.student.matrix(cut), bias + shift, RIDGE, 1.0, 1.0)
+        self.layer.apply(editor, fit)
+
+    def row(self, left: float) -> dict[str, Any]:
+        """Return what the report's table says."""
+        return {
+            "node": self.node,
+            "channels": self.width,
+            "removed": int(self.gone.sum()),
+            "error_left": round(left, 6),
+            "merged": left < 1,
+        }
+
+
+def _reader(
+    coupling: Coupling, removed: np.ndarray, sliced: Sliced, layer: Layer, feeds: int
+) -> _Reader | None:
+    """Return a layer as a reader, None if it loses no channel of its input, or all of them."""
+    one = layer.teacher
+    kept = sliced.kept.get(layer.student.weight)
+    if kept is None or len(one.ins) != 1:
+        return None
+    units = coupling.units_at(LabelOf(one.node.name, one.ins[0]))
+    gone = removed[units]
+    if not gone.any() or gone.all():
+        return None
+    rows = feeds * np.prod(coupling.facts.shape(one.data) or (1,)) / one.group_count / len(units)
+    order = np.arange(len(units))[:, None]
+    counts = np.unique(units, return_counts=True)[1]
+    if rows < ROWS_PER_CHANNEL * len(units) and (counts == counts[0]).all():
+        order = np.argsort(units, kind="stable").reshape(len(counts), -1)
+    array = coupling.graph.constants[one.weight].array
+    w = one.matrix(array).astype(np.float64)
+    split = w.reshape(*w.shape[:2], len(units), one.taps)[:, :, order]
+    stays = np.zeros(array.shape, bool)
+    within = (range(d) if k is None else k for k, d in zip(kept, array.shape, strict=True))
+    stays[np.ix_(*within)] = True
+    return _Reader(
+        layer,
+        split.reshape(*w.shape[:2], len(order), -1),
+        gone[order[:, 0]],
+        order,
+        kept,
+        np.asarray(one.matrix(stays).any(axis=2)),
+    )
+
+
+def _channels(one: Linear, x: np.ndarray) -> np.ndarray:
+    """Return data as [rows, g, i]."""
+    names = (*one.groups, *one.ins)
+    axes = [[label.name for term in axis for label in term] for axis in one.data_axes]
+    own = [i for i, labels in enumerate(axes) if set(labels) & set(names)]
+    labels = [name for i in own for name in axes[i]]
+    last = np.moveaxis(x, own, range(-len(own), 0))
+    split = last.reshape(-1, *(one.sizes[name] for name in labels))
+    moved = split.transpose(0, *(1 + labels.index(name) for name in names))
+    return moved.reshape(len(split), one.group_count, -1)
+
+
+def _moments(
+    graph: Graph, readers: list[_Reader], data: Data, seed: int
+) -> Iterator[tuple[_Reader, tuple[Moments, Moments]]]:
+    """Yield each reader with moments of what it reads, on smooth samples and on edged ones."""
+    while readers:
+        now: list[_Reader] = []
+        size = 0
+        while readers and (not now or size + _moment_bytes(readers[0]) <= MOMENT_BYTES):
+            size += _moment_bytes(readers[0])
+            now.append(readers.pop(0))
+        yield from zip(now, _summed(graph, now, data, seed), strict=True)
+
+
+def _moment_bytes(reader: _Reader) -> int:
+    return 2 * 8 * reader.layer.teacher.group_count * reader.width**2
+
+
+def _summed(
+    graph: Graph, readers: list[_Reader], data: Data, seed: int
+) -> list[tuple[Moments, Moments]]:
+    session = Session(graph, list(dict.fromkeys(r.layer.teacher.data for r in readers)))
+    random = np.random.default_rng(seed)
+    found: list[tuple[Moments, Moments]] = []
+    for number, feed in enumerate(data):
+        made = session.run(feed)
+        for i, reader in enumerate(readers):
+            rows = reader.rows(made[reader.layer.teacher.data], random)
+            none = np.zeros((*rows.shape[:2], 0), rows.dtype)
+            if not number:
+                pivot = rows.mean(axis=0), none[0]
+                found.append((Moments(pivot), Moments(pivot)))
+            found[i][number % 2].add(rows, none)
+    return found
