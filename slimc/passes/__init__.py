@@ -9,6 +9,7 @@ from slimc.passes.assign_scales import AssignScales
 from slimc.passes.base import Pass
 from slimc.passes.bind_inputs import BindInputs
 from slimc.passes.canonicalize import CANONICAL, Canonicalize
+from slimc.passes.fuse_bias import FuseBias
 from slimc.passes.remove_channels import RemoveChannels
 
 PASSES: tuple[type[Pass], ...] = (
@@ -16,6 +17,7 @@ PASSES: tuple[type[Pass], ...] = (
     Canonicalize,
     *CANONICAL,
     RemoveChannels,
+    FuseBias,
     AssignScales,
 )
 
@@ -23,5 +25,5 @@ PASSES: tuple[type[Pass], ...] = (
 STAGES: dict[str, tuple[type[Pass], ...]] = {
     "fold": (Canonicalize,),
     "prune": (RemoveChannels,),
-    "quant": (AssignScales,),
+    "quant": (FuseBias, AssignScales),
 }

@@ -111,7 +111,8 @@ class Target:
     up to `opset_max`, the last one that the runtime reads. forbids: operators it cannot run (kind
     -> why); domains: those it knows; decompose: operators that it lacks and we express otherwise.
     floats: the float types it computes with; prefer: the one to emit. quantize: kind -> what it
-    runs in integers. align: channel multiple that its kernels like, for integer and float graphs.
+    runs in integers. fuse_bias: its integer kernels add a bias to products of matrices (Gemm), not
+    of stacks of them. align: channel multiple that its kernels like, for integer and float graphs.
     speed: its rates, by which latencies are predicted; the default is that of a small CPU.
     notes: what whoever compiles for it must know. chosen: for an alias such as `cpu`, what it
     stands for and why.
@@ -128,6 +129,7 @@ class Target:
     prefer: DType = DType.F32
     quantize: Mapping[str, Quantize] = field(default_factory=dict)
     placement: Placement | None = None  # None: no Q/DQ may appear
+    fuse_bias: bool = False
     forbids: Mapping[str, str] = field(default_factory=dict)
     domains: frozenset[str] = frozenset({"", "ai.onnx.ml"})
     decompose: frozenset[str] = frozenset()

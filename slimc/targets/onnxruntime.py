@@ -49,6 +49,7 @@ CPU_AVX2 = Target(
     opset_max=21,
     quantize=_quantize(U8, W7),
     placement=PLACEMENT,
+    fuse_bias=True,
     domains=frozenset({"", "ai.onnx.ml", "com.microsoft"}),
     align_integer=8,
     align_float=8,

@@ -1,0 +1,56 @@
+"""Let a product and the bias added to it be one Gemm, where the target has one kernel for both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from slimc.ir.graph import Graph
+from slimc.passes.base import Pass, PassResult
+from slimc.passes.context import Context
+from slimc.rewrite.rule import Made, Match, Rule, Skip, rewrite
+from slimc.rewrite.sizes import target_of
+from slimc.rewrite.weights import Contraction
+
+
+@dataclass(frozen=True)
+class FuseBias(Pass):
+    """Let MatMul by a constant and Add of a bias be Reshape, Gemm, Reshape.
+
+    x: f32[N,T,K], w: f32[K,M], b: f32[M]; (x w) + b = reshape(reshape(x, [N T,K]) w + b, [N,T,M]).
+    Only for targets whose integer kernels add a bias to matrices alone. Exact.
+    """
+
+    name: ClassVar[str] = "fuse-bias"
+
+    def run(self, graph: Graph, ctx: Context) -> PassResult:
+        if not ctx.target.fuse_bias:
+            return PassResult(graph)
+        return rewrite(graph, RULES, ops=ctx.ops, made_by=self.name)
+
+
+def _gemm(m: Match) -> Made | Skip | None:
+    contraction, rank, w = Contraction.of(m), m.rank("x"), m.array("w")
+    bias = None if contraction is None else contraction.per_channel(m.array("k"))
+    if bias is None or rank is None or rank < 2 or w.ndim != 2 or not m.is_float():
+        return None
+    product, hints = m.node("c").name, ("", "", "bias")
+    matrix = m.value("x")
+    if m.rank() == 2:
+        return Made("Gemm", (matrix, m.value("w"), bias.astype(w.dtype)), node=product, hints=hints)
+    sizes = m.sizes()
+    target = None if sizes is None else target_of(sizes, None)
+    if target is None:
+        return Skip(
+            "its bias stays apart: several sizes are not known",
+            help="fix all but one of them: --shape INPUT=SIZES",
+        )
+    rows = np.array([-1, w.shape[0]], np.int64)
+    flat = Made("Reshape", (matrix, rows), hints=("", "shape"))
+    gemm = Made("Gemm", (flat, m.value("w"), bias.astype(w.dtype)), node=product, hints=hints)
+    return Made("Reshape", (gemm, target), hints=("", "shape"))
+
+
+RULES = (Rule("Add{c:MatMul(x, const w), const k}", _gemm, "one Gemm with the product before it"),)

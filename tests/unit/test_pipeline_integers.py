@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import pytest
+
+from slimc.execute.ort import optimized_ops
+from slimc.ir.text import parse_text
+from slimc.pipeline.compiler import compile
+
+# A block of a transformer: Q/DQ stand between LayerNormalization, Gelu and the products. `{N}` is
+# the batch: onnxruntime itself fuses a product with its bias only where all sizes are numbers.
+BLOCK = """graph (%x: f32[{N},16,32]) -> (%y)
+  %s = constant f32[32] random(0, 0.5..1)
+  %w0 = constant f32[32,64] random(1, -0.2..0.2)
+  %b0 = constant f32[64] random(2)
+  %w1 = constant f32[64,32] random(3, -0.2..0.2)
+  %b1 = constant f32[32] random(4)
+  %w2 = constant f32[32,32] random(5, -0.2..0.2)
+  %n: f32[{N},16,32] = LayerNormalization(%x, %s) {{axis=-1}}
+  %m: f32[{N},16,64] = MatMul(%n, %w0)
+  %a: f32[{N},16,64] = Add(%m, %b0)
+  %g: f32[{N},16,64] = Gelu(%a)
+  %k: f32[{N},16,32] = MatMul(%g, %w1)
+  %l: f32[{N},16,32] = Add(%b1, %k)
+  %r: f32[{N},16,32] = Relu(%l)
+  %o: f32[{N},16,32] = MatMul(%r, %w2)
+  %y: f32[{N},16,32] = Add(%o, %x)"""
+
+
+@pytest.mark.parametrize("batch", ["1", "N"])
+@pytest.mark.parametrize("target", ["cpu-vnni", "cpu-avx2", "cpu-arm64"])
+def test_products_with_a_bias_are_one_integer_kernel(target: str, batch: str) -> None:
+    made = compile(parse_text(BLOCK.format(N=batch)), "quant", target)
+    assert (made.report.integer_intended, made.report.integer_achieved) == (3, 3)
+    kinds = optimized_ops(made.graph, signed=target == "cpu-arm64")
+    assert kinds["com.microsoft.QGemm"] == 2
+    assert kinds["com.microsoft.MatMulIntegerToFloat"] == 1  # the last has no bias
+    assert not kinds.keys() & {"MatMul", "Gemm", "com.microsoft.QLinearAdd", "Relu"}
+    assert made.report.agreement[0].sqnr_db > 25
