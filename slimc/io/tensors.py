@@ -10,6 +10,7 @@ from onnx import SparseTensorProto, TensorProto, numpy_helper
 
 from slimc.errors import SlimcError
 from slimc.ir.constant import Constant
+from slimc.ir.graph import Graph
 from slimc.ir.types import DType
 
 
@@ -54,6 +55,18 @@ class DataFiles:
 
 
 NO_FILES = DataFiles(None)
+
+
+def data_files(graph: Graph) -> tuple[Path, ...]:
+    """Return the files that constants are mapped from, sorted. Types under a byte are copied."""
+    found = set()
+    for constant in (c for scope in graph.scopes() for c in scope.constants.values()):
+        array: object = constant.array
+        while isinstance(array, np.ndarray) and not isinstance(array, np.memmap):
+            array = array.base
+        if isinstance(array, np.memmap) and array.filename is not None:
+            found.add(Path(array.filename))
+    return tuple(sorted(found))
 
 
 def read_tensor(tensor: TensorProto, files: DataFiles = NO_FILES, where: str = "") -> Constant:

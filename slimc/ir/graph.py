@@ -200,3 +200,10 @@ class Graph:
             yield node
             for body in node.bodies:
                 yield from body.walk()
+
+    def scopes(self) -> Iterator[Graph]:
+        """Yield this graph and all bodies in it, outer before inner."""
+        yield self
+        for node in self.nodes:
+            for body in node.bodies:
+                yield from body.scopes()

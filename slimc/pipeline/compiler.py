@@ -13,6 +13,7 @@ from slimc.analysis.shapes import default_sizes
 from slimc.calib.data import Data
 from slimc.execute.ort import check_loads, time_rounds
 from slimc.io.read import read
+from slimc.io.tensors import data_files
 from slimc.io.write import write
 from slimc.ir.graph import Form, Graph
 from slimc.ir.text import parse_text
@@ -212,11 +213,12 @@ def _report(
 
 
 def _source(given: Graph, source: Path | None) -> tuple[int, str]:
-    """Return size and digest of the model's file; external data is in neither."""
+    """Return size and digest of the model's file and the data files beside it."""
     if source is None or source.suffix == TEXT_SUFFIX:
         with written(given) as file:
             return file.size_bytes, file.digest
-    return source.stat().st_size, digest(source)
+    files = (source, *data_files(given))
+    return sum(file.stat().st_size for file in files), digest(*files)
 
 
 def _notes(runner: Runner, latency: Sequence[Latency]) -> tuple[Remark, ...]:

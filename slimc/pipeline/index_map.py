@@ -21,7 +21,6 @@ from slimc.execute.compare import difference
 from slimc.execute.ort import Session
 from slimc.ir.constant import Constant
 from slimc.ir.graph import Graph
-from slimc.ir.types import ValueType
 from slimc.ops.axes import Axis
 from slimc.passes.context import Context
 from slimc.passes.inline_branches import InlineBranches
@@ -94,7 +93,7 @@ def index_map(
     why = _widths(pruned.graph, removal.after) or _unequal(pruned.graph, plain.graph, feeds)
     if not why:
         return IndexMap(found)
-    weights = {n: c.array for n, c in all_constants(given).items() if _is_weight(c)}
+    weights = {n: c.array for n, c in _all_constants(given).items() if _is_weight(c)}
     entries = _entries(pruned, given)
     split = {key.rpartition("@")[0] for key in entries}
     same = {n for n, a in weights.items() if n not in split and _has(removal.before, n, a)}
@@ -136,10 +135,11 @@ def cut(graph: Graph, removal: Removal, ctx: Context) -> Sliced:
 
 def _gone(coupling: Coupling, removal: Removal) -> np.ndarray:
     """Return for every index of the space whether it leaves."""
-    space, before = coupling.space, all_types(removal.before)
+    space = coupling.space
+    types = {v: kind for scope in removal.before.scopes() for v, kind in scope.types.items()}
     gone = np.zeros(space.count, bool)
     for value, axes in removal.kept.items():
-        kind = before.get(value)
+        kind = types.get(value)
         if kind is None or kind != coupling.graph.types.get(value):
             continue
         for axis, stay in enumerate(axes):
@@ -156,19 +156,8 @@ def _gone(coupling: Coupling, removal: Removal) -> np.ndarray:
     return gone
 
 
-def all_types(graph: Graph) -> dict[str, ValueType]:
-    """Return the types of the values of a graph and of its bodies."""
-    bodies = (body for node in graph.walk() for body in node.bodies)
-    return {**graph.types, **{v: kind for body in bodies for v, kind in body.types.items()}}
-
-
-def all_constants(graph: Graph) -> dict[str, Constant]:
-    """Return the constants of a graph and of its bodies."""
-    found = dict(graph.constants)
-    for node in graph.walk():
-        for body in node.bodies:
-            found.update(body.constants)
-    return found
+def _all_constants(graph: Graph) -> dict[str, Constant]:
+    return {name: c for scope in graph.scopes() for name, c in scope.constants.items()}
 
 
 @dataclass(frozen=True)
@@ -223,7 +212,7 @@ def _entries(sliced: Sliced, given: Graph) -> dict[str, dict[int, tuple[int, ...
         axes = {axis: stay for axis, stay in enumerate(kept) if stay is not None}
         keys = [old] if name == old else _readers(sliced.graph, name, old)
         found.setdefault(old, {}).update(dict.fromkeys(keys, axes))
-    return {key: axes for n in all_constants(given) for key, axes in found.get(n, {}).items()}
+    return {key: axes for n in _all_constants(given) for key, axes in found.get(n, {}).items()}
 
 
 def _readers(graph: Graph, name: str, old: str) -> list[str]:

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import onnx
 import pytest
 
 from slimc.errors import SlimcError
 from slimc.io.read import read
+from slimc.io.write import to_model
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Form, Graph
 from slimc.ir.text import parse_text, to_text
@@ -180,3 +182,16 @@ def test_files_and_text_models_compile_alike(tmp_path: Path) -> None:
     assert again.before.size_bytes == (tmp_path / "m.onnx").stat().st_size
     assert again.agreement[0].max_abs == 0
     assert read(tmp_path / "m.onnx").inputs == ("x",)
+
+
+def test_weights_in_a_data_file_count_and_are_in_the_digest(tmp_path: Path) -> None:
+    path, data = tmp_path / "m.onnx", tmp_path / "w.bin"
+    model = to_model(GRAPH)
+    external = {"save_as_external_data": True, "location": data.name, "size_threshold": 0}
+    onnx.save_model(model, path, **external)
+    before = compile(path).report
+    assert before.before.size_bytes == path.stat().st_size + data.stat().st_size
+    weights = np.frombuffer(data.read_bytes(), np.float32).copy()
+    weights[0] += 1
+    data.write_bytes(weights.tobytes())
+    assert compile(path).report.digests["input"] != before.digests["input"]
