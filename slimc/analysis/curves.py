@@ -60,6 +60,10 @@ class Setup:
     seed: int
     samples: int
 
+    def __str__(self) -> str:
+        on = f" on {self.samples} samples" if self.samples else ""
+        return f"{self.metric}{on}, channels ordered by {self.score}"
+
 
 @dataclass(frozen=True)
 class Curves:

@@ -55,6 +55,12 @@ DEFAULT_TARGET = "generic-onnx"
     "--shape", multiple=True, metavar="NAME=SIZES", help="Fix a shape: --shape x=1x3x224x224"
 )
 @click.option(
+    "--sensitivity",
+    type=PATH,
+    metavar="FILE",
+    help="Let prune choose widths by the curves that slimc sensitivity measured and wrote.",
+)
+@click.option(
     "--measure",
     is_flag=True,
     help="Time what channel removal gains on this machine, and give back families whose removal "
@@ -101,6 +107,7 @@ def run(model: Path, options: dict[str, Any]) -> None:
             watcher=progress,
             measure=options["measure"],
             require=options["require"],
+            curves=options["sensitivity"],
         )
         _check_printed(options["print_after"], [name for name, _, _ in progress.seconds], known)
         if not options["dry_run"]:

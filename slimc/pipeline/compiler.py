@@ -9,6 +9,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from slimc.analysis.curves import Curves
 from slimc.analysis.shapes import default_sizes
 from slimc.calib.data import Data
 from slimc.execute.ort import check_loads, time_rounds
@@ -25,6 +26,7 @@ from slimc.passes.text import passes_text
 from slimc.pipeline.agreement import agreement
 from slimc.pipeline.catalogue import Catalogue, catalogue
 from slimc.pipeline.checks import Checker
+from slimc.pipeline.curves_file import curves_for
 from slimc.pipeline.index_map import index_map
 from slimc.pipeline.integers import ONNXRUNTIME, achieved, intended
 from slimc.pipeline.latency import Stopwatch, Timer, hold, required_ratio
@@ -78,6 +80,7 @@ def compile(
     measure: bool = False,
     require: str = "",
     timer: Timer = time_rounds,
+    curves: Curves | str | Path | None = None,
 ) -> Compiled:
     """Compile a model for a target.
 
@@ -88,8 +91,8 @@ def compile(
     fails. measure: time what channel removal gains, and give back families whose removal does not
     pay; the report's recipe then names them, and makes the same without measuring. require:
     `faster`, or `faster=1.2`: how many times as fast the result must be. timer: takes the seconds
-    for both, onnxruntime on this machine, or runs on a device. Raises SlimcError, and PromiseError
-    "not-faster".
+    for both, onnxruntime on this machine, or runs on a device. curves: of `sensitivity`, or their
+    file: channel removal chooses widths by them. Raises SlimcError, and PromiseError "not-faster".
     """
     required_ratio(require)
     names = names or catalogue()
@@ -102,6 +105,7 @@ def compile(
     samples = _data(data, graph, seed)
     sizes = default_sizes(graph) | samples.sizes()
     ctx = Context(names.ops, goal, samples, sizes, seed, names.scores, quantizes(chosen))
+    ctx = replace(ctx, curves=curves_for(curves, chosen))
     checker = Checker.of(graph, [dict(feed) for feed in samples.head(CHECK_FEEDS)])
     watch = Stopwatch.of(graph, checker.feeds[0], ctx, timer) if measure or require else None
     folder = Path(dump) if dump else None
@@ -233,6 +237,8 @@ def _notes(runner: Runner, latency: Sequence[Latency]) -> tuple[Remark, ...]:
         )
     if target.chosen:
         found.append(note(target.chosen))
+    if runner.ctx.curves is not None:
+        found.append(note(f"widths are chosen by measured curves: {runner.ctx.curves.setup}"))
     if latency and target.runtime not in ("any", ONNXRUNTIME):
         found.append(
             note(f"latency is that of onnxruntime on this machine; {target.name} runs otherwise")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from slimc.analysis.curves import Curves, curves_text, parse_curves
 from slimc.errors import SlimcError
 from slimc.io.write import replaced
+from slimc.passes.base import Pass
+from slimc.passes.remove_channels import RemoveChannels
 from slimc.passes.sensitivity_curves import check_setup
 
 _HELP = "name another file with -o, or delete it"
@@ -26,6 +29,20 @@ def load_curves(path: str | Path) -> Curves:
             where,
             "slimc sensitivity MODEL writes one",
         ) from error
+
+
+def curves_for(source: Curves | str | Path | None, passes: Iterable[Pass]) -> Curves | None:
+    """Return the curves that passes are to choose by. Raises SlimcError where none of them does."""
+    if source is None:
+        return None
+    if not any(isinstance(one, RemoveChannels) for one in passes):
+        raise SlimcError(
+            "bad-option-value",
+            "no pass of this compile removes channels by measured curves",
+            "option --sensitivity",
+            "leave it out, or add --passes prune",
+        )
+    return source if isinstance(source, Curves) else load_curves(source)
 
 
 def save_curves(curves: Curves, path: Path) -> None:

@@ -211,3 +211,44 @@ def test_a_model_whose_channels_are_pinned(slimc: Slimc, model: Path) -> None:
 def test_no_other_command_waits_for_the_pictures() -> None:
     code = "import sys, slimc.cli.main; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_channel_removal_chooses_by_the_file(slimc: Slimc, model: Path) -> None:
+    slimc()
+    made = model.with_name("net.sensitivity.json")
+    words = ["--passes", "prune{ratio=0.4,align=1}", "--dry-run", "--json"]
+    kept = {}
+    for hard in ("a", "b"):
+        found = json.loads(made.read_text())
+        for family in found["families"]:
+            for point in family["points"]:
+                point["error"] = 0.9 if family["name"] == hard else 0.001
+        made.write_text(json.dumps(found))
+        status, out, err = slimc(*words, "--sensitivity", made, command="")
+        assert (status, err) == (0, "")
+        report = json.loads(out)
+        assert "chosen by measured curves: output error on 16 samples" in str(report["notes"])
+        (table,) = (p["facts"]["families"] for p in report["passes"] if "families" in p["facts"])
+        kept[hard] = {row["name"]: row["kept"] for row in table}
+    assert kept["a"]["a"] > kept["a"]["b"]
+    assert kept["b"]["b"] > kept["b"]["a"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "no pass of this compile removes channels"),
+        (["--passes", "prune{score=random}"], "channels ordered by magnitude, not random"),
+        (["--passes", "prune", "--seed", 1], "seed 0, not 1"),
+        (["--passes", "prune", "--shape", "x=2x3x8x8"], "another model"),
+        (["--passes", "prune", "--sensitivity", "none.json"], "error[bad-curves]"),
+    ],
+)
+def test_curves_that_do_not_fit_are_one_error(
+    slimc: Slimc, model: Path, words: list[object], said: str
+) -> None:
+    slimc()
+    made = model.with_name("net.sensitivity.json")
+    status, out, err = slimc("--sensitivity", made, *words, "--dry-run", command="")
+    assert (status, out) == (2, "")
+    assert said in err
