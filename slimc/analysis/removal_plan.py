@@ -53,13 +53,13 @@ class Plan:
         return dict(zip((f.name for f in self.families), self.ranges, strict=True))
 
     @cached_property
-    def slow(self) -> frozenset[str]:
-        """The names of the families that at their least width would save no latency."""
+    def slow(self) -> tuple[str, ...]:
+        """The names of the families whose narrowest width would save no latency."""
         tally = Tally(self.costs["latency"])
-        return frozenset(
+        return tuple(
             family.name
             for number, (family, one) in enumerate(zip(self.families, self.ranges, strict=True))
-            if tally.saved(number, one.width - one.floor) <= 0
+            if one.floor < one.width and tally.saved(number, one.width - one.floor) <= 0
         )
 
     @cached_property
@@ -136,7 +136,7 @@ def _inside_bodies(coupling: Coupling) -> list[Remark]:
 
 
 def _why_whole(plan: Plan, explanation: Explanation, labels: Sequence[LabelOf]) -> str:
-    """Say that the families of labels have no narrower width, or none that is faster."""
+    """Say that the families of labels have no narrower width; nothing if one has."""
     families = [f for label in labels for f in explanation.families_at(label) if f.width > 1]
     if not families:
         return ""
@@ -146,8 +146,6 @@ def _why_whole(plan: Plan, explanation: Explanation, labels: Sequence[LabelOf]) 
         if one.least > 1:
             return f"whole: {widest.width} units are the fewest that it keeps"
         return f"whole: {widest.width} units are the least multiple of {one.step}"
-    if all(f.name in plan.slow for f in families):
-        return f"whole: no narrower multiple of {one.step} is predicted to be faster"
     return ""
 
 
@@ -172,6 +170,13 @@ def approximate(plan: Plan) -> Remark | None:
         f"statistics run over removed channels of {listed(names)}: the result is not the masked "
         "original but an approximation of it"
     )
+
+
+def not_faster(plan: Plan) -> Remark | None:
+    """Return a note on families that stay whole because the graph would be no faster."""
+    if not plan.slow:
+        return None
+    return note(f"whole, since no narrower width is predicted to be faster: {listed([*plan.slow])}")
 
 
 def family_table(plan: Plan) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from slimc.analysis.pins import Explanation
-from slimc.analysis.removal_plan import Plan, approximate, remarks
+from slimc.analysis.removal_plan import Plan, approximate, not_faster, remarks
 from slimc.passes.rankings import WEIGHT_SCORES
 from slimc.remarks import Remark, note
 
@@ -15,7 +15,12 @@ def plan_remarks(
     unchosen = f"whole: the {budget} budget chose others"
     unchosen += ", or its family is given back" if given_back else ""
     made = remarks(plan, Explanation(plan.coupling, plan.families), unchosen)
-    notes = [approximate(plan), _shortfall(plan, budget, ratio, given_back), _folded(plan, score)]
+    notes = [
+        approximate(plan),
+        _shortfall(plan, budget, ratio, given_back),
+        not_faster(plan),
+        _folded(plan, score),
+    ]
     return (*(n for n in notes if n is not None), *made)
 
 
@@ -28,7 +33,7 @@ def _shortfall(plan: Plan, budget: str, ratio: float, given_back: int) -> Remark
     share = plan.share(budget)
     if share >= ratio:
         return None
-    why = "every family that may lose channels is at its least width"
+    why = "every family that may lose channels is at its least useful width"
     if given_back:
         why = f"families given back: {given_back}"
     return note(f"{share:.1%} of the {budget} could be removed, {ratio:.1%} were asked: {why}")
