@@ -23,6 +23,7 @@ from slimc.passes.base import Pass, PassResult, option
 from slimc.passes.context import Context, Target
 from slimc.passes.run_surgeon_script import surgeon_pass
 from slimc.pipeline.compiler import Compiled, compile, load
+from slimc.pipeline.sensitivity import Measured, sensitivity
 from slimc.remarks import Report, applied, note, skipped
 from slimc.report.json import report_json
 from slimc.report.text import report_text
@@ -40,6 +41,7 @@ __all__ = [
     "Graph",
     "Made",
     "Match",
+    "Measured",
     "Node",
     "Op",
     "OpTable",
@@ -62,6 +64,7 @@ __all__ = [
     "report_text",
     "rewrite",
     "save",
+    "sensitivity",
     "skipped",
     "surgeon_pass",
     "to_text",

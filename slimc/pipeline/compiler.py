@@ -100,9 +100,9 @@ def compile(
     goal = names.target(target) if isinstance(target, str) else target
     given = model if isinstance(model, Graph) else load(model)
     watcher = watcher or Watcher()
-    first = [*_binding(bind or {}, shape or {}), *(p for p in chosen if _binds(p))]
+    first = [*binding_passes(bind or {}, shape or {}), *(p for p in chosen if _binds(p))]
     graph, bound = _bound(given, first, names, goal, watcher)
-    samples = _data(data, graph, seed)
+    samples = samples_from(data, graph, seed)
     sizes = default_sizes(graph) | samples.sizes()
     ctx = Context(names.ops, goal, samples, sizes, seed, names.scores, quantizes(chosen))
     ctx = replace(ctx, curves=curves_for(curves, chosen))
@@ -155,13 +155,15 @@ def _binds(one: Pass) -> bool:
     return isinstance(one, BindInputs)
 
 
-def _binding(bind: Mapping[str, str], shape: Mapping[str, str]) -> tuple[BindInputs, ...]:
+def binding_passes(bind: Mapping[str, str], shape: Mapping[str, str]) -> tuple[BindInputs, ...]:
+    """Return the passes that fix inputs and sizes: none or one."""
     values = tuple(f"{name}={value}" for name, value in bind.items())
     shapes = tuple(f"{name}={sizes}" for name, sizes in shape.items())
     return (BindInputs(values=values, shapes=shapes),) if values or shapes else ()
 
 
-def _data(source: DataSource, graph: Graph, seed: int) -> Data:
+def samples_from(source: DataSource, graph: Graph, seed: int) -> Data:
+    """Return the samples of a path or of feeds; without any, made-up ones."""
     if source is None:
         return made_up_samples(graph, seed)
     if isinstance(source, Data):

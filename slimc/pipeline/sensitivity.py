@@ -15,7 +15,6 @@ from slimc.calib.feeds import samples_of, specs_of
 from slimc.errors import SlimcError
 from slimc.ir.digest import digest
 from slimc.ir.graph import Form, Graph
-from slimc.passes.bind_inputs import BindInputs
 from slimc.passes.canonicalize import Canonicalize
 from slimc.passes.context import Context
 from slimc.passes.rankings import chosen_score, rank
@@ -23,10 +22,9 @@ from slimc.passes.sensitivity import RATIOS, measure_points
 from slimc.passes.sensitivity_loss import Loss, Metric, OutputError, evaluation_feeds, metric_loss
 from slimc.pipeline import provenance
 from slimc.pipeline.catalogue import Catalogue, catalogue
-from slimc.pipeline.compiler import load
+from slimc.pipeline.compiler import DataSource, binding_passes, load, samples_from
 from slimc.pipeline.curves_file import gone_on_with, save_curves
 from slimc.pipeline.plugin import run_file
-from slimc.pipeline.sizing import made_up_samples
 
 OUTPUT_ERROR = "output error"
 _TARGET = "generic-onnx"  # channels are cut before anything is lowered: the target does not matter
@@ -65,8 +63,8 @@ class _Score:
 
 
 def sensitivity(
-    model: str | Path,
-    data: str | Path | None = None,
+    model: Graph | str | Path,
+    data: DataSource = None,
     *,
     ratios: Sequence[float] = RATIOS,
     criterion: str = "auto",
@@ -90,8 +88,9 @@ def sensitivity(
     _check_numbers(ratios, samples, score)
     measure = _user_score(score) if score is not None else _Score(samples=samples)
     names = names or catalogue()
-    graph, ctx = _canonical(load(model), data, bind or {}, shape or {}, seed, names)
-    coupling, found = _coupled(graph, ctx, f"'{model}'")
+    given = model if isinstance(model, Graph) else load(model)
+    graph, ctx = _canonical(given, data, bind or {}, shape or {}, seed, names)
+    coupling, found = _coupled(graph, ctx)
     order = chosen_score(criterion, ctx)
     loss, count = measure.loss(coupling, ctx.data)
     setup = Setup(digest(graph), ctx.data.digest, order, measure.name, seed, count)
@@ -141,7 +140,7 @@ def _user_score(path: str | Path) -> _Score:
 
 def _canonical(
     graph: Graph,
-    data: str | Path | None,
+    data: DataSource,
     bind: Mapping[str, str],
     shape: Mapping[str, str],
     seed: int,
@@ -149,13 +148,10 @@ def _canonical(
 ) -> tuple[Graph, Context]:
     """Return the graph as channel removal meets it in a compile, and the context of that."""
     target = names.target(_TARGET)
-    if bind or shape:
-        values = tuple(f"{name}={value}" for name, value in bind.items())
-        shapes = tuple(f"{name}={sizes}" for name, sizes in shape.items())
+    for one in binding_passes(bind, shape):
         nothing = Data(graph, "no samples", lambda: iter(()), ())
-        binding = BindInputs(values=values, shapes=shapes)
-        graph = binding.run(graph, Context(names.ops, target, nothing)).graph
-    samples = Data.from_path(data, graph) if data is not None else made_up_samples(graph, seed)
+        graph = one.run(graph, Context(names.ops, target, nothing)).graph
+    samples = samples_from(data, graph, seed)
     sizes = default_sizes(graph) | samples.sizes()
     ctx = Context(names.ops, target, samples, sizes, seed, names.scores)
     if graph.form is Form.IMPORTED:
@@ -170,7 +166,7 @@ def _canonical(
     return graph, ctx
 
 
-def _coupled(graph: Graph, ctx: Context, where: str) -> tuple[Coupling, tuple[Family, ...]]:
+def _coupled(graph: Graph, ctx: Context) -> tuple[Coupling, tuple[Family, ...]]:
     """Return the coupling and the families that have a narrower form."""
     sizes = {**default_sizes(graph), **ctx.sizes}
     coupling = couple(graph, ctx.ops, infer(graph, ctx.ops, sizes))
@@ -179,7 +175,7 @@ def _coupled(graph: Graph, ctx: Context, where: str) -> tuple[Coupling, tuple[Fa
         raise SlimcError(
             "no-free-channels",
             "no channel of the model may leave",
-            where,
+            "slimc sensitivity",
             "slimc explain MODEL --pass prune says what pins them",
         )
     return coupling, found

@@ -196,11 +196,11 @@ def _name_ends(axes: Axes, shown: list[Curve], named: set[int], top: float) -> N
 
 
 def _apart(heights: Sequence[float], least: float, top: float) -> list[float]:
-    """Move rising heights until they are `least` apart and at most `top`, as little as can be."""
-    steps = [least * place for place in range(len(heights))]
-    moved = monotone([height - step for height, step in zip(heights, steps, strict=True)])
-    over = max(0.0, moved[-1] + steps[-1] - top) if moved else 0.0
-    return [height + step - over for height, step in zip(moved, steps, strict=True)]
+    """Move rising heights until they are `least` apart, within 0..top, as little as can be."""
+    steps = least * np.arange(len(heights))
+    moved = monotone((np.array(heights) - steps).tolist())
+    found: list[float] = (np.clip(moved, 0, top - steps[-1]) + steps).tolist()
+    return found
 
 
 def _root(values: Any) -> Any:

@@ -50,3 +50,13 @@ def test_every_public_name_exists_once() -> None:
 def test_the_version_is_that_of_the_project() -> None:
     project = Path(slimc.__file__).parents[1] / "pyproject.toml"
     assert tomllib.loads(project.read_text())["project"]["version"] == slimc.__version__
+
+
+def test_sensitivity_leads_channel_removal() -> None:
+    graph = slimc.parse_text(TEXT)
+    x = np.random.default_rng(0).standard_normal((8, 3, 8, 8), np.float32)
+    measured = slimc.sensitivity(graph, [{"x": x}], ratios=(0.5,))
+    (curve,) = measured.curves.curves
+    assert (curve.family, curve.points[0].kept, measured.taken_over) == ("first", 4, 0)
+    made = slimc.compile(graph, "prune{ratio=0.3,align=1}", data=[{"x": x}], curves=measured.curves)
+    assert made.report.after.macs < 0.8 * made.report.before.macs
