@@ -1,15 +1,15 @@
 """Halve every family of channels of many models and write the table of what that removes.
 
-usage: python tools/prune_table.py FOLDER [FOLDER ...] [--calib DIR] [--ratio 0.5] [--only NAME ...]
-           [--peers FILE] [--out DIR] [--json]
+usage: python tools/prune_table.py FOLDER [FOLDER ...] [--calib DIR] [--ratio 0.5] [--align 1]
+           [--only NAME ...] [--peers FILE] [--out DIR] [--json]
 
-Per model: parameters and MACs removed of the canonical graph, whether onnxruntime loads and runs
-the file that is written, how far its outputs are from those of the original with the same channels
-masked (`=` where that must be exact up to rounding, `~` where statistics run over removed channels
-and it cannot be), how many families were cut, how many weighted nodes stay whole, and the seconds
-that the whole compile takes. The difference is relative to the largest magnitude of an output.
---calib: a folder of .npz feeds for each model; without one, samples are made up. --peers: a JSON
-file {model: {tool: parameters removed in percent}}, shown beside. --out: keep the files.
+Per model: parameters and MACs removed of the canonical graph; families cut, weighted nodes left
+whole; whether onnxruntime loads and runs the file that is written; how far its outputs are from
+those of the original with the same channels masked, relative to the largest magnitude (`=` where
+only rounding may differ, `~` where statistics run over removed channels, so that it cannot be
+exact); and the seconds that the whole compile takes. Widths are multiples of --align: 1, as the
+peers do. --calib: a folder of .npz feeds for each model; without one, samples are made up. --peers:
+a JSON file {model: {tool: parameters removed}}, shown beside. --out: keep the files.
 """
 
 from __future__ import annotations
@@ -81,9 +81,8 @@ class Row:
 HEADER = ["model", "parameters", "MACs", "families", "whole nodes", "runs", "as masked", "seconds"]
 
 
-def measure(model: Path, calib: Path | None, ratio: float, out: Path) -> Row:
+def measure(model: Path, calib: Path | None, prune: RemoveChannels, out: Path) -> Row:
     """Compile one model, run the file, and compare with the masked model."""
-    prune = RemoveChannels(ratio=ratio, budget="channels", score="magnitude")
     data = str(calib) if calib is not None and calib.is_dir() else None
     start = time.perf_counter()
     try:
@@ -173,6 +172,7 @@ def main() -> None:
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--calib", type=Path)
     parser.add_argument("--ratio", type=float, default=0.5)
+    parser.add_argument("--align", type=int, default=1)
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--peers", type=Path)
     parser.add_argument("--out", type=Path)
@@ -180,6 +180,7 @@ def main() -> None:
     options = parser.parse_args()
     peers = json.loads(options.peers.read_text()) if options.peers else {}
     files = sorted(p for folder in options.folders for p in folder.glob("*.onnx"))
+    prune = RemoveChannels(options.ratio, "channels", "magnitude", options.align)
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
         out = options.out or Path(scratch)
@@ -188,7 +189,7 @@ def main() -> None:
             if options.only and model.stem not in options.only:
                 continue
             calib = options.calib / model.stem if options.calib else None
-            rows.append(measure(model, calib, options.ratio, out))
+            rows.append(measure(model, calib, prune, out))
             print(*rows[-1].cells(), sep="  ", file=sys.stderr, flush=True)
     if options.json:
         print(json.dumps([vars(row) for row in rows], indent=1))

@@ -89,14 +89,23 @@ def families(coupling: Coupling) -> tuple[Family, ...]:
 
 
 def _memberships(coupling: Coupling) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return (unit, place, count) for every unit that may leave, sorted by unit, then place."""
-    extents = [extent for _, _, extent in coupling.space.places()]
+    """Return (unit, place, count) for every unit that may leave, sorted by unit, then place.
+
+    A label of one index is no place of its own for a unit that stands on wider axes only: known
+    indices of a gather are each such a label, and pick channels of one family.
+    """
+    extents = np.array([extent for _, _, extent in coupling.space.places()], np.int64)
     place = np.repeat(np.arange(len(extents)), extents)
     free = ~coupling.pinned[coupling.unit]
     keys = coupling.unit[free].astype(np.int64) * len(extents) + place[free]
     unique, counts = np.unique(keys, return_counts=True)
     units, places = np.divmod(unique, max(1, len(extents)))
-    return units, places, counts.astype(np.int64)
+    label = np.array([isinstance(p, LabelOf) for p, _, _ in coupling.space.places()], bool)[places]
+    single = extents[places] == 1
+    wide, narrow = (np.zeros(len(coupling.pinned), bool) for _ in range(2))
+    wide[units[~single]], narrow[units[single & ~label]] = True, True
+    kept = ~(single & label & wide[units] & ~narrow[units])
+    return units[kept], places[kept], counts[kept].astype(np.int64)
 
 
 def _fresh(name: str, taken: set[str]) -> str:

@@ -2,22 +2,62 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from slimc.ir import dims
 from slimc.ir.types import DType
 from slimc.ops import values
-from slimc.ops.axes import Unmatched
-from slimc.ops.op import Call, Laid, Op, Quant, table
+from slimc.ops.axes import Bound, Unmatched
+from slimc.ops.op import Call, Laid, Op, Quant, Refit, table
 from slimc.ops.spelling import labels, marked, operands, replaced, unsaid, words
 
 
-def gather_axes(call: Call) -> str:
-    """The indices' axes take the place of the gathered axis, which needs every index."""
+def _picked(call: Call) -> tuple[list[int], int] | None:
+    """Return known indices in a row and the size they pick from; None for one, or many thousands.
+
+    A single index picks a part on purpose (a token, a matrix of several): it stays where it is.
+    """
+    indices, size = call.ints(1), call.shape(0)[call.axis(0)]
+    if indices is None or call.rank(1) != 1 or not isinstance(size, int):
+        return None
+    if not 1 < len(indices) <= values.LIMIT or size > values.LIMIT:
+        return None
+    return [i % size for i in indices], size
+
+
+def gather_axes(call: Call) -> str | Laid:
+    """The indices' axes take the place of the gathered axis, which needs every index.
+
+    Of indices that are known each is a label of its own: it leaves where it is picked from and
+    wherever it is picked to.
+    """
     axes, axis = labels(call.rank(0)), call.axis(0)
+    picked = _picked(call)
+    if picked is not None:
+        indices, size = picked
+        each = labels(size, "p")
+        left = words(replaced(axes, axis, "+".join(each)))
+        right = words(replaced(axes, axis, "+".join(each[i] for i in indices)))
+        return f"{left}, -> {right}", dict.fromkeys(each, 1)
     taken = labels(call.rank(1), "i")
     left = words(marked(axes, [axis], "!"))
     return f"{left}, {words(taken)} -> {words(replaced(axes, axis, *taken))}"
+
+
+def refit_gather(call: Call, bound: Bound, after: Mapping[str, int]) -> Refit:
+    """Known indices count what is left to pick from."""
+    picked = _picked(call)
+    if picked is None:
+        return Refit()
+    indices, size = picked
+    left = [after[name] for name in labels(size, "p")]
+    if all(left):
+        return Refit()
+    new = np.array([sum(left[:i]) for i in indices if left[i]])
+    kind = call.dtype(1) or DType.I64
+    return Refit(whole={1: new.astype(kind.numpy)})
 
 
 def _gather_value(call: Call) -> tuple[np.ndarray | None, ...]:
@@ -156,7 +196,7 @@ def non_zero_axes(call: Call) -> Laid:
 
 
 GATHER = table(
-    Op("Gather", gather_axes, quant=Quant.PASS_THROUGH, value=_gather_value),
+    Op("Gather", gather_axes, quant=Quant.PASS_THROUGH, value=_gather_value, refit=refit_gather),
     Op("GatherElements", gather_elements_axes, quant=Quant.PASS_THROUGH),
     Op("GatherND", gather_nd_axes, quant=Quant.PASS_THROUGH),
     Op("ScatterElements", scatter_elements_axes),

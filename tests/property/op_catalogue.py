@@ -223,6 +223,7 @@ JOIN = [
 
 GATHER = [
     x("Gather", f(4, 5, 3), c([[0, 2], [4, -1]]), axis=1),
+    x("Gather", f(4, 5), c([2, 0, -1, 2]), axis=1),
     x("Gather", f(4, 5), c(2)),
     x("GatherElements", f(4, 5), i(4, 3, high=5), axis=1),
     x("GatherND", f(2, 4, 5), i(2, 3, 1, high=4), batch_dims=1),
