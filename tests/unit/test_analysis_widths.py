@@ -59,3 +59,61 @@ def test_a_family_with_many_readers_is_spared() -> None:
     cost = chain(64, 64)
     lost = cut_to_budget([ramp(64), ramp(64, readers=8)], cost, 0.3, cost)
     assert lost[0] > lost[1]
+
+
+def test_the_price_is_the_largest_convex_curve_below_the_damage() -> None:
+    damage = np.array([0.0, 5, 5, 6, 6, 20])
+    price = Range(damage).price
+    np.testing.assert_allclose(price, [0, 1.5, 3, 4.5, 6, 20])
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        damage = np.concatenate([[0], np.cumsum(rng.exponential(size=12) ** 3)])
+        price = Range(damage).price
+        assert (price <= damage + 1e-12).all()
+        assert (np.diff(price, 2) >= -1e-9).all()
+        for k in range(1, 13):  # every point is on the curve, or below a line between two that are
+            lines = [
+                damage[a] + (damage[b] - damage[a]) * (k - a) / (b - a)
+                for a in range(k + 1)
+                for b in range(max(k, a + 1), 13)
+            ]
+            assert price[k] == pytest.approx(min(lines))
+
+
+def test_greedy_goes_over_a_steep_place_to_a_flat_one() -> None:
+    steep = Range(np.array([0.0, 2, 2, 2, 2, 2, 2, 2, 30]))
+    even = Range(np.arange(9.0))
+    cost = chain(8, 8)
+    lost = cut_to_budget([steep, even], cost, 0.8, cost)
+    assert lost.tolist() == [7, 0]
+
+
+@pytest.mark.parametrize(
+    ("step", "least", "most", "allowed"),
+    [
+        (1, 1, 4, [4, 3, 2, 1]),
+        (8, 1, 30, [24, 16, 8]),
+        (8, 9, 30, [24, 16]),
+        (8, 1, 1 << 62, [33, 32, 24, 16, 8]),
+        (8, 33, 1 << 62, [33]),
+    ],
+)
+def test_allowed_widths(step: int, least: int, most: int, allowed: list[int]) -> None:
+    one = Range(np.arange(34.0), step, least, most)
+    assert one.allowed() == allowed
+    assert one.kept_at(0.0) == allowed[0]
+    assert one.kept_at(0.999) == allowed[-1]
+
+
+def test_a_family_above_what_it_may_keep_is_cut_whatever_the_budget() -> None:
+    cost = chain(16, 16)
+    ranges = [Range(np.arange(17.0), most=8), Range(np.arange(17.0))]
+    assert cut_to_budget(ranges, cost, 0.1, cost).tolist() == [8, 0]
+    assert cut_evenly(ranges, 0.25, cost).tolist() == [8, 4]
+
+
+def test_a_step_that_saves_nothing_is_taken_together_with_the_next() -> None:
+    cost = chain(16, 16)
+    eights = Cost(cost.base, cost.usage, cost.terms, cost.weight, np.array([8, 8, 1]))
+    lost = cut_to_budget([ramp(16), ramp(16)], eights, 0.4, eights)
+    assert sorted(lost.tolist()) == [0, 8]
