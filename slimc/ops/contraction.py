@@ -99,11 +99,14 @@ def _letters(term: str, hidden: int, widest: int) -> list[str]:
     return [*before, *labels(widest, "batch")[widest - hidden :], *after]
 
 
+MOST_TERMS = 8  # of an equation whose products are counted
+ONE_AFTER_ANOTHER = tuple(tuple(range(count)) for count in range(2, MOST_TERMS + 1))
+
 CONTRACTION = table(
     Op("Gemm", gemm_axes, quant=Quant.WEIGHTED, weighted=Weighted(0, 1, 2, "n"), macs=((0, 1),)),
     Op("MatMul", matmul_axes, quant=Quant.WEIGHTED, weighted=Weighted(0, 1, None, "n"),
        macs=((0, 1),)),
     Op("MatMulInteger", matmul_integer_axes, dtypes=DType.I32, macs=((0, 1),)),
     Op("QLinearMatMul", qlinear_matmul_axes, dtypes=7, macs=((0, 3),)),
-    Op("Einsum", einsum_axes, macs=((0, 1),)),
+    Op("Einsum", einsum_axes, macs=ONE_AFTER_ANOTHER),
 )  # fmt: skip

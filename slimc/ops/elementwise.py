@@ -144,7 +144,7 @@ ELEMENTWISE = table(
     # the same elements, in another type perhaps
     unary("Identity", quant=PASS_THROUGH, value=values.moved(_copy)),
     unary("Cast", dtypes="to", value=values.moved(_cast_value)),
-    unary("CastLike", dtypes=1, value=values.moved(_cast_like_value)),
+    Op("CastLike", "*a, *like -> *a", dtypes=1, value=values.moved(_cast_like_value)),
     unary("BitCast", dtypes="to"),
     Op(
         "Dropout",

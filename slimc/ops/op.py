@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
@@ -208,7 +208,9 @@ class Op:
 
         A term has the labels of the operands (their numbers) and results (RESULT + number) of a
         group in `macs`, each once, or as often as it stands in one of them: a recurrent weight
-        `(q h) h` costs h squared. A group with an absent operand costs nothing.
+        `(q h) h` costs h squared. A group with an absent operand costs nothing. A group that is
+        another one and one more operand multiplies the result of that with the operand: what was
+        summed there does not count again.
         """
         terms = []
         for group in self.macs:
@@ -220,7 +222,11 @@ class Op:
                 continue
             counts: Counter[str] = Counter()
             for axes in operands:
-                counts |= Counter(lab.name for axis in axes or () for t in axis for lab in t)
+                counts |= Counter(_names(axes))
+            if group[:-1] in self.macs:
+                after = (a for i, a in enumerate(bound.inputs) if i not in group[:-1])
+                needed = {name for axes in (*after, *bound.outputs) for name in _names(axes)}
+                counts = Counter({name: n for name, n in counts.items() if name in needed})
             terms.append(tuple(counts.elements()))
         return tuple(terms)
 
@@ -236,6 +242,10 @@ class Op:
             return (DType.of_code(code) if isinstance(code, int) else None,) * call.results
         found = rule(call)[: call.results]
         return (*found, *(None,) * (call.results - len(found)))
+
+
+def _names(axes: tuple[Axis, ...] | None) -> Iterator[str]:
+    return (label.name for axis in axes or () for term in axis for label in term)
 
 
 def _at(operands: tuple[tuple[Axis, ...] | None, ...], i: int) -> tuple[Axis, ...] | None:

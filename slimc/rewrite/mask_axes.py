@@ -116,10 +116,15 @@ def _multiply(
     operand: int,
     axis: int,
 ) -> None:
-    """Multiply an operand with 0 where the indices of an axis are removed."""
+    """Multiply an operand with 0 where the indices of an axis are removed.
+
+    Of types that do not multiply (truth, 8 bits) no operator sums elements.
+    """
     value = editor.node(node.name).inputs[operand]
     kind = coupling.facts.types[node.inputs[operand]]
     dtype = kind.dtype if isinstance(kind, TensorType) else DType.F32
+    if not dtype.is_float and dtype not in (DType.I32, DType.I64):
+        return
     rank = len(coupling.facts.shape(node.inputs[operand]) or ())
     gone = removed[coupling.units_at(coupling.axis(node, operand, axis))]
     shape = [-1 if a == axis else 1 for a in range(rank)]

@@ -28,6 +28,7 @@ ELEMENTWISE = [
     x("BitwiseNot", i(2, 3, high=9)),
     x("Cast", f(2, 3), to=7),
     x("CastLike", f(2, 3), i(high=2)),
+    x("CastLike", i(2, 3, high=9), f(4, 5)),
     x("BitCast", f(2, 3), to=6),
     x("Clip", f(2, 3), c(-0.5, F32), c(0.5, F32)),
     x("Clip", f(2, 3), None, c(0.5, F32)),

@@ -18,6 +18,9 @@ EXACT = {
     "lstm_states": (s.LSTM_STATES, {"layer": 4}),
     "recurrent_stack": (s.TWO_LAYERS, {"first": 4, "second": 2}),
     "prelu_per_channel": (FLAT("  %m = PRelu(%a, %s) @act", constants=s.PRELU), {"a": 4}),
+    "cast_like_what_leaves": (
+        FLAT("  %c = CastLike(%k, %a) @like\n  %m = Mul(%a, %c) @scale",
+             constants="  %k = constant i64[] 2"), {"a": 4}),
     "prelu_one_slope": (
         FLAT("  %m = PRelu(%a, %s) @act", constants="  %s = constant f32[1] [0.2]"), {"a": 4}),
     "conv_transpose": (s.transposed(1, 6), {"a": 4, "up": 3}),

@@ -45,3 +45,20 @@ def test_a_node_with_branches_costs_as_much_as_the_dearest() -> None:
     """)
     found = measure(graph, OPS, {})
     assert (found.macs, found.parameters, found.nodes) == (18, 9, 3)
+
+
+def test_a_product_of_three_is_one_of_two_and_then_another() -> None:
+    graph = parse_text("""
+      graph (%a: f32[2,3,5], %b: f32[2,5,7], %c: f32[2,7,11]) -> (%y)
+        %y = Einsum(%a, %b, %c) {equation="bij,bjk,bkl->bil"} @chain
+    """)
+    found = macs(graph, OPS, infer(graph, OPS))
+    assert found == {"chain": 2 * 3 * 5 * 7 + 2 * 3 * 7 * 11}
+
+
+def test_an_index_that_stands_in_three_terms_counts_in_both_products() -> None:
+    graph = parse_text("""
+      graph (%a: f32[2,3], %b: f32[2,3], %c: f32[3,4]) -> (%y)
+        %y = Einsum(%a, %b, %c) {equation="ij,ij,jk->k"} @all
+    """)
+    assert macs(graph, OPS, infer(graph, OPS)) == {"all": 2 * 3 + 3 * 4}
