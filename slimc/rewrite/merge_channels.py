@@ -4,14 +4,9 @@ Where a contraction reads x and loses the channels R of it, what stays (K) stand
 
     x_R ~ B x_K + c,   W'_K = W_K + W_R (B kron I_taps),   b' = b + W_R c
 
-B is least squares on second moments of the channels, H and m, of the graph as it was, on made-up
-samples (`calib.fields`). Its ridge shrinks toward B0, which merges each removed channel into the
-one that is most alike, scaled: copies of a channel, and scaled copies behind a ReLU, merge exactly.
-
-    B0[r, k] = H[r, k] / H[k, k] at the k with the largest H[r, k]^2 / H[k, k], else 0
-    B = B0 + (H_RK - B0 H_KK)(H_KK + lambda mean(diag H_KK) I)^-1,   c = m_R - B m_K
-
-H is the covariance where a bias can take c, else the moment about zero, and c = 0.
+B and c (`calib.stand_in`) follow from second moments of the channels of the graph as it was, on
+made-up samples (`calib.fields`). Copies of a channel, and scaled copies behind a ReLU, merge
+exactly.
 """
 
 from __future__ import annotations
@@ -29,6 +24,7 @@ from slimc.calib.data import Data
 from slimc.calib.fields import fields, sizes_in
 from slimc.calib.linear import Linear
 from slimc.calib.moments import Fit, Moments
+from slimc.calib.stand_in import RIDGE, StandIn, error_left, stand_in
 from slimc.execute.ort import Session
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph
@@ -36,13 +32,10 @@ from slimc.remarks import Remark, note, skipped
 from slimc.rewrite.layer import Layer, affected, layers_of
 from slimc.rewrite.slice_axes import Kept, Sliced, take
 
-RIDGE = 1e-2  # times the mean of diag H_KK: accuracies of small nets are flat from 1e-3 to 1e-2
 PLACES = 512  # places looked at in a feed
 ROWS_PER_CHANNEL = 4  # with fewer rows, all copies of a channel (a flattened map) share one B
 WIDEST = 4608  # channels whose second moments are taken
 MOMENT_BYTES = 1 << 29  # of second moments in memory; what needs more is summed in further runs
-
-Estimate = tuple[np.ndarray, np.ndarray]  # B: [g, R, K], c: [g, R]
 
 
 @dataclass(frozen=True)
@@ -60,9 +53,8 @@ def merge(coupling: Coupling, removed: np.ndarray, sliced: Sliced, seed: int = 0
     removed: bool, per unit of `coupling`, whose graph `sliced` was cut from. Approximate. What
     merging does not bring nearer to what it was is left as it is: B of smooth samples is judged
     on those with edges, and the other way round.
-    Source: Srinivas and Babu, BMVC 2015 (alike units merge without data); Wang et al., "Forget the
-    Data and Fine-Tuning! Just Fold the Network to Compress", ICLR 2025; least squares between
-    channels as in GRAIL, its constant as in CORP. Raises SlimcError as `Data.synthesize`.
+    Source: Wang et al., "Forget the Data and Fine-Tuning! Just Fold the Network to Compress", ICLR
+    2025, and those of `calib.stand_in`. Raises SlimcError as `Data.synthesize`.
     """
     graph, ops = coupling.graph, coupling.ops
     sizes = sizes_in(graph, coupling.facts)
@@ -70,8 +62,8 @@ def merge(coupling: Coupling, removed: np.ndarray, sliced: Sliced, seed: int = 0
     changed = affected(graph, sliced.graph)
     layers, said = layers_of(graph, sliced.graph, ops, facts, changed)
     data = fields(graph, sizes, seed)
-    found = [_reader(coupling, removed, sliced, one, data.count) for one in layers]
-    readers = [one for one in found if one is not None]
+    each = [_reader(coupling, removed, sliced, one, data.count) for one in layers]
+    readers = [one for one in each if one is not None]
     said += [
         skipped(r.node, f"not merged: it reads more than {WIDEST} channels")
         for r in readers
@@ -79,9 +71,11 @@ def merge(coupling: Coupling, removed: np.ndarray, sliced: Sliced, seed: int = 0
     ]
     editor, table = Editor(sliced.graph), []
     for reader, halves in _moments(graph, [r for r in readers if r.width <= WIDEST], data, seed):
-        left = reader.error_left(*halves)
+        lost, constant = reader.weight[:, :, reader.gone], reader.layer.bias is not None
+        left = error_left(halves, reader.gone, constant, lost)
         if left < 1:
-            reader.apply(editor, sliced.graph, reader.estimate(halves[0] + halves[1]))
+            found = stand_in(halves[0] + halves[1], reader.gone, constant)
+            reader.apply(editor, sliced.graph, found)
         else:
             why = "not merged: on made-up samples that comes no nearer to what it was"
             said.append(skipped(reader.node, why))
@@ -132,50 +126,16 @@ class _Reader:
         rows: np.ndarray = each.transpose(0, 3, 1, 2).reshape(-1, each.shape[1], self.width)
         return rows
 
-    def estimate(self, moments: Moments) -> Estimate:
-        """Return B and c by least squares around B0."""
-        h, mean = moments.xx, moments.mean_x
-        if self.layer.bias is None:
-            h = h + mean[:, :, None] * mean[:, None, :]
-        gone, stays = np.flatnonzero(self.gone), np.flatnonzero(~self.gone)
-        kk, rk = h[:, stays[:, None], stays], h[:, gone[:, None], stays]
-        energy = np.maximum(np.einsum("gkk->gk", kk), np.finfo(np.float32).tiny)[:, None]
-        best = (rk**2 / energy).argmax(axis=2, keepdims=True)
-        b = np.where(np.arange(len(stays)) == best, rk / energy, 0)
-        damped = kk + RIDGE * energy.mean(axis=2, keepdims=True) * np.eye(len(stays))
-        b = b + np.linalg.solve(damped, (rk - b @ kk).transpose(0, 2, 1)).transpose(0, 2, 1)
-        c = mean[:, gone] - np.einsum("grk,gk->gr", b, mean[:, stays])
-        return b, c if self.layer.bias is not None else np.zeros_like(c)
-
-    def error_left(self, smooth: Moments, edged: Moments) -> float:
-        """Return the share of the error of the result that merging leaves, on the other half."""
-        shares = []
-        for fitted, judged in ((smooth, edged), (edged, smooth)):
-            b, c = self.estimate(fitted)
-            before = self._error(judged, (np.zeros_like(b), np.zeros_like(c)))
-            shares.append(self._error(judged, (b, c)) / before if before else 1.0)
-        return float(np.mean(shares))
-
-    def _error(self, moments: Moments, found: Estimate) -> float:
-        """Return E |W_R (x_R - B x_K - c)|^2, as if every tap read places of its own."""
-        b, c = found
-        a = np.zeros((*b.shape[:2], self.width))
-        a[:, :, self.gone], a[:, :, ~self.gone] = np.eye(b.shape[1]), -b
-        off = np.einsum("grx,gx->gr", a, moments.mean_x) - c
-        spread = a @ moments.xx @ a.transpose(0, 2, 1) + off[:, :, None] * off[:, None, :]
-        lost = self.weight[:, :, self.gone]
-        return float(np.einsum("gort,gost,grs->", lost, lost, spread, optimize=True))
-
-    def apply(self, editor: Editor, sliced: Graph, found: Estimate) -> None:
+    def apply(self, editor: Editor, sliced: Graph, found: StandIn) -> None:
         """Put merged weights and bias into the sliced graph."""
-        one, (b, c) = self.layer.teacher, found
+        one = self.layer.teacher
         w, lost = self.weight.copy(), self.weight[:, :, self.gone]
-        w[:, :, ~self.gone] += np.einsum("gort,grk->gokt", lost, b)
+        w[:, :, ~self.gone] += np.einsum("gort,grk->gokt", lost, found.b)
         flat = np.empty((*w.shape[:2], one.columns // one.taps, one.taps))
         flat[:, :, self.order] = w.reshape(*w.shape[:2], *self.order.shape, one.taps)
         cut = take(one.array(flat.reshape(*w.shape[:2], -1)), self.kept)
         _, bias = self.layer.weights(sliced)
-        shift = np.einsum("gort,gr->go", lost, c)[self.outs].reshape(bias.shape)
+        shift = np.einsum("gort,gr->go", lost, found.c)[self.outs].reshape(bias.shape)
         fit = Fit(self.layer.student.matrix(cut), bias + shift, RIDGE, 1.0, 1.0)
         self.layer.apply(editor, fit)
 
