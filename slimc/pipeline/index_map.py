@@ -33,6 +33,8 @@ from slimc.rewrite.slice_axes import Kept, Sliced, slice_axes
 TOLERANCE = 1e-4  # as of passes that keep values: sums in another order
 NAME = "index-map"
 
+Entries = dict[str, dict[int, tuple[int, ...]]]  # initializer -> axis -> indices that stay
+
 
 @dataclass(frozen=True)
 class Removal:
@@ -79,24 +81,37 @@ def index_map(
 ) -> IndexMap:
     """Map what `removals` took out, one after the other, to the constants of the given graph.
 
-    bound: `given` with its inputs fixed, where the passes began. The map is laid on that graph and
-    run on `feeds`: it must compute what the graph of the first removal computes without the same
-    indices, at its own weights. Where it does not, the map holds only constants that came through
-    to the removal as they are.
+    bound: `given` with its inputs fixed, where the passes began. That graph, cut by the map, is run
+    on `feeds`: it must compute what the graph after the removals computes or, where weights were
+    repaired, what the one before them does without the same indices. Else the map holds only
+    constants that came through to the removal as they are.
     """
     if not removals:
         return IndexMap()
     removal = Removal(removals[0].before, removals[-1].after, compose(r.kept for r in removals))
-    pruned = cut(removal.before, removal, ctx)
     plain = cut(written_out(bound, ctx), removal, ctx)
-    found = _entries(plain, given)
-    why = _widths(pruned.graph, removal.after) or _unequal(pruned.graph, plain.graph, feeds)
-    if not why:
-        return IndexMap(found)
-    weights = {n: c.array for n, c in _all_constants(given).items() if _is_weight(c)}
-    entries = _entries(pruned, given)
+    found = IndexMap(_entries(plain, given))
+    if not _unequal(removal.after, plain.graph, feeds):
+        return found
+    pruned = cut(removal.before, removal, ctx)
+    if wrong := _widths(pruned.graph, removal.after):
+        return _partial({}, {}, given, wrong)
+    if why := _unequal(pruned.graph, plain.graph, feeds):
+        return _partial(_entries(pruned, given), removal.before.constants, given, why)
+    return found
+
+
+def _partial(
+    entries: Entries, constants: Mapping[str, Constant], given: Graph, why: str
+) -> IndexMap:
+    """Map what came through to the graph that loses channels as it is, and say why no more.
+
+    constants: of that graph; entries: their own map.
+    """
+    weights = {n: c for n, c in _all_constants(given).items() if _is_weight(c)}
     split = {key.rpartition("@")[0] for key in entries}
-    same = {n for n, a in weights.items() if n not in split and _has(removal.before, n, a)}
+    both = (weights.keys() & constants.keys()) - split
+    same = {name for name in both if constants[name].same_as(weights[name])}
     known = {n: axes for n, axes in entries.items() if n in same}
     missing = tuple(n for n in weights if n not in same)
     said = note(
@@ -204,9 +219,9 @@ def _runs(coupling: Coupling) -> Iterator[list[_Run]]:
         yield found
 
 
-def _entries(sliced: Sliced, given: Graph) -> dict[str, dict[int, tuple[int, ...]]]:
+def _entries(sliced: Sliced, given: Graph) -> Entries:
     """Return the kept indices of the constants of `given`, in its order."""
-    found: dict[str, dict[str, dict[int, tuple[int, ...]]]] = {}
+    found: dict[str, Entries] = {}
     for name, kept in sliced.kept.items():
         old = sliced.origin[name]
         axes = {axis: stay for axis, stay in enumerate(kept) if stay is not None}
@@ -217,12 +232,6 @@ def _entries(sliced: Sliced, given: Graph) -> dict[str, dict[int, tuple[int, ...
 
 def _readers(graph: Graph, name: str, old: str) -> list[str]:
     return [f"{old}@{node.name}" for node in graph.walk() if name in node.inputs]
-
-
-def _has(graph: Graph, name: str, array: np.ndarray) -> bool:
-    """Tell whether a graph has a constant of this name and these elements."""
-    found = graph.array(name)
-    return found is not None and (found is array or np.array_equal(found, array))
 
 
 def _is_weight(constant: Constant) -> bool:

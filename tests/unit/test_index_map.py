@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -18,6 +19,7 @@ from slimc.ir.graph import Form, Graph
 from slimc.ir.text import parse_text
 from slimc.passes.base import Pass, PassResult
 from slimc.passes.context import Context
+from slimc.passes.remove_channels import RemoveChannels
 from slimc.pipeline.catalogue import catalogue
 from slimc.pipeline.compiler import Compiled, compile
 from slimc.pipeline.index_map import IndexMap, read_table
@@ -251,6 +253,53 @@ def test_without_a_removal_the_map_is_empty(passes: str) -> None:
         "kept": {},
         "missing": [],
     }
+
+
+@dataclass(frozen=True)
+class RemoveAndRepair(RemoveChannels):
+    """Remove channels, then give what is left other weights."""
+
+    name: ClassVar[str] = "remove-and-repair"
+
+    def run(self, graph: Graph, ctx: Context) -> PassResult:
+        made = super().run(graph, ctx)
+        edit = Editor(made.graph)
+        for value, constant in made.graph.constants.items():
+            if constant.dtype.is_float:
+                edit.set_constant(value, constant.array * np.float32(1.5))
+        return replace(made, graph=edit.done(), expected=None)
+
+
+def test_weights_that_were_repaired_do_not_matter() -> None:
+    graph, options = imported(NORMS), {"ratio": 0.4, "budget": "channels", "align": 1}
+    repaired = compile(graph, [RemoveAndRepair(**options), RemoveAndRepair(**options)])
+    plain = compile(graph, [RemoveChannels(**options), RemoveChannels(**options)])
+    assert not table(repaired).missing
+    assert table(repaired).kept == assert_leads_back(graph, plain).kept
+
+
+@dataclass(frozen=True)
+class Mistaken(RemoveChannels):
+    """Remove channels, and name one less of each axis than stays."""
+
+    name: ClassVar[str] = "remove-mistaken"
+
+    def run(self, graph: Graph, ctx: Context) -> PassResult:
+        made = super().run(graph, ctx)
+        less = {
+            value: tuple(None if stay is None else stay[:-1] for stay in kept)
+            for value, kept in made.kept.items()
+        }
+        return replace(made, kept=less)
+
+
+def test_a_pass_that_names_other_widths_than_it_makes_is_found_out() -> None:
+    options = {"ratio": 0.4, "budget": "channels", "align": 1, "score": "random"}
+    made = compile(imported(NORMS), [Mistaken(**options)])
+    assert set(table(made).missing) == {"w1", "s1", "t1", "m1", "v1", "w2", "w3", "b3", "w4"}
+    assert not table(made).kept
+    (said,) = (one.message for one in made.report.notes if "index map" in one.message)
+    assert re.search(r"'\w+' is f32\[N,5,6,6\], not f32\[N,4,6,6\]", said)
 
 
 @dataclass(frozen=True)
