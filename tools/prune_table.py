@@ -180,7 +180,9 @@ def main() -> None:
     options = parser.parse_args()
     peers = json.loads(options.peers.read_text()) if options.peers else {}
     files = sorted(p for folder in options.folders for p in folder.glob("*.onnx"))
-    prune = RemoveChannels(options.ratio, "channels", "magnitude", options.align)
+    prune = RemoveChannels(
+        ratio=options.ratio, budget="channels", score="magnitude", align=options.align
+    )
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
         out = options.out or Path(scratch)
