@@ -14,9 +14,8 @@ from slimc.execute.speedup import MARGIN, Speedup
 
 _WORTH = 0.25  # share of what its MACs promise that a removal must save
 _WELL = 0.75  # share at which a group is not looked into: its members pay on the whole
-ATTEMPTS = 3  # searches, each with what the one before found given back
-TRIALS = 24  # measurements of a search, at most
-CONFIRMATIONS = 8  # measurements of what it found, at most
+TRIALS = 32  # measurements in search of families, at most
+CONFIRMATIONS = 8  # measurements of what the search found, at most
 
 Names = tuple[str, ...]
 Verdict = Literal["pays", "does not pay", "open"]
@@ -78,34 +77,31 @@ class Measure(Protocol):
 
 
 def decide(lost: Names, measure: Measure) -> Decision:
-    """Give back families that do not pay, until what is left pays on the whole, or nothing is left.
+    """Give back families that do not pay, and see that what is left does.
 
-    Where a search finds none though the whole does not pay, all go that are not sure to pay; after
-    the last search all that is left goes. So the result is not slower than what one began with.
+    Where the whole did not pay, what is left must be sure to, or all go that are not sure to pay;
+    if what is left then still does not pay, all go. So noise gives nothing back, and what is slower
+    than what one began with does not stay.
     """
-    given_back: Names = ()
-    undecided: Names = ()
-    trials: list[Trial] = []
-    for attempt in range(ATTEMPTS + 1):
-        left = tuple(name for name in lost if name not in given_back)
+    if not lost:
+        return Decision((), (), ())
+    whole = measure(lost, ())
+    found = _search(whole, partial(measure, given_back=()))
+    given_back, trials = found.given_back, [whole, *found.trials]
+    doubted = whole.verdict == "does not pay"
+    for next_to_go, enough in ((found.undecided, {"pays"}), (lost, {"pays", "open"})):
+        left = _without(lost, given_back)
         if not left:
             break
-        whole = measure(left, given_back)
-        trials.append(whole)
-        pays = whole.verdict != "does not pay"
-        if attempt and pays:
+        if given_back:
+            whole = measure(left, given_back)
+            trials.append(whole)
+        doubted = doubted or whole.verdict == "does not pay"
+        if whole.verdict in enough or not doubted:
             break
-        if attempt == ATTEMPTS:
-            given_back = (*given_back, *left)
-            break
-        found = _search(whole, partial(measure, given_back=given_back))
-        trials += found.trials
-        undecided = found.undecided
-        given_back += found.given_back or (() if pays else undecided or left)
-        if pays and not found.given_back:
-            break
-    undecided = tuple(name for name in undecided if name not in given_back)
-    return Decision(tuple(n for n in lost if n in given_back), undecided, tuple(trials))
+        given_back += _without(next_to_go, given_back)
+    ordered = tuple(name for name in lost if name in given_back)
+    return Decision(ordered, _without(found.undecided, given_back), tuple(trials))
 
 
 def _search(whole: Trial, measure: Callable[[Names], Trial]) -> Decision:
@@ -128,7 +124,7 @@ def _search(whole: Trial, measure: Callable[[Names], Trial]) -> Decision:
     suspects = tuple(n for n in whole.families if verdicts.get(n) == "does not pay")
     given_back = _confirmed(suspects, measure, trials)
     sure = {n for n, verdict in verdicts.items() if verdict == "pays"} | set(given_back)
-    return Decision(given_back, tuple(n for n in whole.families if n not in sure), tuple(trials))
+    return Decision(given_back, _without(whole.families, tuple(sure)), tuple(trials))
 
 
 def _verdicts(trials: Sequence[Trial]) -> dict[str, Verdict]:
@@ -164,3 +160,7 @@ def _confirmed(suspects: Names, measure: Callable[[Names], Trial], trials: list[
 def _halves(names: Names) -> tuple[Names, Names]:
     middle = len(names) // 2
     return names[:middle], names[middle:]
+
+
+def _without(names: Names, others: Names) -> Names:
+    return tuple(name for name in names if name not in others)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from slimc.execute.speedup import Speedup
-from slimc.pipeline.give_back import ATTEMPTS, CONFIRMATIONS, TRIALS, Names, Trial, decide
+from slimc.pipeline.give_back import CONFIRMATIONS, TRIALS, Names, Trial, decide
 
 SHARE = 0.05  # of the graph's MACs that the removal of a family saves
 
@@ -108,12 +108,22 @@ def test_what_is_left_pays_or_nothing_is_left() -> None:
     assert decide(("f0",), one).given_back == ("f0",)
 
 
+def test_once_the_whole_does_not_pay_only_what_surely_does_stays() -> None:
+    gains = {"f0": SHARE, "f1": SHARE, **dict.fromkeys(names(10)[2:], -0.012), "f9": -0.1}
+    machine = Machine(gains, noise=0.02)
+    found = decide(names(10), machine)
+    assert found.given_back == names(10)[2:]
+    assert found.trials[0].verdict == "does not pay"
+    assert found.trials[-1].families == ("f0", "f1")
+    assert found.trials[-1].verdict == "pays"
+
+
 @pytest.mark.parametrize("count", [1, 2, 7, 300])
 def test_measurements_are_bounded(count: int) -> None:
     machine = Machine(dict.fromkeys(names(count), 0.0), noise=0.03)
     found = decide(names(count), machine)
     assert len(machine.asked) == len(found.trials)
-    assert len(machine.asked) <= (ATTEMPTS + 1) * (1 + TRIALS + CONFIRMATIONS)
+    assert len(machine.asked) <= 3 + TRIALS + CONFIRMATIONS
 
 
 def test_nothing_lost_asks_nothing() -> None:
