@@ -71,6 +71,8 @@ class _Tracing:
                 lost |= not _as_known(new, old)
                 if new is not None and any(_symbols_in(new)):
                     self.known[output] = new
+        if lost and row.refit is not None:  # elements in a number that the refit sees to
+            return self._not_refitted(node, row)
         return incoming if lost else ()
 
     def _in_value(self, value: str) -> Iterator[str]:

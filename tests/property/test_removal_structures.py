@@ -21,6 +21,10 @@ EXACT = {
     "cast_like_what_leaves": (
         FLAT("  %c = CastLike(%k, %a) @like\n  %m = Mul(%a, %c) @scale",
              constants="  %k = constant i64[] 2"), {"a": 4}),
+    "expanded_to_its_shape": (
+        s.between_products(
+            "  %s = Shape(%a) @shape\n  %e = Expand(%k, %s) @spread\n  %m = Mul(%a, %e) @scale",
+            "  %k = constant f32[1,1,1] [0.5]"), {"a": 4}),
     "prelu_one_slope": (
         FLAT("  %m = PRelu(%a, %s) @act", constants="  %s = constant f32[1] [0.2]"), {"a": 4}),
     "conv_transpose": (s.transposed(1, 6), {"a": 4, "up": 3}),
