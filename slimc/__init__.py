@@ -12,7 +12,7 @@ docs/custom_pass.md shows how to write a pass.
 from slimc.analysis.family_view import FamilyView
 from slimc.analysis.ranking import Ranking
 from slimc.calib.data import Data
-from slimc.errors import SlimcError
+from slimc.errors import PromiseError, SlimcError
 from slimc.io.write import write as save
 from slimc.ir.constant import Constant
 from slimc.ir.editor import Editor
@@ -47,6 +47,7 @@ __all__ = [
     "OpTable",
     "Pass",
     "PassResult",
+    "PromiseError",
     "Ranking",
     "Report",
     "Rule",

@@ -35,6 +35,9 @@ Examples:
   slimc show model.onnx --as table       slimc diff model.onnx small.onnx
   slimc bench model.onnx small.onnx      slimc explain model.onnx --pass prune
   slimc passes prune                     slimc targets jetson
+
+Exit status: 0 done; 1 sound, but not what --require asked for: no model is written; 2 your input
+needs mending; 70 a fault of slimc.
 """
 
 
@@ -110,7 +113,7 @@ for _command in (
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run the command line. Exit status: 0 done, 1 a promise was missed, 2 error of the user."""
+    """Run the command line; the help says what the exit status means."""
     try:
         status: Any = root.main(args, prog_name="slimc", standalone_mode=False)
     except PromiseError as error:

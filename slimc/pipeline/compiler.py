@@ -114,13 +114,18 @@ def compile(
     steps = (*canonical, *(p for p in chosen if not _binds(p)))
     marked = runner.run(graph, until(steps, stop_after))
     final = marked if stop_after else runner.run(marked, LOWERING)
-    latency = watch.whole(graph, final) if watch is not None else ()
+    latency = _whole(watch, graph, final, watcher) if watch is not None else ()
     if require:
         hold(require, latency)
     recipe = _recipe(passes, chosen, steps, runner.ran)
     source = None if isinstance(model, Graph) else Path(model)
     report = _report(recipe, source, (given, graph, marked, final), runner, latency)
     return Compiled(final, report, goal)
+
+
+def _whole(watch: Stopwatch, before: Graph, after: Graph, watcher: Watcher) -> tuple[Latency, ...]:
+    watcher.timing("the result")
+    return watch.whole(before, after)
 
 
 def _recipe(

@@ -17,7 +17,7 @@ from slimc.errors import PromiseError, SlimcError, did_you_mean
 from slimc.execute.ort import time_rounds
 from slimc.execute.speedup import MARGIN, Speedup, speedup
 from slimc.ir.graph import Graph
-from slimc.passes.base import Pass, PassResult
+from slimc.passes.base import PassResult
 from slimc.passes.context import Context
 from slimc.passes.remove_channels import RemoveChannels
 from slimc.pipeline.give_back import Decision, Names, Trial, decide
@@ -76,15 +76,12 @@ def _latency(found: Speedup, samples: int, threads: int) -> Latency:
 
 
 def judged(
-    one: Pass, before: Graph, made: PassResult, ctx: Context, watch: Stopwatch
-) -> tuple[Pass, PassResult]:
+    one: RemoveChannels, before: Graph, made: PassResult, ctx: Context, watch: Stopwatch
+) -> tuple[RemoveChannels, PassResult]:
     """Measure a removal of channels, and give back what does not pay.
 
-    Return the pass that does so, and its result with what was measured among the remarks and facts;
-    other passes as they are.
+    Return the pass that does so, and its result with what was measured among the remarks and facts.
     """
-    if not isinstance(one, RemoveChannels) or made.graph is before:
-        return one, made
     decision = _decide(one, before, made.facts["families"], ctx, watch)
     if decision.given_back:
         one = replace(one, give_back=(*one.give_back, *decision.given_back))

@@ -27,6 +27,9 @@ class Watcher:
     def before(self, one: Pass) -> None:
         """Hear that a pass starts."""
 
+    def timing(self, what: str) -> None:
+        """Hear that runs are timed, which takes a while."""
+
     def after(self, one: Pass, made: PassResult, report: PassReport) -> None:
         """Hear what a pass made."""
 
@@ -69,7 +72,8 @@ class Runner:
         try:
             made = one.run(graph, self.ctx)
             seconds = time.perf_counter() - start
-            if self.watch is not None:
+            if self.watch and isinstance(one, RemoveChannels) and made.graph is not graph:
+                self.watcher.timing(one.name)
                 one, made = judged(one, graph, made, self.ctx, self.watch)
             changed = differs(graph, made.graph)
             said: tuple[Remark, ...] = ()

@@ -14,6 +14,7 @@ from slimc.ir.graph import Graph
 from slimc.ir.text import parse_text
 from slimc.pipeline.compiler import Compiled, compile
 from slimc.pipeline.latency import required_ratio
+from slimc.pipeline.steps import Watcher
 from slimc.report.json import report_dict
 from slimc.report.text import report_text
 
@@ -142,6 +143,18 @@ def test_decisions_take_one_thread_and_rounds_that_no_clock_counts() -> None:
     again = Timer(by_macs)
     compile(NET, PRUNE, measure=True, timer=again)
     assert again.calls == timer.calls
+
+
+def test_a_watcher_hears_that_runs_are_timed() -> None:
+    heard: list[str] = []
+
+    class Ear(Watcher):
+        def timing(self, what: str) -> None:
+            heard.append(what)
+
+    measured(by_macs, measure=True, watcher=Ear())
+    measured(by_macs, watcher=Ear())
+    assert heard == ["remove-channels", "the result"]
 
 
 def test_a_requirement_holds_or_raises() -> None:
