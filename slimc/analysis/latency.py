@@ -25,7 +25,7 @@ from slimc.ops.axes import Axis
 
 @dataclass(frozen=True)
 class Speed:
-    """What a device does per second, as its data sheet says.
+    """What a device does per second.
 
     macs: multiply-accumulates; bytes: to and from memory, of elements as the graph stores them
     (twice the data sheet's where the device computes f32 graphs in f16); node_seconds: what a node

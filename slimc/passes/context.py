@@ -14,7 +14,7 @@ from slimc.ir.graph import Graph
 from slimc.ir.types import DType
 from slimc.ops.op import OpTable
 
-SMALL_CPU = Speed(macs=1e11, bytes=1e10, node_seconds=5e-6)  # orders of magnitude: a few cores
+SMALL_CPU = Speed(macs=2e10, bytes=1e10, node_seconds=1e-6)  # orders of magnitude: one core
 
 
 @dataclass(frozen=True)
