@@ -121,7 +121,7 @@ def _tell(found: Sequence[dict[str, Any]], feed: str, rounds: int) -> None:
         ]
         say_table((_threads_text(run["threads"]), "median", "middle half"), rows)
         if "ratio" in run:
-            second, first = (Path(run["models"][i]["model"]).name for i in (1, 0))
+            first, second = _short_names([one["model"] for one in run["models"]])
             low, high = run["ratio"]["bounds"]
             middle = " to ".join(f"{q:.2f}" for q in run["ratio"]["quartiles"])
             say(
@@ -130,6 +130,12 @@ def _tell(found: Sequence[dict[str, Any]], feed: str, rounds: int) -> None:
             )
         say()
     say(f"{rounds} rounds in turn on {feed}")
+
+
+def _short_names(paths: Sequence[str]) -> list[str]:
+    """Return file names, or whole paths where files are named alike."""
+    names = [Path(path).name for path in paths]
+    return names if len(set(names)) == len(names) else list(paths)
 
 
 def _threads_text(threads: int) -> str:

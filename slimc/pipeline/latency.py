@@ -87,7 +87,7 @@ def judged(
         one = replace(one, give_back=(*one.give_back, *decision.given_back))
         made = one.run(before, ctx)
     whole = watch.compare(before, made.graph)
-    remarks = (*_remarks(whole, decision), *made.remarks)
+    remarks = (*_remarks(whole, decision, ctx), *made.remarks)
     facts = {**made.facts, "measured": _facts(whole, decision, watch)}
     return one, replace(made, remarks=remarks, facts=facts)
 
@@ -117,8 +117,9 @@ def _decide(
     return decide(tuple(name for name in kept if kept[name] < width[name]), trial)
 
 
-def _remarks(whole: Speedup, decision: Decision) -> tuple[Remark, ...]:
-    said = [note(f"measured: {whole}{_what_it_means(whole)}")]
+def _remarks(whole: Speedup, decision: Decision, ctx: Context) -> tuple[Remark, ...]:
+    when = " in float" if ctx.quantizes else ""
+    said = [note(f"measured{when}: {whole}{_what_it_means(whole)}")]
     for name in decision.given_back:
         last = next(t for t in reversed(decision.trials) if name in t.families)
         removal = f"the removal of '{name}'"

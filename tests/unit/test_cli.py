@@ -185,6 +185,8 @@ def test_bench_gives_the_ratio(slimc: Slimc, model: Path, tmp_path: Path) -> Non
     assert out.count("o.onnx is ") == 2
     assert out.endswith("9 rounds in turn on x f32[2,3,8,8]\n")
     found = json.loads(slimc(*words, "--threads", 1, "--json")[1])
+    alike = slimc("bench", tmp_path / "o.onnx", tmp_path / "o.onnx", "--rounds", 6)[1]
+    assert f"{tmp_path / 'o.onnx'} is " in alike
     (run,) = found["runs"]
     assert (found["rounds"], run["threads"]) == (9, 1)
     low, high = run["ratio"]["bounds"]

@@ -123,6 +123,7 @@ def test_the_recipe_holds_what_came_before_and_after_too(tmp_path: Path) -> None
     again = compile(NET, made.report.recipe, "cpu-vnni")
     assert made.report.recipe.startswith("bind-inputs{shapes=")
     assert "give_back=[b]" in made.report.recipe
+    assert "measured in float: " in report_text(made.report)
     assert again.report.recipe == made.report.recipe
     made.save(tmp_path / "made.onnx")
     again.save(tmp_path / "again.onnx")
