@@ -108,7 +108,8 @@ class Linear:
             found[~inside] = 0
         groups = self._size(self.groups)
         split = found.reshape(len(rows), self.taps, groups, -1)
-        return split.transpose(0, 2, 3, 1).reshape(len(rows), groups, -1)
+        columns: np.ndarray = split.transpose(0, 2, 3, 1).reshape(len(rows), groups, -1)
+        return columns
 
     def count(self, shape: Sequence[int]) -> int:
         """Return how many results a result value of this shape holds."""

@@ -9,11 +9,10 @@ import numpy as np
 
 from slimc.analysis.shapes import Facts
 from slimc.calib.data import Data
-from slimc.calib.feeds import Feed
 from slimc.calib.linear import Linear, linear
 from slimc.calib.moments import Moments
 from slimc.calib.products import Energies, product_of
-from slimc.calib.sampling import sample_rows
+from slimc.calib.sampling import sample_rows, samples_in
 from slimc.calib.store import STORE_BYTES, Store
 from slimc.calib.walk import Walk
 from slimc.ir.graph import Graph
@@ -70,8 +69,9 @@ def collect_reads(
 ) -> Reads:
     """Run the samples once, and sum second moments of what `nodes` read at sampled results.
 
-    Nodes that are no plain product with constant weights are left out. Memory: the live values and
-    the moments, each up to half of `store_bytes`, the rest on disk.
+    The samples that `sampling.held_out` gives are left out, so that what follows from the moments
+    can be judged on them. So are nodes that are no plain product with constant weights. Memory: the
+    live values and the moments, each up to half of `store_bytes`, the rest on disk.
     """
     wanted = [node for node in graph.nodes if node.name in nodes]
     layers = {node.name: linear(graph, ops, facts, node) for node in wanted}
@@ -102,11 +102,6 @@ def collect_reads(
     return Reads(kept, found)
 
 
-def samples_in(feed: Feed) -> int:
-    """Return the samples in a feed: the size of the first leading axis."""
-    return next((array.shape[0] for array in feed.values() if array.ndim), 1)
-
-
 def _summed(
     one: Linear, walk: Walk, x: list[np.ndarray], leading: list[int], seed: int
 ) -> tuple[str, Moments]:
@@ -117,7 +112,7 @@ def _summed(
     moments, first = Moments(diagonal=level == "diagonal"), 0
     for feed, array in enumerate(x):
         shape = walk.value(one.result, feed).shape
-        chosen = sample_rows(one, shape, feed, first, sum(leading), seed)
+        chosen = sample_rows(one, shape, feed, first, sum(leading), seed).seen()
         for part in chosen.chunks(one.columns * one.group_count):
             read = one.reads(array, shape, part.rows)
             if level == "channels":

@@ -8,6 +8,8 @@ from zlib import crc32
 
 import numpy as np
 
+from slimc.calib.data import Data
+from slimc.calib.feeds import Feed
 from slimc.calib.linear import Linear
 
 ROWS = 16384  # results looked at, all samples together: 256 images at 64 places
@@ -23,6 +25,10 @@ class Rows:
     rows: np.ndarray
     held: np.ndarray
 
+    def seen(self) -> Rows:
+        """Return the results that are not held out."""
+        return Rows(self.rows[~self.held], self.held[~self.held])
+
     def chunks(self, columns: int) -> list[Rows]:
         """Split so that what a chunk reads stays small."""
         size = max(1, CHUNK_ELEMENTS // max(1, columns))
@@ -32,14 +38,45 @@ class Rows:
         ]
 
 
+def is_held(samples: np.ndarray) -> np.ndarray:
+    """Tell which samples, counted over all feeds, are held out."""
+    held: np.ndarray = samples % HELD == HELD - 1
+    return held
+
+
+def held_out(data: Data, samples: int) -> Data:
+    """Return the first `samples` samples without those that moments are summed of.
+
+    Whole feeds where their arrays do not all start with the same number of samples; all samples
+    where there are fewer than five.
+    """
+    feeds: list[Feed] = []
+    first = 0
+    for feed in data.first_samples(samples):
+        sizes = {array.shape[0] if array.ndim else 0 for array in feed.values()}
+        leading = samples_in(feed)
+        held = is_held(first + np.arange(leading))
+        if len(sizes) == 1 and held.any():
+            feeds.append({name: array[held] for name, array in feed.items()})
+        elif held.any():
+            feeds.append(feed)
+        first += leading
+    return Data.from_feeds(feeds, data.graph) if feeds else data
+
+
+def samples_in(feed: Feed) -> int:
+    """Return the samples in a feed: the size of the first leading axis."""
+    return next((array.shape[0] for array in feed.values() if array.ndim), 1)
+
+
 def sample_rows(
     one: Linear, shape: Sequence[int], feed: int, first_sample: int, samples: int, seed: int
 ) -> Rows:
     """Choose results of one feed; the same for any two networks whose result has this shape.
 
     shape: of the node's result; first_sample: number of the feed's first sample among `samples`.
-    Places differ between samples and feeds. Every fifth sample is held out; of fewer than five
-    samples, every fifth place.
+    Places differ between samples and feeds. Every fifth sample is held out (`is_held`); of fewer
+    than five samples, every fifth place.
     """
     count, leading = one.count(shape), one.leading(shape)
     places = count // max(1, leading)
@@ -53,5 +90,5 @@ def sample_rows(
     rows = (np.arange(leading)[:, None] * places + at).reshape(-1)
     if samples >= HELD:
         sample = np.repeat(first_sample + np.arange(leading), each)
-        return Rows(rows, sample % HELD == HELD - 1)
+        return Rows(rows, is_held(sample))
     return Rows(rows, np.arange(len(rows)) % HELD == HELD - 1)

@@ -11,12 +11,14 @@ from slimc.passes.bind_inputs import BindInputs
 from slimc.passes.canonicalize import CANONICAL, Canonicalize
 from slimc.passes.fuse_bias import FuseBias
 from slimc.passes.remove_channels import RemoveChannels
+from slimc.passes.repair_weights import RepairWeights
 
 PASSES: tuple[type[Pass], ...] = (
     BindInputs,
     Canonicalize,
     *CANONICAL,
     RemoveChannels,
+    RepairWeights,
     FuseBias,
     AssignScales,
 )
@@ -24,6 +26,6 @@ PASSES: tuple[type[Pass], ...] = (
 # Runs of passes with a name of their own, for `--passes prune,quant`.
 STAGES: dict[str, tuple[type[Pass], ...]] = {
     "fold": (Canonicalize,),
-    "prune": (RemoveChannels,),
+    "prune": (RemoveChannels, RepairWeights),
     "quant": (FuseBias, AssignScales),
 }

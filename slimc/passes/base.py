@@ -37,10 +37,12 @@ class Pass(ABC):
 
     name: kebab-case, verb first; the file is named alike. promise: what becomes of the outputs'
     values: "same" up to `tolerance` (relative to the largest magnitude of an output), "approximate"
-    (reported, not enforced), "integers" (simulated integer arithmetic; reported).
+    (reported, not enforced), "integers" (simulated integer arithmetic; reported). repairs: whether
+    it makes up for channels that have left.
     """
 
     name: ClassVar[str]
+    repairs: ClassVar[bool] = False
     promise: ClassVar[Promise] = "same"
     tolerance: ClassVar[float] = (
         1e-4  # f32 sums in another order; ORT kernels differ by as much between themselves
@@ -53,6 +55,10 @@ class Pass(ABC):
     def explain(self, graph: Graph, ctx: Context) -> tuple[Remark, ...]:
         """Say what the pass would do to each node, and why; by default, what `run` remarks."""
         return self.run(graph, ctx).remarks
+
+    def parts(self) -> tuple[Pass, ...]:
+        """Return the passes that this one stands for: itself, unless it goes in rounds."""
+        return (self,)
 
     def __str__(self) -> str:
         """Return the pass as text, with the options that differ from their defaults."""

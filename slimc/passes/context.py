@@ -13,6 +13,7 @@ from slimc.calib.data import Data
 from slimc.ir.graph import Graph
 from slimc.ir.types import DType
 from slimc.ops.op import OpTable
+from slimc.rewrite.slice_axes import Kept
 
 SMALL_CPU = Speed(macs=2e10, bytes=1e10, node_seconds=1e-6)  # orders of magnitude: one core
 
@@ -45,6 +46,8 @@ class Quantize:
     only: attribute -> the values it must have for the kernel to exist; None: it is absent.
     between: it is worth it only where an integer node makes an operand and one reads the result.
     min_channels: a contraction stays in float where data and result both have fewer channels.
+    short: (channels, products): a contraction whose results sum over fewer of both is worth it only
+        `between`.
     """
 
     activations: Grid
@@ -55,6 +58,7 @@ class Quantize:
     only: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
     between: bool = False
     min_channels: int = 0
+    short: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -142,6 +146,17 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Reference:
+    """The graph before the first channels left: what weights are repaired by.
+
+    kept: value -> per axis, the indices of the reference's value that are still there.
+    """
+
+    graph: Graph
+    kept: Mapping[str, Kept]
+
+
+@dataclass(frozen=True)
 class Context:
     """Frozen surroundings of a pass.
 
@@ -149,7 +164,9 @@ class Context:
     a number for every named dimension, for analyses that need one (MACs, channel coupling); seed:
     of every random choice; scores: importances of units that plug-ins brought, by name;
     quantizes: whether a pass of this compile chooses integers, so that earlier ones can suit them;
-    curves: what the loss of channels was measured to do (`slimc sensitivity`).
+    repairs: whether one makes up for channels that leave;
+    curves: what the loss of channels was measured to do (`slimc sensitivity`); reference: the graph
+    before channels left, if some did.
     """
 
     ops: OpTable
@@ -159,7 +176,9 @@ class Context:
     seed: int = 0
     scores: Mapping[str, Score] = field(default_factory=dict)
     quantizes: bool = False
+    repairs: bool = False
     curves: Curves | None = None
+    reference: Reference | None = None
 
     @property
     def align(self) -> int:

@@ -6,17 +6,23 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from slimc.analysis.calibrate import calibrate
 from slimc.analysis.channels import Coupling
 from slimc.analysis.families import Family, readers
 from slimc.analysis.family_view import FamilyView, views
 from slimc.analysis.ranking import Ranking, by_importance
 from slimc.analysis.scores import SCORES, Score
+from slimc.calib.sampling import held_out
 from slimc.errors import SlimcError, did_you_mean
 from slimc.passes.context import Context
+from slimc.passes.reader_rankings import READER_SCORES, SAMPLES, ReaderRankings
+from slimc.passes.sensitivity import measure_curves
 from slimc.passes.sensitivity_curves import calibrated
+from slimc.passes.sensitivity_loss import OutputError, evaluation_feeds
 
 AUTO = "auto"
-OWN_SCORES = (AUTO, *SCORES)
+OWN_SCORES = (AUTO, *READER_SCORES, *SCORES)
+RATIOS = (0.25, 0.5)  # where the loss of a family is measured: a little, and as much as any goes
 WEIGHT_SCORES = frozenset({"magnitude", "magnitude-l1", "geometric-median"})
 
 
@@ -30,7 +36,9 @@ def chosen_score(score: str, ctx: Context) -> str:
             where="option score of pass remove-channels",
             help=did_you_mean(score, names),
         )
-    return "magnitude" if score == AUTO else score
+    if score == AUTO:
+        return "magnitude" if ctx.data.synthetic else "obs"
+    return score
 
 
 def rank(
@@ -41,16 +49,58 @@ def rank(
     Where the context brings measured curves, the costs are those.
     """
     name = chosen_score(score, ctx)
-    rankings = _rankings(coupling, families, name, ctx)
+    if name in READER_SCORES:
+        with ReaderRankings(coupling, families, ctx) as moments:
+            rankings = _by_readers(coupling, families, name, ctx, moments)
+    else:
+        rankings = _by_weights(coupling, families, name, ctx)
     if ctx.curves is None:
         return rankings
     return calibrated(coupling, families, rankings, name, ctx.seed, ctx.curves)
 
 
-def _rankings(
-    coupling: Coupling, families: Sequence[Family], name: str, ctx: Context
+def rank_by_outputs(
+    coupling: Coupling, families: Sequence[Family], score: str, ctx: Context
 ) -> tuple[Ranking, ...]:
-    # Scores that need data are dispatched here, before those that look at one family at a time.
+    """Rank, and let the costs be what the loss of each family alone was measured to do.
+
+    Each family is cut by `RATIOS`, its readers are refitted if the compile repairs weights, and the
+    error of the outputs is measured on samples that no moment was summed of.
+    """
+    name = chosen_score(score, ctx)
+    with ReaderRankings(coupling, families, ctx) as moments:
+        by = _by_readers if name in READER_SCORES else _by_weights
+        rankings = by(coupling, families, name, ctx, moments)
+        loss = OutputError.of(coupling, evaluation_feeds(coupling, held_out(ctx.data, SAMPLES)))
+        refit = moments.refit if ctx.repairs else None
+        curves = measure_curves(coupling, families, rankings, RATIOS, loss, refit)
+    pairs = zip(rankings, curves, strict=True)
+    return tuple(calibrate(ranking, curve) for ranking, curve in pairs)
+
+
+def _by_readers(
+    coupling: Coupling,
+    families: Sequence[Family],
+    name: str,
+    ctx: Context,
+    moments: ReaderRankings,
+) -> tuple[Ranking, ...]:
+    """Rank by what readers lose; by magnitude where no moments of a reader are known."""
+    found = moments.rankings(name)
+    if all(ranking is not None for ranking in found):
+        return tuple(ranking for ranking in found if ranking is not None)
+    others = _by_weights(coupling, families, "magnitude", ctx)
+    return tuple(one or other for one, other in zip(found, others, strict=True))
+
+
+def _by_weights(
+    coupling: Coupling,
+    families: Sequence[Family],
+    name: str,
+    ctx: Context,
+    moments: ReaderRankings | None = None,
+) -> tuple[Ranking, ...]:
+    """Rank family by family; the moments are of no use to these scores."""
     function = {**SCORES, **ctx.scores}[name]
     return tuple(_ranked(name, function, view) for view in views(coupling, families, ctx.seed))
 

@@ -12,8 +12,9 @@ from slimc.analysis.elimination import Reader, Sum, eliminate
 from slimc.analysis.families import Family, role
 from slimc.analysis.index_space import LabelOf
 from slimc.analysis.ranking import Ranking
-from slimc.analysis.shapes import Facts
-from slimc.calib.reads import Energies, Read, collect_reads
+from slimc.analysis.shapes import default_sizes, infer
+from slimc.calib.products import Energies
+from slimc.calib.reads import Read, collect_reads
 from slimc.ir.graph import Graph
 from slimc.passes.context import Context
 from slimc.rewrite.refit_readers import refit_readers
@@ -33,18 +34,14 @@ class ReaderRankings:
     A context manager: the moments may lie on disk.
     """
 
-    def __init__(
-        self,
-        graph: Graph,
-        facts: Facts,
-        coupling: Coupling,
-        families: Sequence[Family],
-        ctx: Context,
-    ) -> None:
-        """Run the samples of the context through `graph`, of which `coupling` is."""
+    def __init__(self, coupling: Coupling, families: Sequence[Family], ctx: Context) -> None:
+        """Run the samples of the context through the graph of the coupling."""
         self.coupling = coupling
+        self.families = families
         self._reads_of = [list(_reads(coupling, f)) if f.width > 1 else [] for f in families]
         nodes = {place.node for places in self._reads_of for place in places}
+        graph = coupling.opened.whole
+        facts = infer(graph, ctx.ops, {**default_sizes(graph), **ctx.sizes})
         self._reads = collect_reads(graph, ctx.ops, facts, nodes, ctx.data, SAMPLES, ctx.seed)
 
     def __enter__(self) -> ReaderRankings:
@@ -58,16 +55,20 @@ class ReaderRankings:
     ) -> None:
         self._reads.close()
 
-    def ranking(self, number: int, family: Family, score: str) -> Ranking | None:
-        """Return the ranking of a family; None if the moments of no reader are known."""
-        readers = [
-            r for place in self._reads_of[number] for r in self._readers(family, place, score)
-        ]
-        return eliminate(readers, family.width) if readers else None
+    def rankings(self, score: str) -> tuple[Ranking | None, ...]:
+        """Return the ranking of each family; None where the moments of no reader are known."""
+        return tuple(
+            self._ranking(family, places, score)
+            for family, places in zip(self.families, self._reads_of, strict=True)
+        )
 
     def refit(self, sliced: Sliced) -> Graph:
         """Return a cut graph with the readers' weights refitted, for data as they were uncut."""
-        return refit_readers(self.coupling.graph, sliced, self._reads)
+        return refit_readers(self.coupling.opened.whole, sliced, self._reads)
+
+    def _ranking(self, family: Family, places: Sequence[LabelOf], score: str) -> Ranking | None:
+        readers = [one for place in places for one in self._readers(family, place, score)]
+        return eliminate(readers, family.width) if readers else None
 
     def _readers(self, family: Family, place: LabelOf, score: str) -> Iterator[Reader | Sum]:
         read = self._reads.get(place.node)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -21,8 +21,9 @@ from slimc.ir.graph import Graph
 from slimc.passes.base import Pass, PassResult, Promise, option
 from slimc.passes.context import Context
 from slimc.passes.family_names import named, units_beyond
-from slimc.passes.rankings import chosen_score, rank
+from slimc.passes.rankings import chosen_score, rank, rank_by_outputs
 from slimc.passes.removal_remarks import plan_remarks
+from slimc.passes.repair_weights import RepairWeights
 from slimc.passes.width_bounds import bounds, kept_nodes
 from slimc.remarks import Remark, note
 from slimc.rewrite.kept import ranges
@@ -55,8 +56,16 @@ class RemoveChannels(Pass):
     )
     score: str = option(
         "auto",
-        "what makes a channel important: magnitude, magnitude-l1, geometric-median, random, "
-        "or a plug-in's; auto: magnitude",
+        "what makes a channel important: obs, activation, magnitude, magnitude-l1, "
+        "geometric-median, random, or a plug-in's; auto: obs with samples, else magnitude",
+    )
+    compare: Literal["auto", "outputs", "score"] = option(
+        "auto",
+        "what makes families comparable: the error of the outputs when each is cut alone, or the "
+        "score; auto: outputs with samples",
+    )
+    steps: int = option(
+        1, "rounds in which the ratio is reached; weights are repaired, and scored anew, between"
     )
     align: int = option(
         0, "kept widths are multiples of it, and predicted latency too; 0: the target's multiple"
@@ -95,6 +104,17 @@ class RemoveChannels(Pass):
         kept = kept_of_values(coupling, plan.removed)
         return PassResult(sliced.graph, said, tables, expected, kept)
 
+    def parts(self) -> tuple[Pass, ...]:
+        """Return rounds that remove equal shares of the first cost, with repairs between them."""
+        if self.steps < 2:
+            return (self,)
+        once = replace(self, steps=1)
+        found: list[Pass] = []
+        for done in range(self.steps):
+            share = self.ratio / self.steps
+            found += [replace(once, ratio=share / (1 - share * done)), RepairWeights()]
+        return tuple(found[:-1])
+
     def narrowed(self, graph: Graph, ctx: Context, widths: Mapping[str, int]) -> Graph:
         """Return the graph with these widths of families: shapes as in the result, other units."""
         coupling = self._couple(graph, ctx)
@@ -111,12 +131,18 @@ class RemoveChannels(Pass):
         keep = kept_nodes(graph, self.keep)
         return couple(graph, ctx.ops, infer(graph, ctx.ops, sizes), keep)
 
+    def _by_outputs(self, ctx: Context) -> bool:
+        if self.compare != "auto":
+            return self.compare == "outputs"
+        return not ctx.data.synthetic and ctx.curves is None and self.budget != "channels"
+
     def _plan(self, coupling: Coupling, ctx: Context) -> Plan:
         """Choose how many units each family loses, and which."""
         found, align = families(coupling), self.align or ctx.align
         steps = [step(coupling, family, align) for family in found]
         limits = bounds(coupling, found, steps, self.widths, self.min_channels)
-        rankings = rank(coupling, found, self.score, ctx)
+        by = rank_by_outputs if self._by_outputs(ctx) else rank
+        rankings = by(coupling, found, self.score, ctx)
         free = tuple(
             Range(ranking.damage, step, limit.least, limit.most)
             for ranking, step, limit in zip(rankings, steps, limits, strict=True)
@@ -138,7 +164,7 @@ def _check_options(options: RemoveChannels, graph: Graph) -> None:
             where="pass remove-channels",
             help="ratio=0.3 removes 30 % of the budget's quantity",
         )
-    for key, least in (("align", 0), ("min_channels", 1)):
+    for key, least in (("align", 0), ("min_channels", 1), ("steps", 1)):
         if getattr(options, key) < least:
             raise SlimcError(
                 "bad-option-value",

@@ -96,7 +96,8 @@ def compile(
     """
     required_ratio(require)
     names = names or catalogue()
-    chosen = names.parse(passes) if isinstance(passes, str) else tuple(passes)
+    given_passes = names.parse(passes) if isinstance(passes, str) else passes
+    chosen = tuple(part for one in given_passes for part in one.parts())
     goal = names.target(target) if isinstance(target, str) else target
     given = model if isinstance(model, Graph) else load(model)
     watcher = watcher or Watcher()
@@ -105,7 +106,8 @@ def compile(
     samples = samples_from(data, graph, seed)
     sizes = default_sizes(graph) | samples.sizes()
     ctx = Context(names.ops, goal, samples, sizes, seed, names.scores, quantizes(chosen))
-    ctx = replace(ctx, curves=curves_for(curves, chosen))
+    repairs = any(one.repairs for one in chosen)
+    ctx = replace(ctx, repairs=repairs, curves=curves_for(curves, chosen))
     checker = Checker.of(graph, [dict(feed) for feed in samples.head(CHECK_FEEDS)])
     watch = Stopwatch.of(graph, checker.feeds[0], ctx, timer) if measure or require else None
     folder = Path(dump) if dump else None

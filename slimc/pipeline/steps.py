@@ -11,12 +11,13 @@ from slimc.errors import SlimcError, did_you_mean
 from slimc.ir.graph import Graph
 from slimc.ir.text import to_text
 from slimc.passes.base import Pass, PassResult
-from slimc.passes.context import Context
+from slimc.passes.context import Context, Reference
 from slimc.passes.remove_channels import RemoveChannels
 from slimc.pipeline.checks import Checker
 from slimc.pipeline.index_map import Removal
 from slimc.pipeline.latency import Stopwatch, judged
 from slimc.remarks import PassReport, Remark, note
+from slimc.rewrite.kept import compose
 
 TEXT_SUFFIX = ".txt"  # a model as text, as a failing pass leaves it for `slimc` to read
 
@@ -70,11 +71,12 @@ class Runner:
         self.watcher.before(one)
         start = time.perf_counter()
         try:
-            made = one.run(graph, self.ctx)
+            ctx = self._context()
+            made = one.run(graph, ctx)
             seconds = time.perf_counter() - start
             if self.watch and isinstance(one, RemoveChannels) and made.graph is not graph:
                 self.watcher.timing(one.name)
-                one, made = judged(one, graph, made, self.ctx, self.watch)
+                one, made = judged(one, graph, made, ctx, self.watch)
             changed = differs(graph, made.graph)
             said: tuple[Remark, ...] = ()
             if changed:
@@ -94,6 +96,13 @@ class Runner:
             self.cuts.append(Removal(graph, made.graph, made.kept))
         self.watcher.after(one, made, report)
         return made.graph
+
+    def _context(self) -> Context:
+        """Return the context, with the graph before the first cut if there was one."""
+        if not self.cuts:
+            return self.ctx
+        kept = compose(removal.kept for removal in self.cuts)
+        return replace(self.ctx, reference=Reference(self.cuts[0].before, kept))
 
     def _dumped(self, graph: Graph, one: Pass, error: SlimcError) -> SlimcError:
         """Write the graph before the failing pass, and add the command that repeats it."""

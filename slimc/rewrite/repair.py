@@ -16,8 +16,7 @@ import numpy as np
 from slimc.analysis.shapes import infer
 from slimc.calib.data import Data
 from slimc.calib.moments import Fit, Split, refit
-from slimc.calib.reads import samples_in
-from slimc.calib.sampling import sample_rows
+from slimc.calib.sampling import sample_rows, samples_in
 from slimc.calib.store import STORE_BYTES, Store
 from slimc.calib.walk import Walk
 from slimc.ir.editor import Editor

@@ -1,0 +1,82 @@
+"""Repair weights after channels have left, with samples but without labels or training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from slimc.analysis.channels import Coupling, couple
+from slimc.analysis.index_space import AxisOf
+from slimc.analysis.shapes import infer
+from slimc.errors import SlimcError
+from slimc.ir.graph import Graph
+from slimc.passes.base import Pass, PassResult, Promise, option
+from slimc.passes.context import Context, Reference
+from slimc.remarks import note
+from slimc.rewrite.merge_channels import merge
+from slimc.rewrite.repair import SAMPLES, repair
+from slimc.rewrite.slice_axes import slice_axes
+
+
+@dataclass(frozen=True)
+class RepairWeights(Pass):
+    """Refit the weights behind removed channels to what the graph made before.
+
+    With samples: asymmetric least squares at every weighted node behind the first cut, in
+    topological order, accepted where it is nearer on samples held out (`rewrite.repair`). Without:
+    removed channels are merged into those that stay (`rewrite.merge_channels`). Approximate.
+    Source: He et al., ICCV 2017, section 3.1.2; Meng et al., OSSCAR, 2024.
+    """
+
+    name: ClassVar[str] = "repair-weights"
+    promise: ClassVar[Promise] = "approximate"
+    repairs: ClassVar[bool] = True
+
+    samples: int = option(SAMPLES, "samples to fit on, the first ones; distinct ones matter")
+
+    def run(self, graph: Graph, ctx: Context) -> PassResult:
+        if self.samples < 1:
+            raise SlimcError(
+                "bad-option-value",
+                f"samples is {self.samples}, it must be at least 1",
+                where="pass repair-weights",
+            )
+        reference = ctx.reference
+        if reference is None:
+            return PassResult(
+                graph, (note("no channels have left, so there is nothing to repair"),)
+            )
+        if ctx.data.synthetic:
+            coupling = _coupling(reference, ctx)
+            removed = _removed(coupling, reference)
+            merged = merge(coupling, removed, slice_axes(coupling, removed, self.name), ctx.seed)
+            return PassResult(merged.graph, merged.remarks, {"layers": list(merged.table)})
+        made = repair(
+            reference.graph,
+            graph,
+            reference.kept,
+            ctx.ops,
+            ctx.data,
+            ctx.sizes,
+            ctx.seed,
+            self.samples,
+        )
+        return PassResult(made.graph, made.remarks, {"layers": list(made.table)})
+
+
+def _coupling(reference: Reference, ctx: Context) -> Coupling:
+    graph = reference.graph
+    return couple(graph, ctx.ops, infer(graph, ctx.ops, ctx.sizes))
+
+
+def _removed(coupling: Coupling, reference: Reference) -> np.ndarray:
+    """Return which units of the reference have left."""
+    removed = np.zeros(len(coupling.pinned), bool)
+    for value, axes in reference.kept.items():
+        for axis, stay in enumerate(axes):
+            if stay is not None:
+                units = coupling.units_at(AxisOf(value, axis))
+                removed[np.delete(units, list(stay))] = True
+    return removed
