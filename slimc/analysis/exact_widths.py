@@ -16,8 +16,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, milp
-from scipy.sparse import coo_array
+from scipy.sparse import coo_array, csc_array
 
 from slimc.analysis.cost_tables import Tables, tables
 from slimc.analysis.removal_cost import Cost, Tally
@@ -26,6 +25,7 @@ from slimc.analysis.widths import Range, cut_to_budget, losses
 CANDIDATES = 8  # widths per family: five over the whole range, three around the best known
 ROUNDS = 2  # the second is around the widths that the first found
 NODES = 2_000  # of the search tree: a limit that does not depend on the machine
+Constraint = tuple[csc_array, float, float]  # matrix, least, most
 _SLACK = 2e-6  # HiGHS takes constraints as met within 1e-6
 
 
@@ -81,6 +81,8 @@ def _solve(
 
     scale: the damage that is known to be enough; the objective counts in it.
     """
+    from scipy.optimize import milp  # half a second to load, for this alone
+
     first = np.cumsum([0, *(len(d) for d in damages)])  # of the choices x of each family
     costs = [*found.single, *(table.ravel() for table in found.pairs.values())]
     cost, weight = np.concatenate(costs), np.zeros(sum(len(c) for c in costs))
@@ -88,11 +90,10 @@ def _solve(
     result = milp(
         weight,
         integrality=(np.arange(len(cost)) < first[-1]).astype(int),
-        bounds=Bounds(0, 1),
         constraints=[
             _one_of_each(first, len(cost)),
             _pairs_follow(first, found, len(cost)),
-            LinearConstraint(cost[None] / goal, -np.inf, 1 - found.constant / goal),
+            (cost[None] / goal, -np.inf, 1 - found.constant / goal),
         ],
         options={"node_limit": NODES, "mip_rel_gap": 0.0},
     )
@@ -101,15 +102,15 @@ def _solve(
     return [int(np.argmax(result.x[a:b])) for a, b in pairwise(first.tolist())]
 
 
-def _one_of_each(first: np.ndarray, count: int) -> LinearConstraint:
+def _one_of_each(first: np.ndarray, count: int) -> Constraint:
     """Return sum_w x[f, w] = 1 for every family f."""
     families = np.repeat(np.arange(len(first) - 1), np.diff(first))
     ones = np.ones(len(families))
     matrix = coo_array((ones, (families, np.arange(len(families)))), (len(first) - 1, count))
-    return LinearConstraint(matrix.tocsc(), 1, 1)
+    return matrix.tocsc(), 1, 1
 
 
-def _pairs_follow(first: np.ndarray, found: Tables, count: int) -> LinearConstraint:
+def _pairs_follow(first: np.ndarray, found: Tables, count: int) -> Constraint:
     """Return sum_v y[f, w, g, v] = x[f, w] and sum_w y[f, w, g, v] = x[g, v] for every pair."""
     rows, columns, values, row, at = [0], [0], [0.0], 0, int(first[-1])
     for (f, g), table in found.pairs.items():
@@ -122,4 +123,4 @@ def _pairs_follow(first: np.ndarray, found: Tables, count: int) -> LinearConstra
                 values += [*([1.0] * len(run)), -1.0]
                 row += 1
     matrix = coo_array((values, (rows, columns)), (max(1, row), count))
-    return LinearConstraint(matrix.tocsc(), 0, 0)
+    return matrix.tocsc(), 0, 0
