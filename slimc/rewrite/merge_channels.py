@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from slimc.analysis.channels import Coupling
+from slimc.analysis.channels import Coupling, labels_of
 from slimc.analysis.index_space import LabelOf
 from slimc.analysis.shapes import infer
 from slimc.calib.data import Data
@@ -56,7 +56,7 @@ def merge(coupling: Coupling, removed: np.ndarray, sliced: Sliced, seed: int = 0
     Source: Wang et al., "Forget the Data and Fine-Tuning! Just Fold the Network to Compress", ICLR
     2025, and those of `calib.stand_in`. Raises SlimcError as `Data.synthesize`.
     """
-    graph, ops = coupling.graph, coupling.ops
+    graph, ops = coupling.opened.whole, coupling.ops
     sizes = sizes_in(graph, coupling.facts)
     facts = coupling.facts, infer(sliced.graph, ops, sizes)
     changed = affected(graph, sliced.graph)
@@ -69,12 +69,13 @@ def merge(coupling: Coupling, removed: np.ndarray, sliced: Sliced, seed: int = 0
         for r in readers
         if r.width > WIDEST
     ]
+    said += _inside_bodies(coupling, removed)
     editor, table = Editor(sliced.graph), []
     for reader, halves in _moments(graph, [r for r in readers if r.width <= WIDEST], data, seed):
-        lost, constant = reader.weight[:, :, reader.gone], reader.layer.bias is not None
-        left = error_left(halves, reader.gone, constant, lost)
+        lost = reader.weight[:, :, reader.gone]
+        left = error_left(halves, reader.gone, reader.constant, lost)
         if left < 1:
-            found = stand_in(halves[0] + halves[1], reader.gone, constant)
+            found = stand_in(halves[0] + halves[1], reader.gone, reader.constant)
             reader.apply(editor, sliced.graph, found)
         else:
             why = "not merged: on made-up samples that comes no nearer to what it was"
@@ -82,6 +83,22 @@ def merge(coupling: Coupling, removed: np.ndarray, sliced: Sliced, seed: int = 0
         table.append(reader.row(left))
     loud = (_loud(table),) if table else ()
     return Merged(editor.done(), tuple(table), (*loud, *said))
+
+
+def _inside_bodies(coupling: Coupling, removed: np.ndarray) -> list[Remark]:
+    """Say which contractions inside bodies of nodes lose channels: they do not run on their own."""
+    said = []
+    for node in coupling.graph.nodes:
+        row, bound = coupling.ops.get(node.kind), coupling.bound_of(node)
+        if node.name in coupling.opened.whole.by_name or bound is None or row is None:
+            continue
+        made = labels_of(bound.outputs)
+        summed = [name for name in labels_of(bound.inputs) if name not in made]
+        if row.macs and any(
+            removed[coupling.units_at(LabelOf(node.name, name))].any() for name in summed
+        ):
+            said.append(skipped(node.name, "not merged: it stands inside the body of a node"))
+    return said
 
 
 def _loud(table: list[dict[str, Any]]) -> Remark:
@@ -112,6 +129,13 @@ class _Reader:
     @property
     def node(self) -> str:
         return self.layer.node.name
+
+    @property
+    def constant(self) -> bool:
+        """Tell whether a bias can take what is constant: there is one, and nothing scales it."""
+        attrs = self.layer.teacher.node.attrs
+        scaled = any(attrs.get(name, 1.0) != 1.0 for name in ("alpha", "beta"))
+        return self.layer.bias is not None and not scaled
 
     @property
     def width(self) -> int:
@@ -167,7 +191,7 @@ def _reader(
     counts = np.unique(units, return_counts=True)[1]
     if rows < ROWS_PER_CHANNEL * len(units) and (counts == counts[0]).all():
         order = np.argsort(units, kind="stable").reshape(len(counts), -1)
-    array = coupling.graph.constants[one.weight].array
+    array = coupling.opened.whole.constants[one.weight].array
     w = one.matrix(array).astype(np.float64)
     split = w.reshape(*w.shape[:2], len(units), one.taps)[:, :, order]
     stays = np.zeros(array.shape, bool)

@@ -137,3 +137,41 @@ def test_a_trained_network_stays_nearer_to_what_it_was() -> None:
     assert np.mean(ours.argmax(1) == wanted.argmax(1)) > np.mean(
         plain.argmax(1) == wanted.argmax(1)
     )
+
+
+def test_a_scaled_product_merges_without_a_constant() -> None:
+    text = """
+    graph (%x: f32[64,3]) -> (%y)
+      %w = constant f32[3,8] random(0)
+      %b = constant f32[8] random(1)
+      %a = Gemm(%x, %w, %b) @a
+      %r = Relu(%a) @r
+      %v = constant f32[8,4] random(2)
+      %c = constant f32[4] random(3)
+      %y = Gemm(%r, %v, %c) {alpha=0.5} @read
+    """
+    made, sliced = merged(text)
+    assert [row["merged"] for row in made.table] == [True]
+    bias = made.graph.constants[made.graph.by_name["read"].inputs[2]].array
+    assert np.array_equal(bias, sliced.graph.constants["c"].array)
+    graph = parse_text(text)
+    feed = {"x": np.random.default_rng(0).normal(0, 1, (64, 3)).astype(np.float32)}
+    wanted, ours, plain = (ort.run(g, feed)["y"] for g in (graph, made.graph, sliced.graph))
+    assert np.square(ours - wanted).sum() < np.square(plain - wanted).sum()
+
+
+def test_readers_inside_a_body_are_left_and_said() -> None:
+    made, _ = merged("""
+    graph (%x: f32[1,1,8,8], %k: bool[]) -> (%y)
+      %w = constant f32[8,1,3,3] random(0)
+      %v = constant f32[4,8,1,1] random(1)
+      %u = constant f32[4,8,1,1] random(2)
+      %a = Conv(%x, %w) @a
+      %y: f32[1,4,6,6] = If(%k) @if
+        else_branch = graph () -> (%e)
+          %e = Conv(%a, %u) @e
+        then_branch = graph () -> (%t)
+          %t = Conv(%a, %v) @t
+    """)
+    left = [r.node for r in made.remarks if "inside the body" in r.message]
+    assert sorted(left) == ["e", "t"]
