@@ -22,7 +22,7 @@ from slimc.ir.editor import with_bodies
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import ValueType
 from slimc.ops.axes import Bound, Unmatched
-from slimc.ops.control import RESULTS, RESULTS_OF
+from slimc.ops.control import ENDS, RESULTS, RESULTS_OF
 from slimc.ops.op import OpTable
 
 
@@ -116,7 +116,10 @@ def _border(node: Node) -> Node:
         op=RESULTS,
         domain=node.kind,
         inputs=(*_own(node), *entering, *made),
-        attrs={k: v for k, v in node.attrs.items() if not _has_graph(v)},
+        attrs={
+            **{k: v for k, v in node.attrs.items() if not _has_graph(v)},
+            ENDS: (len(_own(node)), *(len(body.outputs) for body in node.bodies)),
+        },
     )
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from slimc.ir import dims
 from slimc.ir.types import Dim, TensorType, ValueType
-from slimc.ops.op import Call, Op, Types, table
+from slimc.ops.op import Call, Laid, Op, Types, table
 
 RESULTS = "results"  # the operator of an open node; its domain is the kind of the closed one
+ENDS = "ends"  # its attribute: how many operands are its own, and how many each body makes
 _LOOP_OWN = 2  # trip count and condition come before the carried values
 
 
@@ -81,6 +82,13 @@ def words(call: Call, operands: list[int], name: str) -> str | None:
     return " ".join(f"{name}_{axis}" for axis in range(len(shape))) or "[]"
 
 
+def stacked(said: str, step: str, place: int) -> str:
+    """Return axes with one more at a place, which may count from the end."""
+    names = said.replace("[]", "").split()
+    names.insert(place % (len(names) + 1), step)
+    return " ".join(names)
+
+
 class _Ends:
     """The signature of an open node under construction: nothing is said of what is not tied."""
 
@@ -88,13 +96,20 @@ class _Ends:
         self.call = call
         self.operands, self.results = [""] * len(call.types), [""] * call.results
 
-    def tie(self, operands: list[int], result: int, name: str) -> None:
-        """Let operands and a result have the same axes, if they have the same sizes."""
-        said = words(self.call, operands, name) if self.call.results > result else None
-        if said is not None:
-            self.results[result] = said
-            for operand in operands:
-                self.operands[operand] = said
+    def tie(
+        self, operands: list[int], result: int, name: str, step: str = "", place: int = 0
+    ) -> None:
+        """Let operands and a result have the same axes, if they have the same sizes.
+
+        step: an axis that the result has besides, at a place.
+        """
+        said = words(self.call, operands, name)
+        if said is None:
+            return
+        for operand in operands:
+            self.operands[operand] = said
+        if result < self.call.results:
+            self.results[result] = stacked(said, step, place) if step else said
 
     def text(self) -> str:
         return f"{', '.join(self.operands)} -> {', '.join(self.results)}"
@@ -103,43 +118,49 @@ class _Ends:
 def if_ends(call: Call) -> str:
     """C, what the else branch makes, what the then branch makes -> results of either."""
     ends = _Ends(call)
-    for i in range(call.results):
-        ends.tie([1 + i, 1 + call.results + i], i, f"r{i}")
+    own, made, _ = call.needed(ENDS)
+    for i in range(made):
+        ends.tie([own + i, own + made + i], i, f"r{i}")
     return ends.text()
 
 
-def loop_ends(call: Call) -> str:
-    """N, C, carried; i, c, carried; c, carried, stacked -> carried, stacked (unsaid).
+def loop_ends(call: Call) -> Laid:
+    """N, C, carried; i, c, carried; c, carried, stacked -> carried, stacked.
 
-    A carried value has the same axes before, in, and after every step.
+    A carried value has the same axes before, in, and after every step. What is stacked is said of
+    where the number of steps is known.
     """
     ends = _Ends(call)
-    carried = (len(call.types) - call.results - 2 * _LOOP_OWN - 1) // 2
-    own = _LOOP_OWN + carried
+    own, made = call.needed(ENDS)
+    carried = own - _LOOP_OWN
     for i in range(carried):
         ends.tie([_LOOP_OWN + i, own + _LOOP_OWN + i, 2 * own + 1 + i], i, f"r{i}")
-    return ends.text()
+    steps = None if call.present(1) else call.ints(0)
+    for i in range(carried, made - 1 if steps else 0):
+        ends.tie([2 * own + 1 + i], i, f"r{i}", "step!")
+    return ends.text(), {"step": steps[0]} if steps else {}
 
 
 def scan_ends(call: Call) -> str:
-    """States, scanned; states, slices; states, stacked -> states, stacked (unsaid).
+    """States, scanned; states, slices; states, stacked -> states, stacked.
 
     A slice has the axes of what is scanned but the one that the steps run over.
     """
     ends = _Ends(call)
     scanned = int(call.needed("num_scan_inputs"))
-    own = (len(call.types) - call.results) // 2
-    for i in range(own - scanned):
+    own, made = call.needed(ENDS)
+    states = own - scanned
+    for i in range(states):
         ends.tie([i, own + i, 2 * own + i], i, f"r{i}")
+    places = call.attr("scan_output_axes") or (0,) * (made - states)
+    for i, place in enumerate(places, states):
+        ends.tie([2 * own + i], i, f"r{i}", "step!", int(place))
     axes = call.attr("scan_input_axes") or (0,) * scanned
-    for i, axis in enumerate(axes):
-        whole = own - scanned + i
-        said = words(call, [own + whole], f"s{i}")
+    for i, axis in enumerate(axes, states):
+        said = words(call, [own + i], f"s{i}")
         if said is not None:
-            names = said.replace("[]", "").split()
-            at = int(axis) % (len(names) + 1)
-            ends.operands[own + whole] = said
-            ends.operands[whole] = " ".join((*names[:at], "step!", *names[at:]))
+            ends.operands[own + i] = said
+            ends.operands[i] = stacked(said, "step!", int(axis))
     return ends.text()
 
 

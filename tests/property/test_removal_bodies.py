@@ -200,8 +200,25 @@ def test_a_constant_at_the_start_of_a_loop_is_sliced() -> None:
     assert_same(made)
 
 
-def test_what_a_loop_stacks_stays() -> None:
-    made = cut(LOOP.replace("%taken = MatMul(%next, %t)", "%taken = Neg(%next)"))
+STACKED = LOOP.replace("%taken = MatMul(%next, %t)", "%taken = Neg(%next)").replace(
+    "  %y =", "  %q = constant f32[8,2] random(8)\n  %z = MatMul(%all, %q) @each\n  %y ="
+)
+STACKED = STACKED.replace("-> (%y, %all)", "-> (%y, %z)")
+
+
+def test_what_a_known_number_of_steps_stacks_is_tied() -> None:
+    made = cut(STACKED)
+    assert made.lost == {"in": 4}
+    assert made.shape("q") == (4, 2)
+    assert_same(made)
+
+
+def test_what_an_unknown_number_of_steps_stacks_stays() -> None:
+    made = cut(
+        STACKED.replace("(%n, _, %h)", "(%n, %yes, %h)").replace(
+            "  %n =", "  %yes = constant bool[] true\n  %n ="
+        )
+    )
     assert made.lost == {}
     assert "'loop' (Loop.results), which reads it as a whole" in made.why_pinned("in")
 
@@ -234,6 +251,25 @@ def test_states_and_slices_of_a_scan_are_tied() -> None:
     made = cut(SCAN)
     assert made.lost == {"in": 4}
     assert [made.shape(k) for k in "wrvzt"] == [(6, 4), (4, 4), (4, 3), (2, 4), (4, 3)]
+    assert_same(made)
+
+
+def test_what_a_scan_stacks_is_tied_wherever_the_steps_stand() -> None:
+    text = SCAN.replace("num_scan_inputs=1", "num_scan_inputs=1, scan_output_axes=[-1]")
+    text = text.replace("%taken = MatMul(%next, %t)", "%taken = Neg(%next)").replace(
+        "  %y =",
+        "  %q = constant f32[8,2] random(8)\n  %u = Transpose(%all) {perm=[2, 0, 1]} @turn\n"
+        "  %c = MatMul(%u, %q) @each\n  %y =",
+    )
+    made = cut(text.replace("-> (%y, %all)", "-> (%y, %c)"))
+    assert made.lost == {"in": 4}
+    assert made.shape("q") == (4, 2)
+    assert_same(made)
+
+
+def test_results_of_a_loop_that_nobody_names() -> None:
+    made = cut(LOOP.replace("%last, %all = Loop", "%last = Loop").replace("(%y, %all)", "(%y)"))
+    assert made.lost == {"in": 4, "out": 1}, "nobody reads what is stacked"
     assert_same(made)
 
 
