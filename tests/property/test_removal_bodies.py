@@ -267,12 +267,6 @@ def test_what_a_scan_stacks_is_tied_wherever_the_steps_stand() -> None:
     assert_same(made)
 
 
-def test_results_of_a_loop_that_nobody_names() -> None:
-    made = cut(LOOP.replace("%last, %all = Loop", "%last = Loop").replace("(%y, %all)", "(%y)"))
-    assert made.lost == {"in": 4, "out": 1}, "nobody reads what is stacked"
-    assert_same(made)
-
-
 def test_the_axis_that_a_scan_runs_over_stays() -> None:
     text = SCAN.replace("num_scan_inputs=1", "num_scan_inputs=1, scan_input_axes=[2]")
     text = text.replace("%x: f32[5,2,6]", "%x: f32[2,8,6]").replace(
