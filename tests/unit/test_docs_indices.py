@@ -64,7 +64,7 @@ def prune(net: Any, folder: Path, export: dict[str, Any]) -> None:
         warnings.simplefilter("ignore")  # the exporters deprecate each other
         torch.onnx.export(net, (torch.zeros(2, 1, 8, 8),), folder / "model.onnx", **export)
     for words in (
-        "model.onnx --passes prune{ratio=0.4,align=1} --report report.json -o small.onnx",
+        "model.onnx --passes remove-channels{ratio=0.4,align=1} --report report.json -o small.onnx",
         "export-indices report.json -o indices.json",
     ):
         with pytest.raises(SystemExit) as left:
