@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import count
 
 import numpy as np
 import pytest
@@ -30,9 +31,10 @@ class Drawing:
         self.nodes: list[Node] = []
         self.constants: dict[str, Constant] = {}
         self.channels: dict[str, int] = {"x": 4}
+        self.numbers = count()
 
     def constant(self, array: np.ndarray) -> str:
-        name = f"k{len(self.constants)}"
+        name = f"k{next(self.numbers)}"
         self.constants[name] = Constant(array)
         return name
 
@@ -43,7 +45,7 @@ class Drawing:
         return self.constant(np.array(numbers, np.int64))
 
     def node(self, op: str, *inputs: str, results: int = 1, **attrs: object) -> list[str]:
-        name = f"{op.lower()}{len(self.nodes)}"
+        name = f"{op.lower()}{next(self.numbers)}"
         outputs = tuple(f"{name}.{i}" for i in range(results))
         self.nodes.append(Node(op, inputs, outputs, name, attrs))
         return list(outputs)
@@ -155,6 +157,23 @@ class Drawing:
         (norm,) = self.node("ReduceL2", value, self.sizes(1), keepdims=1)
         self.put(self.node("Div", value, norm)[0], channels)
 
+    def branch(self, value: str, channels: int) -> None:
+        """An If with a convolution in one branch; its weights stand inside the body or outside."""
+        (total,) = self.node("ReduceSum", value, keepdims=0)
+        (positive,) = self.node("Greater", total, self.constant(np.array(0, np.float32)))
+        outer, known = self.nodes, dict(self.channels)
+        self.nodes = []
+        (active,) = self.node("Relu", self.conv(value, channels))
+        inside = {k for node in self.nodes for k in node.inputs if k in self.constants}
+        own = {k: self.constants.pop(k) for k in inside} if self.random.random() < 0.5 else {}
+        then = Graph("then", (), (active,), tuple(self.nodes), own)
+        self.nodes = []
+        (negative,) = self.node("Neg", value)
+        other = Graph("else", (), (negative,), tuple(self.nodes))
+        self.nodes, self.channels = outer, known
+        (out,) = self.node("If", positive, then_branch=then, else_branch=other)
+        self.put(out, channels)
+
     def graph(self) -> Graph:
         for _ in range(self.random.randrange(5, 12)):
             self.step()
@@ -168,7 +187,7 @@ class Drawing:
 
 STEPS = [
     *("plain", "depthwise", "grouped", "activation", "add", "concat", "split", "glu", "slice"),
-    *("scale", "shuffle", "turn", "squeeze", "attention", "normalize"),
+    *("scale", "shuffle", "turn", "squeeze", "attention", "normalize", "branch"),
 ]
 
 
