@@ -7,9 +7,10 @@ Per model: parameters and MACs removed of the canonical graph; families cut, wei
 whole; whether onnxruntime loads and runs the file that is written; how far its outputs are from
 those of the original with the same channels masked, relative to the largest magnitude (`=` where
 only rounding may differ, `~` where statistics run over removed channels, so that it cannot be
-exact); and the seconds that the whole compile takes. Widths are multiples of --align: 1, as the
-peers do. --calib: a folder of .npz feeds for each model; without one, samples are made up. --peers:
-a JSON file {model: {tool: parameters removed}}, shown beside. --out: keep the files.
+exact); and the seconds that the whole compile takes, on the clock and (in brackets) of all cores.
+Widths are multiples of --align: 1, as the peers do. --calib: a folder of .npz feeds for each model;
+without one, samples are made up. --peers: a JSON file {model: {tool: parameters removed}}, shown
+beside. --out: keep the files.
 """
 
 from __future__ import annotations
@@ -60,11 +61,12 @@ class Row:
     exact: bool = True
     difference: float = float("nan")
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     error: str = ""
 
     def cells(self) -> list[str]:
         if self.error:
-            return [self.model, "", "", "", "", "no", self.error, f"{self.seconds:.1f}"]
+            return [self.model, "", "", "", "", "no", self.error, self.times()]
         equal = f"{'=' if self.exact else '~'} {self.difference:.0e}"
         return [
             self.model,
@@ -74,22 +76,34 @@ class Row:
             str(self.whole),
             "yes" if self.loads else "no",
             equal if not self.exact or self.difference < EXACT else f"**differs** {equal}",
-            f"{self.seconds:.1f}",
+            self.times(),
         ]
 
+    def times(self) -> str:
+        return f"{self.seconds:.1f} ({self.cpu_seconds:.1f})"
 
-HEADER = ["model", "parameters", "MACs", "families", "whole nodes", "runs", "as masked", "seconds"]
+
+HEADER = [
+    "model",
+    "parameters",
+    "MACs",
+    "families",
+    "whole nodes",
+    "runs",
+    "as masked",
+    "seconds (CPU)",
+]
 
 
 def measure(model: Path, calib: Path | None, prune: RemoveChannels, out: Path) -> Row:
     """Compile one model, run the file, and compare with the masked model."""
     data = str(calib) if calib is not None and calib.is_dir() else None
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     try:
         made = slimc.compile(model, (prune,), TARGET, data)
         file = out / f"{model.stem}.pruned.onnx"
         made.save(file)
-        seconds = time.perf_counter() - start
+        spent = time.perf_counter() - start, time.process_time() - cpu
         loaded = slimc.load(file)
         graph = slimc.compile(model, "", TARGET, data, stop_after="canonicalize").graph
         samples = Data.from_path(data, graph) if data else Data.synthesize(graph, {}, 0)
@@ -103,10 +117,11 @@ def measure(model: Path, calib: Path | None, prune: RemoveChannels, out: Path) -
         whole = sum(remark.kind == "skipped" for remark in result.remarks)
         apart = _difference(graph, result, ctx, feed)
     except slimc.SlimcError as error:
-        return Row(model.stem, seconds=time.perf_counter() - start, error=f"{error.name}: {error}")
+        spent = time.perf_counter() - start, time.process_time() - cpu
+        return Row(model.stem, seconds=spent[0], cpu_seconds=spent[1], error=error.message)
     parts = [1 - b / a if a else 0.0 for a, b in zip(before, after, strict=True)]
     exact = result.expected is not None
-    return Row(model.stem, *parts, cut, whole, True, exact, apart, seconds)
+    return Row(model.stem, *parts, cut, whole, True, exact, apart, *spent)
 
 
 def _context(graph: Graph, samples: Data) -> Context:
