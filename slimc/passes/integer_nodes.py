@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from math import inf, prod
 
 import numpy as np
 
@@ -167,6 +168,8 @@ def _contraction(
     if channels and max(channels) < wants.min_channels:
         least = f"{name} gains from integers with {wants.min_channels} or more"
         return f"{channels[0]} channels in, {channels[1]} out: {least}"
+    if _is_short(bound, parts, wants.short):
+        site = replace(site, wants=replace(wants, between=True))
     return replace(site, weight=weight, channel_axis=axis)
 
 
@@ -185,6 +188,19 @@ def _channels(bound: Bound, parts: Weighted) -> tuple[int, ...]:
         sizes.append(size)
     known = tuple(s for s in sizes if isinstance(s, int))
     return known if len(known) == 2 else ()
+
+
+def _is_short(bound: Bound, parts: Weighted, short: tuple[int, int]) -> bool:
+    """Tell whether results sum over fewer channels (of their group) and products than `short`."""
+    weight, made = bound.inputs[parts.weight] or (), _labels(bound.outputs[0])
+    summed = [axis for axis in weight if not _labels((axis,)) & made]
+    data = _labels(bound.inputs[parts.data])
+    channels = [axis for axis in summed if _labels((axis,)) & data]
+    sizes = [[bound.size(axis) for axis in axes] for axes in (channels, summed)]
+    return all(
+        prod(size if isinstance(size, int) else inf for size in some) < limit
+        for some, limit in zip(sizes, short, strict=True)
+    )
 
 
 def _labels(axes: tuple[Axis, ...] | None) -> set[str]:
@@ -232,7 +248,10 @@ def _withdraw(
     reasons: dict[str, str] = {}
     while found := _not_fed(graph, ctx, sites, clamps) | _not_read(graph, sites, clamps):
         for name, reason in found.items():
-            if sites.pop(name).row.quant is not Quant.PASS_THROUGH:
+            site = sites.pop(name)
+            if site.row.weighted is not None:
+                reason = f"its sums are short, and {reason}"
+            if site.row.quant is not Quant.PASS_THROUGH:
                 reasons[name] = reason
     return reasons
 
@@ -269,7 +288,7 @@ def _fuses(graph: Graph, sites: Mapping[str, Site], site: Site) -> bool:
 
 
 def _not_read(graph: Graph, sites: Mapping[str, Site], clamps: Collection[str]) -> dict[str, str]:
-    """Find sites, contractions apart, from whose result no integer nodes lead to a contraction."""
+    """Find sites from whose result no integer nodes lead to a contraction, itself perhaps."""
     read: set[str] = set()
     reasons: dict[str, str] = {}
     for node in reversed(graph.nodes):
@@ -278,7 +297,7 @@ def _not_read(graph: Graph, sites: Mapping[str, Site], clamps: Collection[str]) 
             if node.name in clamps and node.outputs[0] in read:
                 read.add(node.inputs[0])
         elif (
-            site.row.weighted is not None
+            (site.row.weighted is not None and not site.wants.between)
             or site.adds_bias_of
             or any(v in read for v in node.outputs)
         ):

@@ -17,7 +17,8 @@ from slimc.passes.base import PassResult
 from slimc.passes.context import Context, Grid, Placement, Quantize, Target
 from slimc.passes.insert_qdq import place
 from slimc.passes.scales import simulate
-from slimc.targets.onnxruntime import CPU_VNNI
+from slimc.pipeline.integers import count_integer
+from slimc.targets.onnxruntime import CPU_ARM64, CPU_VNNI
 
 U8 = Grid(DType.U8, 0, 255, symmetric=False)
 S8 = Grid(DType.I8, -128, 127, symmetric=True)
@@ -195,6 +196,45 @@ def test_a_bias_that_is_kept_stays_float() -> None:
     result = assigned(BIASED, CPU_VNNI, keep=("add",))
     assert integer(result.graph) == ["one", "two"]
     assert skipped(result) == {"add": "stays in float: it is kept"}
+
+
+SHORT = parse_text("""
+graph (%x: f32[N,3,8,8]) -> (%y)
+  %w0 = constant f32[8,3,3,3] random(0)
+  %w1 = constant f32[8,8,1,1] random(1)
+  %w2 = constant f32[8,1,3,3] random(2)
+  %a: f32[N,8,6,6] = Conv(%x, %w0) @image
+  %b: f32[N,8,6,6] = Conv(%a, %w1) @expand
+  %r: f32[N,8,6,6] = Relu(%b) @relu
+  %c: f32[N,8,4,4] = Conv(%r, %w2) {group=8} @between
+  %d: f32[N,8,4,4] = Conv(%c, %w1) @mix
+  %h: f32[N,8,4,4] = HardSwish(%d) @curve
+  %e: f32[N,8,2,2] = Conv(%h, %w2) {group=8} @after
+  %g: f32[N,8,2,2] = HardSwish(%e) @bend
+  %y: f32[N,8,2,2] = Conv(%g, %w1) @head
+""")
+
+
+def test_short_sums_pay_only_between_integers() -> None:
+    result = assigned(SHORT, CPU_VNNI)
+    assert integer(result.graph) == ["expand", "between", "mix", "head"]
+    why = {node: reason for node, reason in skipped(result).items() if node in ("image", "after")}
+    assert why == {
+        "image": "stays in float: its sums are short, and no integer node makes an operand",
+        "after": "stays in float: its sums are short, and no contraction in integers reads its "
+        "result",
+    }
+    assert integer(assigned(SHORT, CPU_ARM64).graph) == [
+        "image", "expand", "between", "mix", "after", "head"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("target", [CPU_VNNI, CPU_ARM64])
+def test_what_is_left_in_float_is_so_in_the_runtime(target: Target) -> None:
+    graph = assigned(SHORT, target).graph
+    assert target.placement is not None
+    kinds = optimized_ops(place(graph, OPS, target.placement).graph, signed=target is CPU_ARM64)
+    assert count_integer(kinds) == len(integer(graph))
 
 
 def test_operators_outside_the_contractions_stay_float() -> None:
