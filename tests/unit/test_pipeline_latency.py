@@ -29,7 +29,7 @@ graph (%x: f32[N,6]) -> (%y)
   %c: f32[N,32] = MatMul(%b, %wc) @c
   %y: f32[N,3] = MatMul(%c, %wd) @d
 """)
-PRUNE = "prune{ratio=0.3,align=1}"
+PRUNE = "remove-channels{ratio=0.3,align=1}"
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -118,7 +118,7 @@ def test_what_does_not_pay_is_given_back_and_the_recipe_says_so() -> None:
 
 
 def test_the_recipe_holds_what_came_before_and_after_too(tmp_path: Path) -> None:
-    text = f"bind-inputs{{shapes=[x=4x6]}},{PRUNE},quant"
+    text = "bind-inputs{shapes=[x=4x6]},prune{ratio=0.3,align=1},quant"
     made = compile(NET, text, "cpu-vnni", measure=True, timer=Timer(wants_b_whole))
     again = compile(NET, made.report.recipe, "cpu-vnni")
     assert made.report.recipe.startswith("bind-inputs{shapes=")
@@ -128,6 +128,17 @@ def test_the_recipe_holds_what_came_before_and_after_too(tmp_path: Path) -> None
     made.save(tmp_path / "made.onnx")
     again.save(tmp_path / "again.onnx")
     assert (tmp_path / "made.onnx").read_bytes() == (tmp_path / "again.onnx").read_bytes()
+
+
+def test_each_round_of_a_removal_is_measured() -> None:
+    feeds = [{"x": np.random.default_rng(0).standard_normal((64, 6), np.float32)}]
+    text = "prune{ratio=0.4,align=1,steps=2}"
+    made = compile(NET, text, data=feeds, measure=True, timer=Timer(wants_b_whole))
+    rounds = [one for one in made.report.passes if "measured" in one.facts]
+    assert [one.facts["measured"]["given_back"] for one in rounds] == [["b"], ["b"]]
+    assert widths(made)["b"] == 32
+    again = compile(NET, made.report.recipe, data=feeds)
+    assert again.report.digests["output"] == made.report.digests["output"]
 
 
 def test_a_removal_that_only_slows_goes_back_as_a_whole() -> None:
