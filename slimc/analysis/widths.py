@@ -69,6 +69,10 @@ class Range:
         below = max(self.floor, (kept - wanted) // self.step * self.step)
         return min(kept, below)
 
+    def next_wider(self, kept: int) -> int:
+        """Return the next larger allowed width; `kept` if there is none."""
+        return min(self.start, (kept // self.step + 1) * self.step)
+
     def kept_at(self, ratio: float) -> int:
         """Return the width after a cut by `ratio`, rounded up to a multiple of the step."""
         wanted = max(self.floor, int(np.ceil(self.width * (1 - ratio) - 1e-9)))
@@ -104,7 +108,7 @@ def cut_to_budget(ranges: Sequence[Range], cost: Cost, ratio: float, latency: Co
     """Return the units each family loses until (1 - ratio) of the cost is left, as far as it goes.
 
     Greedy: the next units to go are those with the least damage per saved cost, where they save
-    latency too.
+    latency too. The last step may save more than is needed; for that, others are taken back.
     """
     return _Descent(ranges, cost, latency).until((1 - ratio) * Tally(cost).total)
 
@@ -123,6 +127,8 @@ class _Descent:
     def until(self, goal: float) -> np.ndarray:
         for fraction in (_CHUNKS, _SINGLE):
             self._descend(goal, fraction)
+        while (step := self._spared(goal)) is not None:
+            self._take(*step)
         return losses(self.ranges, self.kept)
 
     def _descend(self, goal: float, fraction: int) -> None:
@@ -146,6 +152,24 @@ class _Descent:
             heappop(steps)
             self._take(number, below)
             self._offer(steps, number, fraction)
+
+    def _spared(self, goal: float) -> tuple[int, int] | None:
+        """Return the step back that spares most damage and still meets the goal: family, width."""
+        found: list[tuple[float, int, int]] = []
+        for number, (one, now) in enumerate(zip(self.ranges, self.kept, strict=True)):
+            above = one.next_wider(now)
+            if above == now or self.tally.total - self.tally.saved(number, now - above) > goal:
+                continue
+            slower = self.latency.saved(number, now - above) > self.latency.saved(
+                number, now - one.start
+            )
+            if above == one.start or slower:
+                damage = one.damage[one.width - now] - one.damage[one.width - above]
+                found.append((float(damage), -number, above))
+        if not found:
+            return None
+        _, number, above = max(found)
+        return -number, above
 
     def _take(self, number: int, below: int) -> None:
         lost = self.kept[number] - below

@@ -117,3 +117,25 @@ def test_a_step_that_saves_nothing_is_taken_together_with_the_next() -> None:
     eights = Cost(cost.base, cost.usage, cost.terms, cost.weight, np.array([8, 8, 1]))
     lost = cut_to_budget([ramp(16), ramp(16)], eights, 0.4, eights)
     assert sorted(lost.tolist()) == [0, 8]
+
+
+def test_what_the_last_step_saves_too_much_is_given_back() -> None:
+    cost = chain(8, 8)
+    cheap, dear = Range(np.arange(9.0) / 100, 1, 6), Range(np.arange(9.0), 8 // 2)
+    lost = cut_to_budget([cheap, dear], cost, 0.5, cost)
+    assert lost.tolist() == [0, 4]  # first two of the cheap ones went, then half of the others
+
+
+def test_nothing_more_can_be_given_back() -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(10):
+        widths = rng.integers(4, 30, 4)
+        ranges = [Range(np.concatenate([[0], np.cumsum(rng.exponential(size=w))])) for w in widths]
+        cost = chain(*widths.tolist())
+        goal = 0.6 * cost.of(np.zeros(4, np.int64))
+        lost = cut_to_budget(ranges, cost, 0.4, cost)
+        assert cost.of(lost) <= goal
+        for number in np.flatnonzero(lost):
+            fewer = lost.copy()
+            fewer[number] -= 1
+            assert cost.of(fewer) > goal
