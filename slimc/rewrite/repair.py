@@ -22,7 +22,7 @@ from slimc.calib.walk import Walk
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph
 from slimc.ops.op import OpTable
-from slimc.remarks import Remark, note, skipped
+from slimc.remarks import Remark, applied, note, skipped
 from slimc.rewrite.layer import Layer, affected, layers_of
 from slimc.rewrite.slice_axes import Kept, take
 
@@ -88,9 +88,18 @@ def repair(
             else:
                 fits[one.node.name] = outcome
     few = _few(sum(run.leading))
+    said += [_told(one, fits[one.node.name]) for one in narrow if one.node.name in fits]
     graph = _applied(student, narrow, fits)
     table = tuple(_row(one, fits[one.node.name]) for one in narrow if one.node.name in fits)
     return Repaired(graph, table, (*few, *remarks, *said))
+
+
+def _told(one: Layer, fit: Fit) -> Remark:
+    """Say what a fit brought, on results of samples held out."""
+    if fit.ridge is None:
+        return skipped(one.node.name, f"as it is: nothing is nearer than an error of {fit.before:.3g}")
+    how = f"refitted with ridge {fit.ridge:g}" if fit.ridge else "bias refitted"
+    return applied(one.node.name, f"{how}: error {fit.before:.3g} -> {fit.after:.3g}")
 
 
 def _few(samples: int) -> tuple[Remark, ...]:

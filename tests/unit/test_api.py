@@ -32,9 +32,9 @@ def test_load_compile_save(tmp_path: Path) -> None:
     assert Session(again).run(feeds[0])["y"].shape == (4, 8, 4, 4)
     report = made.report
     assert report.after.macs < 0.8 * report.before.macs
-    assert (report.integer_intended, report.integer_achieved) == (2, 2)
+    assert (report.integer_intended, report.integer_achieved) == (1, 1)  # sums of 27 stay float
     assert report.digests["data"] == slimc.compile(graph, data=feeds).report.digests["data"]
-    assert "integer layers: 2 of 2" in slimc.report_text(report)
+    assert "integer layers: 1 of 1" in slimc.report_text(report)
 
 
 def test_save_writes_a_graph(tmp_path: Path) -> None:
