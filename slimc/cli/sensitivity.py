@@ -7,7 +7,7 @@ from typing import Any, Literal, cast
 
 import click
 
-from slimc.analysis.curves import Curve, Curves, curves_text
+from slimc.analysis.curves import Curve, curves_text
 from slimc.cli.console import counting, say, say_table
 from slimc.cli.options import (
     PATH,
@@ -66,6 +66,12 @@ _SUFFIXES = (".png", ".svg")
     help="Samples that are run for each point. Default: 64, fewer where they cost over 8 GMACs.",
 )
 @click.option(
+    "--refit/--no-refit",
+    default=None,
+    help="Refit the weights that read a family before a point is measured, as prune repairs them, "
+    "or measure the bare loss. Default: refit where samples are given.",
+)
+@click.option(
     "-o",
     "--output",
     type=PATH,
@@ -111,6 +117,7 @@ def sensitivity_command(model: Path, **options: Any) -> None:
             criterion=options["criterion"],
             score=options["score"],
             samples=options["samples"] or 0,
+            refit=options["refit"],
             file=output,
             bind=pairs(options["bind"], "--bind", "sr=16000"),
             shape=pairs(options["shape"], "--shape", "x=1x3x224x224"),
@@ -154,7 +161,7 @@ def _draw(made: Measured, path: Path, name: str) -> None:
 
     form = cast("Literal['png', 'svg']", path.suffix.removeprefix("."))
     with replaced(path) as file:
-        file.write(picture(made.curves, form, f"{name}: {_by(made.curves)}", made.score))
+        file.write(picture(made.curves, form, f"{name}: {made.curves.setup}", made.score))
 
 
 def _tell(made: Measured, output: Path, plots: tuple[Path, ...]) -> None:
@@ -162,8 +169,7 @@ def _tell(made: Measured, output: Path, plots: tuple[Path, ...]) -> None:
     curves = made.curves
     if made.synthetic and not made.score:
         say("samples are made up: the errors are not those of real data; give some with --calib\n")
-    what = "loss of the score" if made.score else "relative squared error of the outputs"
-    say(f"{what}, one family cut alone; {_by(curves)}\n")
+    say(f"{curves.setup}; one family cut alone\n")
     ordered = sorted(curves.curves, key=lambda curve: -curve.mean)
     head = ("family", "channels", *(f"-{100 * ratio:g} %" for ratio in curves.ratios))
     say_table(head, [_row(curve, curves.ratios) for curve in ordered])
@@ -171,11 +177,6 @@ def _tell(made: Measured, output: Path, plots: tuple[Path, ...]) -> None:
     say(f"\n{curves.count} points{taken if made.taken_over else ''}: {output}")
     for path in plots:
         say(f"written: {path}")
-
-
-def _by(curves: Curves) -> str:
-    samples = f", {curves.setup.samples} samples" if curves.setup.samples else ""
-    return f"channels ordered by {curves.setup.score}{samples}"
 
 
 def _row(curve: Curve, ratios: tuple[float, ...]) -> tuple[str, ...]:

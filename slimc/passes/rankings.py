@@ -69,13 +69,25 @@ def rank_by_outputs(
     """
     name = chosen_score(score, ctx)
     with ReaderRankings(coupling, families, ctx) as moments:
-        by = _by_readers if name in READER_SCORES else _by_weights
-        rankings = by(coupling, families, name, ctx, moments)
+        rankings = rank_with(coupling, families, name, ctx, moments)
         loss = OutputError.of(coupling, evaluation_feeds(coupling, held_out(ctx.data, SAMPLES)))
         refit = moments.refit if ctx.repairs else None
         curves = measure_curves(coupling, families, rankings, RATIOS, loss, refit)
     pairs = zip(rankings, curves, strict=True)
     return tuple(calibrate(ranking, curve) for ranking, curve in pairs)
+
+
+def rank_with(
+    coupling: Coupling,
+    families: Sequence[Family],
+    name: str,
+    ctx: Context,
+    moments: ReaderRankings | None,
+) -> tuple[Ranking, ...]:
+    """Rank by the score of that name; without moments by one that needs none."""
+    if moments is not None and name in READER_SCORES:
+        return _by_readers(coupling, families, name, ctx, moments)
+    return _by_weights(coupling, families, name, ctx)
 
 
 def _by_readers(
@@ -98,9 +110,8 @@ def _by_weights(
     families: Sequence[Family],
     name: str,
     ctx: Context,
-    moments: ReaderRankings | None = None,
 ) -> tuple[Ranking, ...]:
-    """Rank family by family; the moments are of no use to these scores."""
+    """Rank family by family."""
     function = {**SCORES, **ctx.scores}[name]
     return tuple(_ranked(name, function, view) for view in views(coupling, families, ctx.seed))
 

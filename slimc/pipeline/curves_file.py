@@ -35,13 +35,18 @@ def curves_for(source: Curves | str | Path | None, passes: Iterable[Pass]) -> Cu
     """Return the curves that passes are to choose by. Raises SlimcError where none of them does."""
     if source is None:
         return None
-    if not any(isinstance(one, RemoveChannels) for one in passes):
-        raise SlimcError(
-            "bad-option-value",
-            "no pass of this compile removes channels by measured curves",
-            "option --sensitivity",
-            "leave it out, or add --passes prune",
-        )
+    removals = [one for one in passes if isinstance(one, RemoveChannels)]
+    wrong = "" if removals else "no pass of this compile removes channels"
+    if len(removals) > 1:
+        wrong = f"the curves hold for the first of {len(removals)} rounds of removal only"
+    for one in removals:
+        if one.compare == "outputs":
+            wrong = "compare=outputs measures curves of its own"
+        elif one.budget == "channels":
+            wrong = "budget=channels cuts all families alike, whatever was measured"
+    if wrong:
+        help = "leave it out, or choose by it: --passes prune"
+        raise SlimcError("bad-option-value", wrong, "option --sensitivity", help)
     return source if isinstance(source, Curves) else load_curves(source)
 
 

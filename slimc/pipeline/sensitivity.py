@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from slimc.analysis.channels import Coupling, couple
-from slimc.analysis.curves import Curve, Curves, Setup
+from slimc.analysis.curves import Curve, Curves, Point, Setup
 from slimc.analysis.families import Family, families
 from slimc.analysis.shapes import default_sizes, infer
 from slimc.calib.data import Data
 from slimc.calib.feeds import samples_of, specs_of
+from slimc.calib.sampling import held_out
 from slimc.errors import SlimcError
 from slimc.ir.digest import digest
 from slimc.ir.graph import Form, Graph
 from slimc.passes.canonicalize import Canonicalize
 from slimc.passes.context import Context
-from slimc.passes.rankings import chosen_score, rank
+from slimc.passes.rankings import chosen_score, rank_with
+from slimc.passes.reader_rankings import READER_SCORES, SAMPLES, ReaderRankings
 from slimc.passes.sensitivity import RATIOS, measure_points
 from slimc.passes.sensitivity_loss import Loss, Metric, OutputError, evaluation_feeds, metric_loss
 from slimc.pipeline import provenance
@@ -27,6 +30,7 @@ from slimc.pipeline.curves_file import gone_on_with, save_curves
 from slimc.pipeline.plugin import run_file
 
 OUTPUT_ERROR = "output error"
+REFITTED = " with readers refitted"
 _TARGET = "generic-onnx"  # channels are cut before anything is lowered: the target does not matter
 
 Watch = Callable[[int, int], None]
@@ -70,6 +74,7 @@ def sensitivity(
     criterion: str = "auto",
     score: str | Path | None = None,
     samples: int = 0,
+    refit: bool | None = None,
     file: str | Path | None = None,
     bind: Mapping[str, str] | None = None,
     shape: Mapping[str, str] | None = None,
@@ -81,9 +86,11 @@ def sensitivity(
 
     criterion: what orders the channels of a family, as option `score` of remove-channels. score: a
     Python file with `score(run) -> float`; then a curve is of the loss of that score. samples: how
-    many are run for a point; 0: 64, fewer where those cost more than 8 GMACs. file: where every
-    point is kept at once, and taken over from. watch: told (points done, points to do).
-    Raises SlimcError.
+    many are run for a point; 0: 64, fewer where those cost more than 8 GMACs; where moments of the
+    data order the channels or refit, of those that are held out. refit: refit the weights that read
+    a family before a point is measured, as repair-weights does; None: where samples are given.
+    file: where every point is kept at once, and taken over from. watch: told (points done, points
+    to do). Raises SlimcError.
     """
     _check_numbers(ratios, samples, score)
     measure = _user_score(score) if score is not None else _Score(samples=samples)
@@ -92,23 +99,44 @@ def sensitivity(
     graph, ctx = _canonical(given, data, bind or {}, shape or {}, seed, names)
     coupling, found = _coupled(graph, ctx)
     order = chosen_score(criterion, ctx)
-    loss, count = measure.loss(coupling, ctx.data)
-    setup = Setup(digest(graph), ctx.data.digest, order, measure.name, seed, count)
+    refits = not ctx.data.synthetic if refit is None else refit
+    reads = refits or order in READER_SCORES
+    loss, count = measure.loss(coupling, held_out(ctx.data, SAMPLES) if reads else ctx.data)
+    metric = measure.name + (REFITTED if refits else "")
+    setup = Setup(digest(graph), ctx.data.digest, order, metric, seed, count)
     curves = Curves(setup, tuple(Curve(family.name, family.width) for family in found))
     path = Path(file) if file is not None else None
     if path is not None:
         curves = gone_on_with(path, curves)
         save_curves(curves, path)
     taken_over = curves.count
-    rankings = rank(coupling, found, order, ctx)
     wanted = sum(curve.at(ratio) is None for curve in curves.curves for ratio in set(ratios))
-    for name, point in measure_points(coupling, found, rankings, curves.curves, ratios, loss):
+    missing = _points(coupling, found, ctx, curves, ratios, loss, refits) if wanted else ()
+    for name, point in missing:
         curves = curves.with_point(name, point)
         if path is not None:
             save_curves(curves, path)
         if watch is not None:
             watch(curves.count - taken_over, wanted)
     return Measured(curves, taken_over, ctx.data.synthetic, score is not None)
+
+
+def _points(
+    coupling: Coupling,
+    found: Sequence[Family],
+    ctx: Context,
+    known: Curves,
+    ratios: Sequence[float],
+    loss: Loss,
+    refits: bool,
+) -> Iterator[tuple[str, Point]]:
+    """Yield the missing points; moments of the data are summed where they order or refit."""
+    order = known.setup.score
+    reads = refits or order in READER_SCORES
+    with ReaderRankings(coupling, found, ctx) if reads else nullcontext() as moments:
+        rankings = rank_with(coupling, found, order, ctx, moments)
+        refit = moments.refit if refits and moments is not None else None
+        yield from measure_points(coupling, found, rankings, known.curves, ratios, loss, refit)
 
 
 def _check_numbers(ratios: Sequence[float], samples: int, score: object) -> None:

@@ -54,7 +54,7 @@ def model(tmp_path: Path) -> Path:
 @pytest.fixture
 def slimc(capsys: pytest.CaptureFixture[str], model: Path) -> Slimc:
     def call(*words: object, command: str = "sensitivity", calib: str = "s.npz") -> Out:
-        first = [command] if command else []
+        first = [command, "--criterion", "magnitude", "--no-refit"] if command else []
         with pytest.raises(SystemExit) as left:
             main([*first, str(model), "--calib", str(model.parent / calib), *map(str, words)])
         out, err = capsys.readouterr()
@@ -67,7 +67,8 @@ def test_a_table_the_most_sensitive_first_and_a_file(slimc: Slimc, model: Path) 
     status, out, err = slimc()
     assert (status, err) == (0, "")
     lines = out.splitlines()
-    assert lines[0].endswith("one family cut alone; channels ordered by magnitude, 16 samples")
+    said = "output error on 16 samples, channels ordered by magnitude; one family cut alone"
+    assert lines[0] == said
     assert lines[2].split() == ["family", "channels", "-25", "%", "-50", "%", "-75", "%"]
     means = [np.mean([float(word) for word in line.split()[2:]]) for line in lines[3:5]]
     assert means[0] > means[1] > 0
@@ -101,6 +102,7 @@ def test_going_on_makes_what_one_run_makes(slimc: Slimc, model: Path) -> None:
         (["--criterion", "magnitude-l1"], "channels ordered by magnitude, not magnitude-l1"),
         (["--samples", 4], "16 samples for a point, not 4"),
         (["--seed", 1], "seed 0, not 1"),
+        (["--refit"], "output error, not output error with readers refitted"),
         (["--shape", "x=1x3x8x8"], "another model, or other --bind and --shape"),
     ],
 )
@@ -130,7 +132,7 @@ def test_a_score_of_ones_own(slimc: Slimc, model: Path) -> None:
     path.write_text(SCORE)
     status, out, err = slimc("--score", path)
     assert (status, err) == (0, "")
-    assert out.startswith("loss of the score, one family cut alone")
+    assert out.startswith("score of score.py")
     path.write_text(SCORE + "\n")
     assert "score of score.py" in slimc("--score", path)[2]
     for text, said in [
@@ -144,6 +146,25 @@ def test_a_score_of_ones_own(slimc: Slimc, model: Path) -> None:
         status, out, err = slimc("--score", path, "-o", model.with_name("o.json"))
         assert (status, out) == (2, "")
         assert said in err
+
+
+def test_with_samples_data_orders_the_channels_and_readers_are_refitted(
+    slimc: Slimc, model: Path
+) -> None:
+    bare = slimc("--criterion", "obs", "-o", model.with_name("bare.json"))[1]
+    status, out, _ = slimc("--criterion", "auto", "--refit")
+    assert status == 0
+    said = "output error with readers refitted on 3 samples, channels ordered by obs"
+    assert out.startswith(said)  # every fifth of 16: no moment is summed of these
+    errors = [
+        [float(word) for line in text.splitlines()[3:5] for word in line.split()[2:]]
+        for text in (out, bare)
+    ]
+    assert np.mean(errors[0]) < np.mean(errors[1])
+    assert slimc("--criterion", "auto", "--refit")[1].endswith(
+        f"6 points, 6 of them taken over from an earlier run: "
+        f"{model.with_name('net.sensitivity.json')}\n"
+    )
 
 
 def test_json_alone_is_on_stdout(slimc: Slimc, model: Path) -> None:
@@ -216,7 +237,7 @@ def test_no_other_command_waits_for_the_pictures() -> None:
 def test_channel_removal_chooses_by_the_file(slimc: Slimc, model: Path) -> None:
     slimc()
     made = model.with_name("net.sensitivity.json")
-    words = ["--passes", "prune{ratio=0.4,align=1}", "--dry-run", "--json"]
+    words = ["--passes", "prune{ratio=0.4,align=1,score=magnitude}", "--dry-run", "--json"]
     kept = {}
     for hard in ("a", "b"):
         found = json.loads(made.read_text())
@@ -238,9 +259,12 @@ def test_channel_removal_chooses_by_the_file(slimc: Slimc, model: Path) -> None:
     ("words", "said"),
     [
         ([], "no pass of this compile removes channels"),
+        (["--passes", "prune{steps=2}"], "the first of 2 rounds of removal only"),
+        (["--passes", "prune{budget=channels}"], "cuts all families alike"),
+        (["--passes", "prune{compare=outputs}"], "measures curves of its own"),
         (["--passes", "prune{score=random}"], "channels ordered by magnitude, not random"),
-        (["--passes", "prune", "--seed", 1], "seed 0, not 1"),
-        (["--passes", "prune", "--shape", "x=2x3x8x8"], "another model"),
+        (["--passes", "prune{score=magnitude}", "--seed", 1], "seed 0, not 1"),
+        (["--passes", "prune{score=magnitude}", "--shape", "x=2x3x8x8"], "another model"),
         (["--passes", "prune", "--sensitivity", "none.json"], "error[bad-curves]"),
     ],
 )
