@@ -241,6 +241,13 @@ def test_weights_in_a_branch_that_was_chosen_are_in_the_map() -> None:
     assert found.kept["w1"][1] == found.kept["w3"][0]
 
 
+def test_weights_in_a_branch_that_a_run_chooses_are_in_the_map() -> None:
+    feed = {"x": np.ones((4, 6), np.float32), "wide": np.array(True)}
+    found = table(compile(imported(BRANCH), CUT, data=[feed]))
+    assert set(found.kept) == {"w1", "w2", "w3"}
+    assert found.kept["w3"][0] == found.kept["w3"][1] == found.kept["w2"][0]
+
+
 def test_quantization_behind_it_changes_nothing() -> None:
     graph = imported(NORMS)
     plain, quantized = (table(compile(graph, text)) for text in (CUT, f"{CUT},quant"))
