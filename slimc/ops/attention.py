@@ -35,6 +35,29 @@ def attention_axes(call: Call) -> Laid:
     return f"{operands(*texts)} -> {operands(*results)}", sizes
 
 
+def multi_head_axes(call: Call) -> Laid:
+    """Packed Q, K, V, bias of all three, which keys count, bias of scores -> Y, keys, values."""
+    if call.rank(0) != 3 or not call.present(1) or call.rank(1) != 3:
+        raise Unmatched("its operands are packed in another way than [batch, tokens, channels]")
+    if any(call.present(i) for i in range(6, len(call.types))):
+        raise Unmatched("it reads keys and values of the past")
+    queries = "q!" if call.attr("unidirectional", 0) else "q"
+    texts = [f"b {queries} (h d)", "b k! (h d)", "b k! (h e)", "(h d)+(h d)+(h e)?", "?"]
+    if call.present(5):
+        texts.append(words(_beside_scores(call, ["b", "h", queries, "k!"])))
+    results = [f"b {queries} (h e)", "b h k! d", "b h k! e"]
+    sizes: dict[str, Dim] = {"h": int(call.needed("num_heads"))}
+    return f"{operands(*texts)} -> {operands(*results)}", sizes
+
+
+def _beside_scores(call: Call, scores: list[str]) -> list[str]:
+    """Return the axes of a bias of scores; batch and heads may be one for all."""
+    batch, heads, *_ = call.shape(5)
+    alone = batch == 1 != call.shape(0)[0], heads == 1 != call.needed("num_heads")
+    leading = ["1" if one else word for one, word in zip(alone, scores[:2], strict=True)]
+    return [*leading, *scores[2:]]
+
+
 def _is_causal(call: Call) -> bool:
     windows = (call.attr("left_window_size", -1), call.attr("right_window_size", -1))
     return bool(call.attr("is_causal", 0)) or windows != (-1, -1)
@@ -72,7 +95,8 @@ def _scores_shape(call: Call) -> list[Dim]:
 def refit_heads(call: Call, bound: Bound, after: Mapping[str, int]) -> Refit:
     """Numbers of heads; and the scale, which by default follows from the width of a head."""
     attrs: dict[str, object] = {}
-    counts = {"q_num_heads": after["h"] * after["r"], "kv_num_heads": after["h"]}
+    queries = after["h"] * after.get("r", 1)
+    counts = {"q_num_heads": queries, "kv_num_heads": after["h"], "num_heads": after["h"]}
     attrs |= {k: v for k, v in counts.items() if k in call.attrs and call.attrs[k] != v}
     width = bound.sizes["d"]
     if after["d"] != width and not call.attr("scale", 0.0) and isinstance(width, int):
@@ -116,5 +140,11 @@ ATTENTION = table(
         refit=refit_heads,
     ),
     Op("LinearAttention", linear_attention_axes, macs=((0, 1), (2, RESULT)), refit=refit_heads),
+    Op(
+        "com.microsoft.MultiHeadAttention",
+        multi_head_axes,
+        macs=((0, 1), (2, RESULT)),
+        refit=refit_heads,
+    ),
     Op("RotaryEmbedding", rotary_axes, refit=refit_rotary),
 )

@@ -57,7 +57,10 @@ def _zero(
     operand: int,
     names: list[str],
 ) -> list[str]:
-    """Zero the removed slices of a constant operand; return the labels that this covers."""
+    """Zero the removed slices of a constant operand; return the labels that this covers.
+
+    A factor of zero covers a label; a bias of zero does not, what it is added to may be left.
+    """
     axes = coupling.facts.bounds[node.name].inputs[operand]
     value = node.inputs[operand] if axes else ""
     array = coupling.graph.array(value)
@@ -73,7 +76,8 @@ def _zero(
     if covered:
         name = editor.add_constant(masked, f"{value}.masked")
         editor.set_input(node.name, operand, name)
-    return covered
+    multiplied = any(operand in group for group in coupling.ops.rows[node.kind].macs)
+    return covered if multiplied else []
 
 
 def _reads_sizes(coupling: Coupling, node: Node) -> bool:

@@ -250,6 +250,21 @@ graph (%x: f32[2,5,6]) -> (%y)
   %y = MatMul(%a, %wo) @o
 """
 
+MULTI_HEAD = """
+graph (%x: f32[2,5,6]) -> (%y)
+  opset com.microsoft 1
+  %wq = constant f32[6,16] random(0)
+  %wk = constant f32[6,16] random(1)
+  %wv = constant f32[6,16] random(2)
+  %b = constant f32[48] random(3)
+  %wo = constant f32[16,3] random(4)
+  %q = MatMul(%x, %wq) @q
+  %k = MatMul(%x, %wk) @k
+  %v = MatMul(%x, %wv) @v
+  %a = com.microsoft.MultiHeadAttention(%q, %k, %v, %b) {num_heads=4} @attention
+  %y = MatMul(%a, %wo) @o
+"""
+
 SQUEEZE_EXCITE = between_convolutions(
     """  %p = ReduceMean(%a, %k) {keepdims=1} @pool
   %n = Conv(%p, %wn) @narrow

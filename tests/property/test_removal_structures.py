@@ -45,6 +45,10 @@ EXACT = {
     "cross_stage": (s.CROSS_STAGE, {"a": 2, "a#2": 2, "c": 3}),
     "einsum": (s.EINSUM, {"q": 1, "q#2": 2}),
     "attention_fused": (s.ATTENTION, {"q": 2, "v": 3}),
+    "runtime_attention_heads": (s.MULTI_HEAD, {"q": 2}),
+    "runtime_attention_width": (
+        s.MULTI_HEAD.replace("[6,16] random(0)", "[6,32] random(0)").replace(
+            "[6,16] random(1)", "[6,32] random(1)").replace("[48]", "[80]"), {"q": 4, "v": 2}),
     "matmul_left_weights": (s.LEFT_WEIGHTS, {"first": 4}),
     "matmul_vectors": (s.VECTORS, {"first": 4}),
     "matmul_batched_weights": (s.BATCHED_WEIGHTS, {"first": 4}),
