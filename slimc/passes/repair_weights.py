@@ -10,12 +10,13 @@ import numpy as np
 from slimc.analysis.channels import Coupling, couple
 from slimc.analysis.index_space import AxisOf
 from slimc.analysis.shapes import infer
+from slimc.calib.fields import fields
 from slimc.errors import SlimcError
 from slimc.ir.graph import Graph
 from slimc.passes.base import Pass, PassResult, Promise, option
 from slimc.passes.context import Context, Reference
 from slimc.remarks import note
-from slimc.rewrite.merge_channels import merge
+from slimc.rewrite.merge_channels import Merged, merge
 from slimc.rewrite.repair import SAMPLES, repair
 from slimc.rewrite.slice_axes import slice_axes
 
@@ -24,9 +25,10 @@ from slimc.rewrite.slice_axes import slice_axes
 class RepairWeights(Pass):
     """Refit the weights behind removed channels to what the graph made before.
 
-    With samples: asymmetric least squares at every weighted node behind the first cut, in
-    topological order, accepted where it is nearer on samples held out (`rewrite.repair`). Without:
-    removed channels are merged into those that stay (`rewrite.merge_channels`). Approximate.
+    Asymmetric least squares at every weighted node behind the first cut, in topological order,
+    accepted where it is nearer on samples held out (`rewrite.repair`). Without samples, removed
+    channels are first merged into those that stay (`rewrite.merge_channels`), and random fields
+    stand in for samples (`calib.fields`): worse, and said loudly. Approximate.
     Source: He et al., ICCV 2017, section 3.1.2; Meng et al., OSSCAR, 2024.
     """
 
@@ -48,22 +50,31 @@ class RepairWeights(Pass):
             return PassResult(
                 graph, (note("no channels have left, so there is nothing to repair"),)
             )
-        if ctx.data.synthetic:
-            coupling = _coupling(reference, ctx)
-            removed = _removed(coupling, reference)
-            merged = merge(coupling, removed, slice_axes(coupling, removed, self.name), ctx.seed)
-            return PassResult(merged.graph, merged.remarks, {"layers": list(merged.table)})
+        facts, data, merged = {}, ctx.data, Merged(graph, (), ())
+        if data.synthetic:
+            merged = _merged(reference, ctx)
+            facts["merged"] = list(merged.table)
+            data = fields(reference.graph, ctx.sizes, ctx.seed)
         made = repair(
             reference.graph,
-            graph,
+            merged.graph,
             reference.kept,
             ctx.ops,
-            ctx.data,
+            data,
             ctx.sizes,
             ctx.seed,
             self.samples,
         )
-        return PassResult(made.graph, made.remarks, {"layers": list(made.table)})
+        facts["layers"] = list(made.table)
+        return PassResult(made.graph, (*merged.remarks, *made.remarks), facts)
+
+
+def _merged(reference: Reference, ctx: Context) -> Merged:
+    """Cut the reference again, and merge what leaves into what stays."""
+    coupling = _coupling(reference, ctx)
+    removed = _removed(coupling, reference)
+    sliced = slice_axes(coupling, removed, RepairWeights.name)
+    return merge(coupling, removed, sliced, ctx.seed)
 
 
 def _coupling(reference: Reference, ctx: Context) -> Coupling:

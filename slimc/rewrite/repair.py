@@ -97,7 +97,7 @@ def repair(
 def _told(one: Layer, fit: Fit) -> Remark:
     """Say what a fit brought, on results of samples held out."""
     if fit.ridge is None:
-        return skipped(one.node.name, f"as it is: no fit is below its error of {fit.before:.3g}")
+        return skipped(one.node.name, "as it is: no fit is nearer on results held out")
     how = f"refitted with ridge {fit.ridge:g}" if fit.ridge else "bias refitted"
     return applied(one.node.name, f"{how}: error {fit.before:.3g} -> {fit.after:.3g}")
 
