@@ -38,11 +38,11 @@ def evaluation_feeds(coupling: Coupling, data: Data, limit: int = 0) -> tuple[Fe
     Feeds are cut, and runs are short enough for `LIVE_BYTES`, where all inputs share a named
     leading axis; other feeds are taken whole. Raises SlimcError "calib-missing".
     """
-    first = next(iter(data), None)
-    if first is None:
+    if next(iter(data), None) is None:
         raise SlimcError("calib-missing", f"{data.title} gives no samples")
     graph = coupling.opened.whole
-    several = max(1, samples_of(specs_of(first), graph))
+    shapes = [coupling.facts.shape(value) for value in graph.inputs]
+    several = next((max(1, shape[0]) for shape in shapes if shape), 1)  # samples of the facts
     cost = sum(macs(coupling.graph, coupling.ops, coupling.facts).values()) / several
     affordable = max(LEAST, int(MACS_PER_POINT / cost)) if cost else SAMPLES
     held = sum(_size_bytes(coupling, v) for v in (*graph.inputs, *graph.outputs)) / several

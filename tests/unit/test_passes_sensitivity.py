@@ -214,6 +214,9 @@ def test_samples_are_bounded_by_their_cost(monkeypatch: pytest.MonkeyPatch) -> N
     module = "slimc.passes.sensitivity_loss"
     monkeypatch.setattr(f"{module}.MACS_PER_POINT", 10 * macs)
     assert counts() == [10]
+    data = Data.from_feeds([{"x": feed["x"][:3]}] * 9, coupling.graph)
+    assert counts() == [3, 3, 3, 1]  # feeds smaller than those the graph was analysed for
+    data = Data.from_feeds([feed], coupling.graph)
     monkeypatch.setattr(f"{module}.MACS_PER_POINT", 1)
     assert counts() == [LEAST]
     monkeypatch.setattr(f"{module}.LIVE_BYTES", 1)
