@@ -11,6 +11,7 @@ from slimc.analysis.curves import Curve, Curves, Point, Setup
 from slimc.analysis.families import Family, families
 from slimc.analysis.shapes import default_sizes, infer
 from slimc.calib.data import Data
+from slimc.calib.sampling import held_out
 from slimc.errors import SlimcError
 from slimc.execute.ort import run
 from slimc.ir.constant import Constant
@@ -228,6 +229,13 @@ def test_feeds_of_a_fixed_size_are_taken_whole() -> None:
     feed = {"x": np.zeros((6, 3, 8, 8), np.float32)}
     data = Data.from_feeds([feed] * 9, coupling.graph)
     assert [len(f["x"]) for f in evaluation_feeds(coupling, data, 10)] == [6, 6]
+
+
+def test_held_out_feeds_of_a_fixed_size_are_whole_too() -> None:
+    for leading, sizes in (("N", [1, 1, 1, 1]), ("4", [4, 4, 4, 4])):
+        graph = parse_text(CHAIN.replace("f32[N,3,8,8]", f"f32[{leading},3,8,8]"))
+        data = Data.from_feeds([{"x": np.zeros((4, 3, 8, 8), np.float32)}] * 5, graph)
+        assert [len(feed["x"]) for feed in held_out(data, 20)] == sizes
 
 
 def test_an_output_without_floats_needs_a_score() -> None:
