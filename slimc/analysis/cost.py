@@ -29,7 +29,8 @@ def macs(graph: Graph, ops: OpTable, facts: Facts) -> dict[str, int]:
             numbers = [t for t in terms if isinstance(t, int)]
             if terms and len(numbers) == len(terms):
                 found[node.name] = sum(numbers)
-        inside = zip(node.bodies, facts.bodies.get(node.name, ()), strict=True)
+        known = facts.bodies.get(node.name, ()) if node.bodies else ()
+        inside = zip(node.bodies, known, strict=True)
         dearest = max((sum(macs(b, ops, f).values()) for b, f in inside), default=0)
         if dearest:
             found[node.name] = found.get(node.name, 0) + dearest

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from slimc.analysis.bodies import open_bodies, open_facts
+from slimc.analysis.cost import macs
 from slimc.analysis.shapes import infer
 from slimc.ir.editor import Editor
 from slimc.ir.text import parse_text, to_text
@@ -59,6 +60,15 @@ def test_facts_hold_for_the_nodes_of_bodies() -> None:
     opened = open_bodies(graph, OPS)
     facts = open_facts(opened, infer(graph, OPS))
     assert {"else", "step", "before", "after"} <= set(facts.bounds)
+
+
+def test_both_forms_have_costs_by_the_same_facts() -> None:
+    text = TEXT.replace("%e = Add(%h, %k) @else", "%e = MatMul(%h, %k) @else")
+    graph = parse_text(text.replace("f32[8] random(0)", "f32[8,8] random(0)"))
+    opened = open_bodies(graph, OPS)
+    facts = open_facts(opened, infer(graph, OPS))
+    assert macs(graph, OPS, facts) == {"if": 2 * 8 * 8}
+    assert macs(opened.graph, OPS, facts) == {"else": 2 * 8 * 8}
 
 
 def test_a_graph_without_bodies_is_its_own_open_form() -> None:
