@@ -41,6 +41,21 @@ def fields(graph: Graph, sizes: Mapping[str, int], seed: int = 0, count: int = 6
     return replace(noise, title="random fields", make=make)
 
 
+def tells_channels_apart(data: Data) -> bool:
+    """Tell whether moments over the data say something of channels.
+
+    Made-up integers (tokens, masks) reach too few of a network's states for that.
+    """
+    kinds = (data.graph.type_of(value) for value in data.graph.inputs)
+    floats = any(isinstance(kind, TensorType) and kind.dtype.is_float for kind in kinds)
+    return floats or not data.synthetic
+
+
+def or_fields(data: Data, sizes: Mapping[str, int], seed: int = 0) -> Data:
+    """Return the data, or random fields where they are made up."""
+    return fields(data.graph, sizes, seed) if data.synthetic else data
+
+
 def sizes_in(graph: Graph, facts: Facts) -> dict[str, int]:
     """Return the number that `facts` have for every named size of the inputs."""
     found: dict[str, int] = {}

@@ -13,6 +13,7 @@ from slimc.calib.store import Store
 from slimc.execute.ort import Session
 from slimc.ir.constant import Constant
 from slimc.ir.graph import Graph, Node
+from slimc.ir.types import DType, TensorType, ValueType
 
 
 class Walk:
@@ -71,8 +72,10 @@ class Walk:
         constants = {v: self.graph.constants[v] for v in reads if v in self.graph.constants}
         constants |= {v: Constant(a) for v, a in changed.items() if v in constants}
         inputs = tuple(v for v in reads if v not in made and v not in constants)
+        types = {v: self._type_of(v) for v in inputs}
         part = replace(
             self.graph,
+            types={**self.graph.types, **{v: kind for v, kind in types.items() if kind}},
             inputs=inputs,
             outputs=tuple(wanted),
             nodes=tuple(piece),
@@ -83,6 +86,15 @@ class Walk:
             found = session.run({value: self.store.get(value, feed) for value in inputs})
             for value in wanted:
                 self.store.put(value, feed, found[value])
+
+
+    def _type_of(self, value: str) -> ValueType | None:
+        """Return the type of a live value, from the value itself where the graph does not say."""
+        known = self.graph.type_of(value)
+        array = self.store.get(value, 0)
+        if known is not None or not isinstance(array, np.ndarray):
+            return known
+        return TensorType(DType.of_numpy(array.dtype), (None,) * array.ndim)
 
 
 def _pieces(graph: Graph, stops: Collection[str]) -> list[tuple[Node, ...]]:

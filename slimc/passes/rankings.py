@@ -12,6 +12,7 @@ from slimc.analysis.families import Family, readers
 from slimc.analysis.family_view import FamilyView, views
 from slimc.analysis.ranking import Ranking, by_importance
 from slimc.analysis.scores import SCORES, Score
+from slimc.calib.fields import tells_channels_apart
 from slimc.calib.sampling import held_out
 from slimc.errors import SlimcError, did_you_mean
 from slimc.passes.context import Context
@@ -37,7 +38,7 @@ def chosen_score(score: str, ctx: Context) -> str:
             help=did_you_mean(score, names),
         )
     if score == AUTO:
-        return "magnitude" if ctx.data.synthetic else "obs"
+        return "obs" if tells_channels_apart(ctx.data) else "magnitude"
     return score
 
 
@@ -70,7 +71,8 @@ def rank_by_outputs(
     name = chosen_score(score, ctx)
     with ReaderRankings(coupling, families, ctx) as moments:
         rankings = rank_with(coupling, families, name, ctx, moments)
-        loss = OutputError.of(coupling, evaluation_feeds(coupling, held_out(ctx.data, SAMPLES)))
+        unseen = held_out(moments.data, SAMPLES)
+        loss = OutputError.of(coupling, evaluation_feeds(coupling, unseen))
         refit = moments.refit if ctx.repairs else None
         curves = measure_curves(coupling, families, rankings, RATIOS, loss, refit)
     pairs = zip(rankings, curves, strict=True)

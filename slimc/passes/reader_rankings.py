@@ -13,6 +13,7 @@ from slimc.analysis.families import Family, role
 from slimc.analysis.index_space import LabelOf
 from slimc.analysis.ranking import Ranking
 from slimc.analysis.shapes import default_sizes, infer
+from slimc.calib.fields import or_fields
 from slimc.calib.products import Energies
 from slimc.calib.reads import Read, collect_reads
 from slimc.ir.graph import Graph
@@ -31,7 +32,8 @@ class ReaderRankings:
     squares on the readers. activation: the weights of a unit times the variance of what they are
     multiplied with, |w|^2 var(x), as a share of the reader's output; nothing is corrected.
     Source of activation: Sun et al., Wanda, ICLR 2024, section 3, for channels and centred.
-    A context manager: the moments may lie on disk.
+    Where samples are made up, random fields stand in for them (`calib.fields`). A context manager:
+    the moments may lie on disk.
     """
 
     def __init__(self, coupling: Coupling, families: Sequence[Family], ctx: Context) -> None:
@@ -41,8 +43,9 @@ class ReaderRankings:
         self._reads_of = [list(_reads(coupling, f)) if f.width > 1 else [] for f in families]
         nodes = {place.node for places in self._reads_of for place in places}
         graph = coupling.opened.whole
-        facts = infer(graph, ctx.ops, {**default_sizes(graph), **ctx.sizes})
-        self._reads = collect_reads(graph, ctx.ops, facts, nodes, ctx.data, SAMPLES, ctx.seed)
+        sizes = {**default_sizes(graph), **ctx.sizes}
+        facts, self.data = infer(graph, ctx.ops, sizes), or_fields(ctx.data, sizes, ctx.seed)
+        self._reads = collect_reads(graph, ctx.ops, facts, nodes, self.data, SAMPLES, ctx.seed)
 
     def __enter__(self) -> ReaderRankings:
         return self

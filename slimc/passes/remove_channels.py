@@ -57,7 +57,8 @@ class RemoveChannels(Pass):
     score: str = option(
         "auto",
         "what makes a channel important: obs, activation, magnitude, magnitude-l1, "
-        "geometric-median, random, or a plug-in's; auto: obs with samples, else magnitude",
+        "geometric-median, random, or a plug-in's; auto: obs, or "
+        "magnitude where there are neither samples nor floating inputs",
     )
     compare: Literal["auto", "outputs", "score"] = option(
         "auto",

@@ -10,7 +10,7 @@ import numpy as np
 from slimc.analysis.channels import Coupling, couple
 from slimc.analysis.index_space import AxisOf
 from slimc.analysis.shapes import infer
-from slimc.calib.fields import fields
+from slimc.calib.fields import or_fields, tells_channels_apart
 from slimc.errors import SlimcError
 from slimc.ir.graph import Graph
 from slimc.passes.base import Pass, PassResult, Promise, option
@@ -50,23 +50,31 @@ class RepairWeights(Pass):
             return PassResult(
                 graph, (note("no channels have left, so there is nothing to repair"),)
             )
-        facts, data, merged = {}, ctx.data, Merged(graph, (), ())
-        if data.synthetic:
+        facts, merged = {}, Merged(graph, (), ())
+        if ctx.data.synthetic:
             merged = _merged(reference, ctx)
             facts["merged"] = list(merged.table)
-            data = fields(reference.graph, ctx.sizes, ctx.seed)
+            if not tells_channels_apart(ctx.data):
+                return PassResult(merged.graph, merged.remarks, facts)
         made = repair(
             reference.graph,
             merged.graph,
             reference.kept,
             ctx.ops,
-            data,
+            or_fields(ctx.data, ctx.sizes, ctx.seed),
             ctx.sizes,
             ctx.seed,
             self.samples,
         )
         facts["layers"] = list(made.table)
-        return PassResult(made.graph, (*merged.remarks, *made.remarks), facts)
+        said = (_FIELDS,) if ctx.data.synthetic else ()
+        return PassResult(made.graph, (*said, *merged.remarks, *made.remarks), facts)
+
+
+_FIELDS = note(
+    "there are no samples: weights are repaired on random fields",
+    help="give samples, --calib: repair with them keeps more of the accuracy",
+)
 
 
 def _merged(reference: Reference, ctx: Context) -> Merged:

@@ -271,7 +271,7 @@ def test_widths_are_chosen_by_measured_curves() -> None:
     for hard in ("a", "b"):
         curves = measured_curves(graph, **{"a": 0.001, "b": 0.001, hard: 0.9})
         ctx = context(data, curves=curves, sizes=default_sizes(graph))
-        result = RemoveChannels(ratio=0.4, align=1).run(graph, ctx)
+        result = RemoveChannels(ratio=0.4, align=1, score="magnitude").run(graph, ctx)
         after = result.graph.constants
         lost[hard] = (8 - after["wa"].shape[0], 8 - after["wb"].shape[0])
     assert lost["a"][0] < lost["a"][1]
@@ -299,7 +299,9 @@ def test_curves_of_something_else_are_an_error(
     data = Data.synthesize(graph, default_sizes(graph))
     curves = change(measured_curves(graph, a=0.1, b=0.2))
     with pytest.raises(SlimcError) as raised:
-        RemoveChannels().run(graph, context(data, curves=curves, sizes=default_sizes(graph)))
+        RemoveChannels(score="magnitude").run(
+            graph, context(data, curves=curves, sizes=default_sizes(graph))
+        )
     assert raised.value.name == "curves-mismatch"
     assert said in raised.value.message
 
@@ -309,6 +311,6 @@ def test_families_that_are_kept_need_no_notice() -> None:
     data = Data.synthesize(graph, default_sizes(graph))
     curves = measured_curves(graph, a=0.1, b=0.2)
     ctx = context(data, curves=curves, sizes=default_sizes(graph))
-    result = RemoveChannels(keep=("a",), align=1).run(graph, ctx)
+    result = RemoveChannels(keep=("a",), align=1, score="magnitude").run(graph, ctx)
     assert result.graph.constants["wa"].shape[0] == 8
     assert result.graph.constants["wb"].shape[0] < 8
