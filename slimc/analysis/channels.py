@@ -216,8 +216,12 @@ def is_float(facts: Facts, value: str) -> bool:
 
 
 def _numeric(bound: Bound) -> bool:
-    """Tell whether every label that stands on an axis has a number for its size."""
-    return all(isinstance(bound.sizes.get(name), int) for name in bound.labels())
+    """Tell whether every label that stands on an axis has a number for its size.
+
+    One below zero follows from default sizes for inputs that the model does not take.
+    """
+    sizes = (bound.sizes.get(name) for name in bound.labels())
+    return all(isinstance(size, int) and size >= 0 for size in sizes)
 
 
 def sizes_of(bound: Bound) -> dict[str, int]:

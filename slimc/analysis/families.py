@@ -161,15 +161,20 @@ def readers(coupling: Coupling, family: Family) -> int:
 def step(coupling: Coupling, family: Family, align: int) -> int:
     """Return how many units make a multiple of `align` channels wherever a kernel counts them.
 
-    Kernels count the channels that contractions read and make. A family narrower than that gains
-    nothing from alignment as it is: its step is 1.
+    Kernels count the channels that contractions read and make. A family narrower than one multiple
+    goes by a half of it, a quarter and so on, until it has two steps.
     """
     counts = {m.place: m.count for m in family.members}
-    needed = 1
-    for member in family.labels:
-        for place in channel_axes(coupling, member.place):
-            needed = lcm(needed, align // gcd(align, counts.get(place, align)))
-    return needed if needed <= family.width else 1
+    places = [p for member in family.labels for p in channel_axes(coupling, member.place)]
+
+    def units(multiple: int) -> int:
+        return lcm(*(multiple // gcd(multiple, counts.get(p, multiple)) for p in places))
+
+    if units(align) <= family.width:
+        return units(align)
+    while align > 1 and 2 * units(align) > family.width:
+        align //= 2
+    return units(align)
 
 
 def channel_axes(coupling: Coupling, place: LabelOf) -> Iterator[AxisOf]:

@@ -144,8 +144,8 @@ ValueType = TensorType | SequenceType | OptionalType | MapType
 
 
 def static_shape(value_type: ValueType | None) -> tuple[int, ...] | None:
-    """Return the shape if every size is a number, else None."""
+    """Return the shape if every size is a number that an axis can have, else None."""
     if not isinstance(value_type, TensorType) or value_type.shape is None:
         return None
-    sizes = tuple(d for d in value_type.shape if isinstance(d, int))
+    sizes = tuple(d for d in value_type.shape if isinstance(d, int) and d >= 0)
     return sizes if len(sizes) == len(value_type.shape) else None

@@ -66,7 +66,8 @@ def rank_by_outputs(
     """Rank, and let the costs be what the loss of each family alone was measured to do.
 
     Each family is cut by `RATIOS`, its readers are refitted if the compile repairs weights, and the
-    error of the outputs is measured on samples that no moment was summed of.
+    error of the outputs is measured on samples that no moment was summed of. A family that makes no
+    difference there (its branch is never taken) costs what its ranking says.
     """
     name = chosen_score(score, ctx)
     with ReaderRankings(coupling, families, ctx) as moments:
@@ -76,7 +77,10 @@ def rank_by_outputs(
         refit = moments.refit if ctx.repairs else None
         curves = measure_curves(coupling, families, rankings, RATIOS, loss, refit)
     pairs = zip(rankings, curves, strict=True)
-    return tuple(calibrate(ranking, curve) for ranking, curve in pairs)
+    return tuple(
+        calibrate(ranking, curve) if any(point.error > 0 for point in curve.points) else ranking
+        for ranking, curve in pairs
+    )
 
 
 def rank_with(
