@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from table import find_models
 
 import slimc
 from slimc.analysis.channels import Coupling, couple
@@ -194,7 +195,6 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     peers = json.loads(options.peers.read_text()) if options.peers else {}
-    files = sorted(p for folder in options.folders for p in folder.glob("*.onnx"))
     prune = RemoveChannels(
         ratio=options.ratio, budget="channels", score="magnitude", align=options.align
     )
@@ -202,9 +202,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         out = options.out or Path(scratch)
         out.mkdir(parents=True, exist_ok=True)
-        for model in files:
-            if options.only and model.stem not in options.only:
-                continue
+        for model in find_models(options.folders, options.only):
             calib = options.calib / model.stem if options.calib else None
             rows.append(measure(model, calib, prune, out))
             print(*rows[-1].cells(), sep="  ", file=sys.stderr, flush=True)

@@ -20,6 +20,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,20 @@ def peer(model: Path, calib: Path, out: Path) -> dict[str, Any]:
     return timed([sys.executable, "-c", PEER, str(model), str(made), str(calib)])
 
 
+def find_tasks(text: str) -> Mapping[str, Any]:
+    """Return what `module:TASKS` names: tasks by the names of their models."""
+    module, _, name = text.partition(":")
+    tasks: Mapping[str, Any] = getattr(importlib.import_module(module), name)
+    return tasks
+
+
+def find_models(folders: Iterable[Path], only: Sequence[str]) -> Iterator[Path]:
+    """Yield the models of folders, or those that are named."""
+    for path in sorted(path for folder in folders for path in folder.glob("*.onnx")):
+        if not only or path.stem in only:
+            yield path
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", type=Path, action="append", required=True)
@@ -162,14 +177,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    tasks: dict[str, Any] = {}
-    if options.tasks:
-        module, _, name = options.tasks.partition(":")
-        tasks = getattr(importlib.import_module(module), name)
-    files = sorted(p for folder in options.models for p in folder.glob("*.onnx"))
-    for model in files:
-        if options.only and model.stem not in options.only:
-            continue
+    tasks = find_tasks(options.tasks) if options.tasks else {}
+    for model in find_models(options.models, options.only):
         print(model.stem, flush=True)
         calib = options.calib / model.stem
         rows = compile_all(model, calib, options.out)
