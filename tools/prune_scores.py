@@ -10,8 +10,8 @@ for the first of the scores with repair and the widths that the target likes, th
 how many times as fast the graph runs (one thread, seconds of the processor, by turns, with bounds).
 
 The widths of the two differ: where weights are to be repaired, families are compared by the outputs
-with their readers refitted. All ratios share that comparison. `--bind` fixes an input where there is one.
-`--json`: each row is appended to this file, an object a line; what it holds is not measured again.
+with their readers refitted. All ratios share that comparison. `--bind`: an input, where there is
+one so named. `--json`: each row is appended to this file; what it holds is not measured again.
 """
 
 from __future__ import annotations
