@@ -15,7 +15,7 @@ from slimc.errors import SlimcError
 from slimc.ir.graph import Graph
 from slimc.passes.base import Pass, PassResult, Promise, option
 from slimc.passes.context import Context, Reference
-from slimc.remarks import note
+from slimc.remarks import Remark, note
 from slimc.rewrite.merge_channels import Merged, merge
 from slimc.rewrite.repair import SAMPLES, repair
 from slimc.rewrite.slice_axes import slice_axes
@@ -69,6 +69,10 @@ class RepairWeights(Pass):
         facts["layers"] = list(made.table)
         said = (_FIELDS,) if ctx.data.synthetic else ()
         return PassResult(made.graph, (*said, *merged.remarks, *made.remarks), facts)
+
+    def explain(self, graph: Graph, ctx: Context) -> tuple[Remark, ...]:
+        """Say what is repaired: which nodes, only a removal tells."""
+        return (note("every weighted node behind removed channels is refitted"),)
 
 
 _FIELDS = note(
