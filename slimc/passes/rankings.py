@@ -23,7 +23,7 @@ from slimc.passes.sensitivity_loss import OutputError, evaluation_feeds
 
 AUTO = "auto"
 OWN_SCORES = (AUTO, *READER_SCORES, *SCORES)
-RATIOS = (0.25, 0.5)  # where the loss of a family is measured: a little, and as much as any goes
+RATIOS = (0.1, 0.25, 0.5, 0.75)  # where the loss of a family is measured; scores fill in between
 WEIGHT_SCORES = frozenset({"magnitude", "magnitude-l1", "geometric-median"})
 
 
