@@ -53,9 +53,10 @@ def eliminate(readers: Sequence[Reader | Sum], width: int, rounds: int = ROUNDS)
 
     damage[k]: the squared error of least squares on the units that stay, as a share of each
     reader's energy, summed over readers. Exact for a fixed order, up to the ridge. The last unit
-    costs what the readers have left: all of it is lost.
+    costs what the readers have left: all of it is lost. Readers of nothing but a constant lose
+    nothing.
     """
-    states = [_State.of(one) if isinstance(one, Reader) else _Fixed(one.shares) for one in readers]
+    states = [state for one in readers if (state := _state(one)) is not None]
     alive = np.ones(width, bool)
     order: list[int] = []
     damage = [0.0]
@@ -71,6 +72,13 @@ def eliminate(readers: Sequence[Reader | Sum], width: int, rounds: int = ROUNDS)
         order += gone.tolist()
         alive[gone] = False
     return Ranking(np.array(order, np.int64), np.maximum.accumulate(np.array(damage)))
+
+
+def _state(one: Reader | Sum) -> _State | _Fixed | None:
+    if isinstance(one, Sum):
+        return _Fixed(one.shares)
+    energy = one.energy
+    return _State.of(one, energy) if energy > np.finfo(np.float32).tiny else None
 
 
 @dataclass(eq=False)
@@ -91,42 +99,44 @@ class _Fixed:
 
 @dataclass(eq=False)
 class _State:
-    """A reader while units leave. b: [p, o]; inverse: of the damped h."""
+    """A reader while units leave. b: [p, o]; inverse: of the damped h; both of what is left.
+
+    place: where a column of the reader stands in them.
+    """
 
     b: np.ndarray
     inverse: np.ndarray
     columns: np.ndarray
+    place: np.ndarray
     energy: float
 
     @classmethod
-    def of(cls, reader: Reader) -> _State:
+    def of(cls, reader: Reader, energy: float) -> _State:
         h = reader.h.astype(np.float64)
-        mean = max(float(np.trace(h)) / max(1, len(h)), float(np.finfo(np.float32).tiny))
-        damped = h + RIDGE * mean * np.eye(len(h))
-        energy = max(reader.energy, float(np.finfo(np.float32).tiny))
-        return cls(
-            reader.w.T.astype(np.float64).copy(), np.linalg.inv(damped), reader.columns, energy
-        )
+        damped = h + RIDGE * (float(np.trace(h)) / len(h)) * np.eye(len(h))
+        b = reader.w.T.astype(np.float64)
+        return cls(b, np.linalg.inv(damped), reader.columns, np.arange(len(h)), energy)
 
     def costs(self, units: np.ndarray) -> np.ndarray:
         """Return what the loss of each unit alone adds to the error, as a share of the energy."""
-        columns = self.columns[units]
+        columns = self.place[self.columns[units]]
         blocks = self.inverse[columns[:, :, None], columns[:, None, :]]
         b = self.b[columns]
-        found: np.ndarray = np.einsum("uko,uko->u", b, np.linalg.solve(blocks, b)) / self.energy
+        step = b / blocks if columns.shape[1] == 1 else np.linalg.solve(blocks, b)
+        found: np.ndarray = np.einsum("uko,uko->u", b, step) / self.energy
         return found
 
     def take(self, units: np.ndarray) -> float:
         """Let units leave, correct the rest, and return what that adds to the error."""
-        gone = self.columns[units].reshape(-1)
+        gone = self.place[self.columns[units]].reshape(-1)
+        stays = np.ones(len(self.b), bool)
+        stays[gone] = False
         block = np.linalg.inv(self.inverse[np.ix_(gone, gone)])
         step = block @ self.b[gone]
         lost = float(np.einsum("ko,ko->", self.b[gone], step)) / self.energy
-        beside = self.inverse[:, gone]
-        self.b -= beside @ step
+        beside = self.inverse[np.ix_(stays, gone)]
+        self.b = self.b[stays] - beside @ step
+        self.inverse = self.inverse[np.ix_(stays, stays)]
         self.inverse -= beside @ block @ beside.T
-        self.b[gone] = 0
-        self.inverse[gone] = 0
-        self.inverse[:, gone] = 0
-        self.inverse[gone, gone] = 1  # left out: kept invertible, and b is zero there
+        self.place = np.where(stays, np.cumsum(stays) - 1, -1)[self.place]
         return max(lost, 0.0)

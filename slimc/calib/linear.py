@@ -10,23 +10,28 @@ signature, what a kernel reads from its `taps`; no operator is named here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
 
 from slimc.analysis.shapes import Facts, call_of
 from slimc.ir.graph import Graph, Node
-from slimc.ops.axes import Axis
+from slimc.ir.types import DType, TensorType
+from slimc.ops.axes import Axis, Unmatched
 from slimc.ops.op import Call, Op, OpTable
+
+_F32_BYTES = 4
+_FLOATS = "fV"  # kinds of numpy: V are those that it lacks, bf16 and fewer bits
 
 
 @dataclass(frozen=True, eq=False)
 class Linear:
     """A weighted node, and where its groups, channels and taps stand.
 
-    data, weight, result: names of values; bias: number of the operand (there or not), None where
-    the operator has none. groups, outs, ins, kernel: names of labels of the weight; sizes: theirs.
+    data, weight, result: names of values; bias: number of the operand (there or not), and the shape
+    in which it has one number per output channel; None where there is no such operand.
+    groups, outs, ins, kernel: names of labels of the weight; sizes: theirs.
     """
 
     node: Node
@@ -37,6 +42,7 @@ class Linear:
     weight: str
     result: str
     bias: int | None
+    bias_shape: tuple[int, ...] | None
     data_axes: tuple[Axis, ...]
     weight_axes: tuple[Axis, ...]
     result_axes: tuple[Axis, ...]
@@ -93,7 +99,7 @@ class Linear:
         """Return results [r, g, o] of the node's result (or a value of its shape). rows: i64[r]."""
         names = (*self.groups, *self.outs)
         flat, _ = _rows_first(y, self.result_axes, names, self.sizes)
-        found: np.ndarray = flat[rows].reshape(len(rows), self._size(self.groups), -1)
+        found: np.ndarray = _wide(flat[rows]).reshape(len(rows), self._size(self.groups), -1)
         return found
 
     def reads(self, x: np.ndarray, shape: Sequence[int], rows: np.ndarray) -> np.ndarray:
@@ -103,7 +109,7 @@ class Linear:
         names = (*self.groups, *self.ins)
         flat, sizes = _rows_first(x, self.data_axes, names, self.sizes)
         at, inside = self._read_places(places, sizes, outer)
-        found = flat[at.reshape(-1)].reshape(*at.shape, -1)
+        found = _wide(flat[at.reshape(-1)]).reshape(*at.shape, -1)
         if not inside.all():
             found[~inside] = 0
         groups = self._size(self.groups)
@@ -182,26 +188,64 @@ def linear(graph: Graph, ops: OpTable, facts: Facts, node: Node) -> Linear | Non
     in_data, in_weight, in_result = (set().union(*map(_names, a)) for a in (read, held, made))
     names = [label.name for axis in held for term in axis for label in term]
     sizes = {n: size for n in names if isinstance(size := bound.sizes.get(n), int)}
+    call, groups = call_of(graph, facts, node), [n for n in names if n in in_data & in_result]
+    outs = [n for n in names if n in in_result and n not in in_data]
     found = Linear(
         node,
         row,
-        call_of(graph, facts, node),
+        call,
         sizes,
         node.inputs[data],
         node.inputs[weight],
         node.outputs[0],
         row.weighted.bias,
+        _bias_shape(row, call, [*groups, *outs], sizes),
         tuple(read),
         tuple(held),
         tuple(made),
-        groups=tuple(n for n in names if n in in_data and n in in_result),
-        outs=tuple(n for n in names if n in in_result and n not in in_data),
+        groups=tuple(groups),
+        outs=tuple(outs),
         ins=tuple(n for n in names if n in in_data and n not in in_result),
         kernel=tuple(n for n in names if n not in in_data and n not in in_result),
     )
     once = len(set(names)) == len(names) == len(sizes)
     fits = once and _is_plain(found, in_weight)
-    return found if fits and (not found.kernel or row.taps is not None) else None
+    numbers = graph.constants[found.weight].array.dtype.kind in _FLOATS
+    return found if fits and numbers and (not found.kernel or row.taps is not None) else None
+
+
+def _bias_shape(
+    row: Op, call: Call, channels: Sequence[str], sizes: Mapping[str, int]
+) -> tuple[int, ...] | None:
+    """Return a shape in which the bias operand has one number per channel, None if it has none.
+
+    That of the operand if it is one; else one that binds to the labels of the channels, if the
+    operand is absent or a single number.
+    """
+    at = None if row.weighted is None else row.weighted.bias
+    if at is None or not all(name in sizes for name in channels):
+        return None
+    count = prod(sizes[name] for name in channels)
+    tried: list[tuple[int, ...]] = [(count,), (count, 1)]
+    if call.present(at):
+        try:
+            shape = tuple(size for size in call.shape(at) if isinstance(size, int))
+        except Unmatched:
+            return None
+        if len(shape) != call.rank(at):
+            return None
+        tried = tried if prod(shape) == 1 else [shape]
+    for shape in tried:
+        types = [*call.types, *(None,) * (at + 1 - len(call.types))]
+        types[at] = TensorType(DType.F32, shape)
+        try:
+            axes = row.bind(replace(call, types=tuple(types))).inputs[at]
+        except Unmatched:
+            continue
+        found = [label.name for axis in axes or () for term in axis for label in term]
+        if found == list(channels):
+            return shape
+    return None
 
 
 def _is_plain(one: Linear, held: set[str]) -> bool:
@@ -219,6 +263,11 @@ def _is_plain(one: Linear, held: set[str]) -> bool:
 def _free(axes: Sequence[Axis], channels: Sequence[str]) -> list[set[str]]:
     """Return the labels of each axis that has none of these channels."""
     return [_names(axis) for axis in axes if not _names(axis) & set(channels)]
+
+
+def _wide(array: np.ndarray) -> np.ndarray:
+    """Return halves as f32: sums of them need more bits than they have."""
+    return array.astype(np.float32) if array.dtype.itemsize < _F32_BYTES else array
 
 
 def _names(axis: Axis) -> set[str]:

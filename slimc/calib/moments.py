@@ -13,11 +13,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+BUFFER_ELEMENTS = 1 << 22  # of x, gathered before they are multiplied: products like many rows
+
 
 class Moments:
     """Streaming sums. add(x: f32[r, g, p], y: f32[r, g, o]); `+` merges two of equal pivot.
 
-    diagonal: only variances of x are summed, xx is [g, p] and there is no xy.
+    diagonal: only variances of x are summed, xx is [g, p] and there is no xy. Rows with a number
+    that is not finite are left out.
     """
 
     def __init__(
@@ -27,36 +30,59 @@ class Moments:
         self.diagonal = diagonal
         self.count = 0
         self._x = self._y = self._xx = self._xy = self._yy = np.zeros(0)
+        self._waiting: list[tuple[np.ndarray, np.ndarray]] = []
 
     def add(self, x: np.ndarray, y: np.ndarray) -> None:
-        """See rows: products in the precision of the arrays, sums in f64."""
+        """See rows: products in f32 (f64 for f64), sums in f64. The arrays are kept for a while."""
+        x, y = finite_rows(x, y)
         if not len(x):
             return
         if self.pivot is None:
             self.pivot = x.mean(axis=0), y.mean(axis=0)
-        if not self.count:
-            (groups, p), o = x.shape[1:], y.shape[2]
+        self.count += len(x)
+        self._waiting.append((x, y))
+        if sum(x.size for x, _ in self._waiting) >= BUFFER_ELEMENTS:
+            self._sum()
+
+    def _sum(self) -> None:
+        """Multiply what waits."""
+        if not self._waiting:
+            return
+        x, y = (self._moved(i) for i in range(2))
+        self._waiting = []
+        if not self._x.size:
+            (groups, p), o = x.shape[:2], y.shape[1]
             self._x, self._y = np.zeros((groups, p)), np.zeros((groups, o))
             self._xx = np.zeros((groups, p) if self.diagonal else (groups, p, p))
             self._xy = np.zeros((groups, p, 0 if self.diagonal else o))
             self._yy = np.zeros((groups, o))
-        moved_x = np.ascontiguousarray((x - self.pivot[0]).transpose(1, 2, 0))
-        moved_y = (y - self.pivot[1]).transpose(1, 0, 2)
-        self.count += len(x)
-        self._x += moved_x.sum(axis=2, dtype=np.float64)
-        self._y += moved_y.sum(axis=1, dtype=np.float64)
+        self._x += x.sum(axis=2, dtype=np.float64)
+        self._y += y.sum(axis=2, dtype=np.float64)
         if self.diagonal:
-            self._xx += np.square(moved_x).sum(axis=2, dtype=np.float64)
+            self._xx += np.square(x).sum(axis=2, dtype=np.float64)
         else:
-            self._xx += moved_x @ moved_x.transpose(0, 2, 1)
-            self._xy += moved_x @ moved_y
-        self._yy += np.square(moved_y, dtype=np.float64).sum(axis=1)
+            self._xx += x @ x.transpose(0, 2, 1)
+            self._xy += x @ y.transpose(0, 2, 1)
+        self._yy += np.square(y, dtype=np.float64).sum(axis=2)
+
+    def _moved(self, side: int) -> np.ndarray:
+        """Return the x (0) or y (1) that wait, less the pivot, as [g, columns, r]."""
+        arrays, pivot = [pair[side] for pair in self._waiting], self._pivots[side]
+        made = np.empty((*pivot.shape, sum(map(len, arrays))), arrays[0].dtype)
+        at = 0
+        for array in arrays:
+            np.subtract(array.transpose(1, 2, 0), pivot[..., None],
+                        out=made[..., at : at + len(array)])  # fmt: skip
+            at += len(array)
+        return made
 
     def __add__(self, other: Moments) -> Moments:
         """Return the moments of both sets of rows. They must share the pivot."""
         if not (self.count and other.count):
             return self if self.count else other
-        made = Moments(self.pivot)
+        self._sum()
+        other._sum()
+        made = Moments(self.pivot, self.diagonal)
         made.count = self.count + other.count
         for name in ("_x", "_y", "_xx", "_xy", "_yy"):
             setattr(made, name, getattr(self, name) + getattr(other, name))
@@ -65,16 +91,19 @@ class Moments:
     @property
     def mean_x(self) -> np.ndarray:
         """[g, p]."""
+        self._sum()
         return self._pivots[0] + self._x / self.count
 
     @property
     def mean_y(self) -> np.ndarray:
         """[g, o]."""
+        self._sum()
         return self._pivots[1] + self._y / self.count
 
     @property
     def xx(self) -> np.ndarray:
         """Covariance of x, [g, p, p]; only its diagonal, [g, p], where only that is summed."""
+        self._sum()
         mean = self._x / self.count
         outer = mean * mean if self.diagonal else mean[:, :, None] * mean[:, None, :]
         found: np.ndarray = self._xx / self.count - outer
@@ -83,6 +112,7 @@ class Moments:
     @property
     def xy(self) -> np.ndarray:
         """Covariance of x and y, [g, p, o]."""
+        self._sum()
         mean = self._x / self.count
         found: np.ndarray = (
             self._xy / self.count - mean[:, :, None] * (self._y / self.count)[:, None, :]
@@ -92,6 +122,7 @@ class Moments:
     @property
     def yy(self) -> np.ndarray:
         """Variance of y, [g, o]."""
+        self._sum()
         found: np.ndarray = np.maximum(self._yy / self.count - np.square(self._y / self.count), 0)
         return found
 
@@ -116,6 +147,17 @@ class Moments:
         """Return mean(y) - w mean(x), [g, o]."""
         found: np.ndarray = self.mean_y - np.einsum("gop,gp->go", w, self.mean_x)
         return found
+
+
+def finite_rows(x: np.ndarray, *beside: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return the rows of arrays in which x and the others are finite; the arrays if all are."""
+    arrays = (x, *beside)
+    if all(np.isfinite(array.sum(dtype=np.float64)) for array in arrays):
+        return arrays
+    fine = np.ones(len(x), bool)
+    for array in arrays:
+        fine &= np.isfinite(array).reshape(len(x), -1).all(axis=1)
+    return tuple(array[fine] for array in arrays)
 
 
 @dataclass(frozen=True)
@@ -148,7 +190,8 @@ def refit(
 
     w' = w + (C - w H)(H + lambda mean(diag H) I)^-1,  b' = mean(y) - w' mean(x): the ridge shrinks
     toward the given weights. Where none beats them on the rows held out, the bias alone, or
-    nothing, changes; else the chosen ridge is solved again with all rows. free_bias: False where
+    nothing, changes; else the chosen ridge is solved again with all rows. Ridges are tried while
+    they grow nearer: the error falls, then rises with the ridge. free_bias: False where
     there is no bias to change: then H and C are about zero, and b is as given.
     Source: He et al., ICCV 2017, section 3.1.2 (least squares); the asymmetric form of Nagel et al.
     and of OSSCAR (Meng et al., 2024), "fullseq".
@@ -158,9 +201,14 @@ def refit(
     found: list[tuple[float, float | None]] = [(before, None)]
     if free_bias:
         found.append((held.error(w, train.best_bias(w)), 0.0))
+    last = np.inf
     for ridge in ridges:
         made = _solve(train, w, None if free_bias else b, ridge)
-        found.append((held.error(made, train.best_bias(made) if free_bias else b), ridge))
+        error = held.error(made, train.best_bias(made) if free_bias else b)
+        found.append((error, ridge))
+        if error > last:
+            break
+        last = error
     after, chosen = min(found, key=lambda pair: pair[0])
     whole = train + held
     if chosen is None:
@@ -195,7 +243,10 @@ class Split:
 
     def add(self, x: np.ndarray, y: np.ndarray, is_held: np.ndarray) -> None:
         """See rows. is_held: bool[r]."""
-        if self.train.pivot is None and len(x):
+        if self.train.pivot is None:
+            x, y, is_held = finite_rows(x, y, is_held)
+            if not len(x):
+                return
             self.train.pivot = self.held.pivot = x.mean(axis=0), y.mean(axis=0)
         self.train.add(x[~is_held], y[~is_held])
         self.held.add(x[is_held], y[is_held])

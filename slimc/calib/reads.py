@@ -70,8 +70,9 @@ def collect_reads(
     """Run the samples once, and sum second moments of what `nodes` read at sampled results.
 
     The samples that `sampling.held_out` gives are left out, so that what follows from the moments
-    can be judged on them. So are nodes that are no plain product with constant weights. Memory: the
-    live values and the moments, each up to half of `store_bytes`, the rest on disk.
+    can be judged on them. So are nodes that are no plain product with constant weights, and those
+    without a result. Memory: the live values and the moments, each up to half of `store_bytes`, the
+    rest on disk.
     """
     wanted = [node for node in graph.nodes if node.name in nodes]
     layers = {node.name: linear(graph, ops, facts, node) for node in wanted}
@@ -81,6 +82,8 @@ def collect_reads(
         if layers[node.name] is None and (product := product_of(graph, facts, node)) is not None
     }
     feeds = list(data.first_samples(samples))
+    if not feeds:
+        return Reads(Store(store_bytes // 2), {})
     leading = [samples_in(feed) for feed in feeds]
     kept = Store(store_bytes // 2)
     found: dict[str, Energies | Unread] = {}
@@ -97,6 +100,8 @@ def collect_reads(
             x = [walk.value(one.data, feed) for feed in range(len(feeds))]
             walk.advance(also=[one.result])
             level, moments = _summed(one, walk, x, leading, seed)
+            if not moments.count:
+                continue
             kept.put(node.name, 0, moments.xx.astype(np.float32))
             found[node.name] = one, level, moments.mean_x
     return Reads(kept, found)

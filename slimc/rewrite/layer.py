@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph, Node
 from slimc.ops.op import OpTable
 from slimc.remarks import Remark, skipped
+from slimc.rewrite.slice_axes import Kept
 
 _SUM = "Add"  # what adds a bias behind a product that takes none, and joins a residual branch
 
@@ -46,19 +47,30 @@ class Layer:
     def teacher_weights(self, graph: Graph) -> tuple[np.ndarray, np.ndarray]:
         """Return the teacher's weights [g, o, p], and the bias that the node itself adds."""
         one = self.teacher
-        w = one.matrix(graph.constants[one.weight].array)
+        w = one.matrix(graph.constants[one.weight].array).astype(np.float64)
         inputs = one.node.inputs
-        if one.bias is None or one.bias >= len(inputs) or not inputs[one.bias]:
-            return w, np.zeros(w.shape[:2])
-        return w, graph.constants[inputs[one.bias]].array.reshape(w.shape[:2])
+        name = inputs[one.bias] if one.bias is not None and one.bias < len(inputs) else ""
+        return w, _per_channel(graph, name if one.bias_shape else "", w)
+
+    def teacher_bias(self, graph: Graph, kept: Kept) -> np.ndarray:
+        """Return what the teacher adds behind the node, as it broadcasts to the student's result.
+
+        kept: of the result, per axis, the indices that the student still has.
+        """
+        if self.bias is None or self.biased == self.result:
+            return np.zeros(())
+        name, operand = self.bias
+        array = graph.constants[graph.by_name[name].inputs[operand]].array
+        axis = self.student.channel_axis
+        stay = kept[axis] if axis is not None and axis < len(kept) else None
+        if axis is None or stay is None:
+            return array
+        return np.take(array, stay, axis=axis - len(self.student.result_axes) + array.ndim)
 
     def weights(self, graph: Graph) -> tuple[np.ndarray, np.ndarray]:
         """Return weights [g, o, p] and bias [g, o] as they stand in the student, in f64."""
         w = self.student.matrix(graph.constants[self.student.weight].array).astype(np.float64)
-        name = self._bias_name(graph)
-        if not name:
-            return w, np.zeros(w.shape[:2])
-        return w, graph.constants[name].array.reshape(w.shape[:2]).astype(np.float64)
+        return w, _per_channel(graph, self._bias_name(graph), w)
 
     def constants(self, graph: Graph, fit: Fit) -> dict[str, np.ndarray]:
         """Return the constants of a graph with a bias of its own (see `prepare`) after a fit."""
@@ -74,13 +86,18 @@ class Layer:
         if self.bias is None:
             return
         node, operand = self.bias
-        name = self._bias_name(editor)
-        w = editor.array(self.student.weight)
+        name, w = self._bias_name(editor), editor.array(self.student.weight)
         if w is None:
             return
-        array = editor.array(name) if name else np.zeros(self.student.channel_count, w.dtype)
-        if array is not None and (not name or editor.count_users(name) > 1):
-            editor.set_input(node, operand, editor.add_constant(array, f"{node}.bias"))
+        count = self.student.channel_count
+        array = editor.array(name) if name else np.zeros(1, w.dtype)
+        if array is not None and array.size != count and self.student.bias_shape:
+            array = np.full(self.student.bias_shape, array.reshape(-1)[0])
+        elif array is not None and not name and self.student.bias_shape:
+            array = array.reshape(self.student.bias_shape)
+        elif array is None or (editor.count_users(name) == 1 and not editor.is_output(name)):
+            return
+        editor.set_input(node, operand, editor.add_constant(array, f"{node}.bias"))
 
     def apply(self, editor: Editor, fit: Fit) -> None:
         """Put what was found into the graph."""
@@ -103,6 +120,14 @@ class Layer:
         return node.inputs[operand] if operand < len(node.inputs) else ""
 
 
+def _per_channel(graph: Graph, name: str, w: np.ndarray) -> np.ndarray:
+    """Return a constant bias [g, o] in f64, zeros where there is none. w: [g, o, p]."""
+    if name not in graph.constants or graph.constants[name].array.size not in (1, w[..., 0].size):
+        return np.zeros(w.shape[:2])
+    array = graph.constants[name].array.astype(np.float64)
+    return array.reshape(w.shape[:2]) if array.size > 1 else np.full(w.shape[:2], array)
+
+
 def affected(teacher: Graph, student: Graph) -> set[str]:
     """Return the values that differ: made from changed constants, or from such values."""
     changed = {
@@ -111,9 +136,30 @@ def affected(teacher: Graph, student: Graph) -> set[str]:
         if teacher.constants.get(name) is not constant
     }
     for node in student.nodes:
-        if changed & set(node.reads):
+        old = teacher.by_name.get(node.name)
+        inside = _held(node) - (_held(old) if old is not None else set())
+        if inside or changed & set(node.reads):
             changed.update(node.outputs)
     return changed
+
+
+def _held(node: Node) -> set[int]:
+    """Return which constants lie in the bodies of a node, by identity."""
+    inner = [constant for body in node.bodies for constant in body.constants.values()]
+    deeper = [held for body in node.bodies for one in body.nodes for held in _held(one)]
+    return {*map(id, inner), *deeper}
+
+
+def _in_bodies(node: Node, old: Node | None, ops: OpTable) -> Iterator[Remark]:
+    """Name the layers in the bodies of a node whose weights have changed."""
+    known = _held(old) if old is not None else set()
+    for body in node.bodies:
+        for one in body.nodes:
+            row = ops.get(one.kind)
+            held = [body.constants[v] for v in one.inputs if v in body.constants]
+            if row is not None and row.weighted and any(id(c) not in known for c in held):
+                yield skipped(one.name, f"not repaired: it lies in a body of '{node.name}'")
+            yield from _in_bodies(one, old, ops)
 
 
 def layers_of(
@@ -128,6 +174,7 @@ def layers_of(
     found: list[Layer] = []
     said: list[Remark] = []
     for node in student.nodes:
+        said += _in_bodies(node, teacher.by_name.get(node.name), ops)
         row = ops.get(node.kind)
         if row is None or row.weighted is None:
             continue
@@ -141,26 +188,25 @@ def layers_of(
             continue  # a product of two activations has nothing to repair
         if ours is None or theirs is None:
             said.append(skipped(node.name, "not repaired: its weights are no plain matrix"))
-        elif uses[ours.weight] > 1:
+        elif uses[ours.weight] > 1 or ours.weight in student.outputs:
             said.append(skipped(node.name, "not repaired: others read its weights too"))
         elif ours.data in changed:
-            found.append(_layer(student, uses, ours, theirs))
+            found.append(_layer(teacher, student, uses, ours, theirs))
     return found, said
 
 
-def _layer(graph: Graph, uses: Counter[str], ours: Linear, theirs: Linear) -> Layer:
+def _layer(teacher: Graph, graph: Graph, uses: Counter[str], ours: Linear, theirs: Linear) -> Layer:
     """Find the bias of a product, and the sum that it alone goes into."""
     node, value = ours.node, ours.result
     bias: tuple[str, int] | None = None
-    if ours.bias is not None and ours.channel_axis is not None:
+    if ours.bias is not None and ours.bias_shape is not None and ours.channel_axis is not None:
         name = node.inputs[ours.bias] if ours.bias < len(node.inputs) else ""
-        fits = not name or (
-            name in graph.constants and graph.constants[name].array.size == ours.channel_count
-        )
-        bias = (node.name, ours.bias) if fits else None
+        bias = (node.name, ours.bias) if not name or name in graph.constants else None
     biased, other, operand = _added(graph, uses, value)
     if bias is None and other in graph.constants and _is_bias(graph, other, ours):
-        bias, value = (biased, operand), graph.by_name[biased].outputs[0]
+        old = teacher.by_name.get(biased)
+        if old is not None and old.inputs[operand] in teacher.constants:
+            bias, value = (biased, operand), graph.by_name[biased].outputs[0]
     added, other, _ = _added(graph, uses, value)
     if not added or other in graph.constants or not _same_shape(graph, added, value, other):
         return Layer(theirs, ours, bias, value, "", "")
@@ -185,7 +231,8 @@ def _is_bias(graph: Graph, constant: str, one: Linear) -> bool:
     if axis is None or array.size != one.channel_count:
         return False
     back = axis - len(one.result_axes)
-    return array.ndim >= -back and array.shape[back] == array.size
+    fits = -back <= array.ndim <= len(one.result_axes)
+    return fits and array.shape[back] == array.size
 
 
 def _same_shape(graph: Graph, added: str, value: str, other: str) -> bool:

@@ -45,7 +45,7 @@ def _refit(uncut: Graph, editor: Editor, node: Node, read: Read, name: str, kept
     if len(columns) == one.columns:
         return
     w = one.matrix(old).astype(np.float64)
-    free = one.bias is not None and one.channel_axis is not None
+    free = one.bias_shape is not None and one.channel_axis is not None
     h, mean = read.h.astype(np.float64), read.mean
     if not free:
         h = h + mean[:, :, None] * mean[:, None, :]
@@ -67,12 +67,14 @@ def _refit(uncut: Graph, editor: Editor, node: Node, read: Read, name: str, kept
 def _shift_bias(editor: Editor, node: Node, one: Linear, shift: np.ndarray) -> None:
     """Add to the bias of a node, which may have none."""
     assert one.bias is not None
+    assert one.bias_shape is not None
+    shape = tuple(len(shift) if size == one.channel_count else size for size in one.bias_shape)
     name = node.inputs[one.bias] if one.bias < len(node.inputs) else ""
-    old = editor.array(name) if name else np.zeros(len(shift), np.float32)
-    if old is None or old.size != len(shift):
+    old = editor.array(name) if name else np.zeros(1, np.float32)
+    if old is None or old.size not in (1, len(shift)):
         return
-    new = old + shift.reshape(old.shape).astype(old.dtype)
-    if name and editor.count_users(name) == 1:
+    new = (old.reshape(-1) + shift).reshape(shape).astype(old.dtype)
+    if name and editor.count_users(name) == 1 and new.shape == old.shape:
         editor.set_constant(name, new)
     else:
         editor.set_input(node.name, one.bias, editor.add_constant(new, f"{node.name}.bias"))

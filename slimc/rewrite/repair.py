@@ -15,7 +15,7 @@ import numpy as np
 
 from slimc.analysis.shapes import infer
 from slimc.calib.data import Data
-from slimc.calib.moments import Fit, Split, refit
+from slimc.calib.moments import Fit, Split, finite_rows, refit
 from slimc.calib.sampling import sample_rows, samples_in
 from slimc.calib.store import STORE_BYTES, Store
 from slimc.calib.walk import Walk
@@ -28,6 +28,7 @@ from slimc.rewrite.slice_axes import Kept, take
 
 SAMPLES = 256  # more changed little in trials; distinct ones matter, not crops
 FEW_SAMPLES = 100  # below that least squares fits what they have in common
+_CLOSE, _CLOSE_HALVES, _HALF_BYTES = 1e-3, 1e-2, 2  # of the largest result
 WIDEST = 4608  # columns of a least-squares problem: 512 channels under 3 x 3 taps
 
 
@@ -127,14 +128,17 @@ class _LockStep:
     def step(self, one: Layer) -> Fit | Remark:
         """Fit one layer, and go on to the next."""
         probe = self._probe(one)
-        wanted = {v for v in (one.result, one.biased, one.sum) if v}
+        wanted = {v for v in (one.result, one.sum) if v}
         self.teacher.advance(also=wanted)
         if not self._is_product(one, probe):
             self.student.advance()
             return skipped(one.node.name, "not repaired: more than a product with its weights")
-        split, moved = self._moments(one), self.teacher.has(one.biased)
+        split = self._moments(one)
+        if not (split.train.count and split.held.count):
+            self.student.advance()
+            return skipped(one.node.name, "not repaired: too few results to fit on and judge by")
         w, b = one.weights(self.student.graph)
-        fit = refit(split.train, split.held, w, b, free_bias=one.bias is not None and moved)
+        fit = refit(split.train, split.held, w, b, free_bias=one.bias is not None)
         self.student.advance(constants=one.constants(self.student.graph, fit))
         return fit
 
@@ -153,8 +157,9 @@ class _LockStep:
         read = one.teacher.reads(x, y.shape, rows)
         w, b = one.teacher_weights(self.teacher.graph)
         given = np.einsum("rgp,gop->rgo", read, w) + b
-        made = one.teacher.channels(y, rows)
-        return bool(np.abs(given - made).max(initial=0) <= 1e-3 * np.abs(made).max(initial=1e-6))
+        given, made = finite_rows(given, one.teacher.channels(y, rows))
+        close = _CLOSE if y.dtype.itemsize > _HALF_BYTES else _CLOSE_HALVES
+        return bool(np.abs(given - made).max(initial=0) <= close * np.abs(made).max(initial=1e-6))
 
     def _moments(self, one: Layer) -> Split:
         split, first = Split(), 0
@@ -171,12 +176,16 @@ class _LockStep:
     def _target(self, one: Layer, feed: int) -> np.ndarray:
         """Return what the layer should make, with its bias."""
         other = one.other
+        kept = self.kept.get(one.result, ())
+        result = take(self.teacher.value(one.result, feed), kept)
         if one.sum and self.teacher.has(one.sum) and other and self.student.has(other):
             total = take(self.teacher.value(one.sum, feed), self.kept.get(one.sum, ()))
-            added: np.ndarray = total - self.student.value(other, feed)
-            return added
-        value = one.biased if self.teacher.has(one.biased) else one.result
-        return take(self.teacher.value(value, feed), self.kept.get(value, ()))
+            beside = self.student.value(other, feed)
+            if total.shape == beside.shape == result.shape:  # nothing is broadcast
+                added: np.ndarray = total - beside
+                return added
+        biased: np.ndarray = result + one.teacher_bias(self.teacher.graph, kept)
+        return biased
 
 
 def _with_biases(student: Graph, layers: list[Layer]) -> Graph:
