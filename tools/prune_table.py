@@ -42,6 +42,7 @@ from slimc.passes.context import Context
 from slimc.passes.remove_channels import RemoveChannels
 from slimc.pipeline.catalogue import catalogue
 from slimc.pipeline.checks import few
+from slimc.pipeline.sizing import made_up_samples
 from slimc.rewrite.mask_axes import mask_axes
 from slimc.rewrite.result import PassResult
 
@@ -107,7 +108,7 @@ def measure(model: Path, calib: Path | None, prune: RemoveChannels, out: Path) -
         spent = time.perf_counter() - start, time.process_time() - cpu
         loaded = slimc.load(file)
         graph = slimc.compile(model, "", TARGET, data, stop_after="canonicalize").graph
-        samples = Data.from_path(data, graph) if data else Data.synthesize(graph, {}, 0)
+        samples = Data.from_path(data, graph) if data else made_up_samples(graph)
         (feed,) = few([dict(f) for f in samples.head(1)], graph)
         Session(loaded).run(feed)
         ctx = _context(graph, samples)

@@ -16,7 +16,7 @@ from slimc.pipeline.compiler import Compiled, compile, load
 from slimc.report.json import report_json
 from slimc.report.text import report_text
 
-PASSES = "prune{ratio=0.3,budget=parameters},quant"
+PASSES = "prune,quant"
 TARGETS = ("cpu", "jetson")  # the first runs here, so that it can be scored and timed
 BATCH = 64
 ROUNDS = 40
