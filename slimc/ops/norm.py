@@ -64,7 +64,7 @@ def mean_variance_axes(call: Call) -> str:
 
 
 NORM = table(
-    Op("BatchNormalization", batch_norm_axes),
+    Op("BatchNormalization", batch_norm_axes, running=(3, 4)),
     Op("LayerNormalization", layer_norm_axes, dtypes=_layer_norm_types),
     Op("RMSNormalization", layer_norm_axes),
     Op("GroupNormalization", group_norm_axes, refit=refit_num_groups),

@@ -164,6 +164,7 @@ class Op:
     taps: of a kernel that slides over the last axes of data and result: (call, sizes of those axes
         of the data, of the result) -> per axis, i64[result, kernel]: the place of the data that a
         result reads at each tap, -1 in the padding.
+    running: operands that are mean and variance of operand 0 per channel, constants in inference.
     clamp: the operator is y = min(max(x, low), high) of operand 0; the bounds, None if computed.
     """
 
@@ -178,6 +179,7 @@ class Op:
     types: TypesRule | None = None
     clamp: ClampRule | None = None
     taps: TapsRule | None = None
+    running: tuple[int, int] | None = None
     random: bool = False
 
     def bind(self, call: Call) -> Bound:

@@ -7,7 +7,7 @@ data have changed, in topological order, the weights become those that make, fro
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 from slimc.analysis.shapes import infer
 from slimc.calib.data import Data
 from slimc.calib.moments import Fit, Split, finite_rows, refit
-from slimc.calib.sampling import sample_rows, samples_in
+from slimc.calib.sampling import is_held, sample_rows, samples_in
 from slimc.calib.store import STORE_BYTES, Store
 from slimc.calib.walk import Walk
 from slimc.ir.editor import Editor
@@ -24,6 +24,7 @@ from slimc.ir.graph import Graph
 from slimc.ops.op import OpTable
 from slimc.remarks import Remark, applied, note, skipped
 from slimc.rewrite.layer import Layer, affected, layers_of
+from slimc.rewrite.running import ChannelSums, Restated, Running, running_of
 from slimc.rewrite.slice_axes import Kept, take
 
 SAMPLES = 256  # more changed little in trials; distinct ones matter, not crops
@@ -55,6 +56,7 @@ def repair(
     """Refit the weights of `student` so that its layers make what those of `teacher` make.
 
     kept: value -> per axis, the indices of the teacher's value that the student's still has.
+    Normalisations by constants (`rewrite.running`) get the statistics of what the student makes.
     A layer whose result is only added to another value aims at the teacher's sum less what the
     student adds: the trunk of a residual network is corrected at every block. Approximate; every
     layer is accepted only if it is nearer on samples held out.
@@ -69,38 +71,45 @@ def repair(
         for one in found
         if one.student.columns > WIDEST
     ]
+    norms, left = running_of(student, ops, facts[1], changed)
+    steps: list[Layer | Running] = [*narrow, *norms]
+    at = {node.name: i for i, node in enumerate(student.nodes)}
+    steps.sort(key=lambda one: at[one.node.name])
     feeds = list(data.first_samples(samples))
-    if not narrow or not feeds:
+    said += left
+    if not steps or not feeds:
         return Repaired(student, (), (*remarks, *said))
-    stops = {one.node.name for one in narrow}
-    fits: dict[str, Fit] = {}
-    with Store(store_bytes // 2) as left, Store(store_bytes // 2) as right:
+    stops = {one.node.name for one in steps}
+    fits: dict[str, Fit | Restated] = {}
+    with Store(store_bytes // 2) as first, Store(store_bytes // 2) as second:
         run = _LockStep(
-            Walk(teacher, feeds, stops, left),
-            Walk(_with_biases(student, narrow), feeds, stops, right),
+            Walk(teacher, feeds, stops, first),
+            Walk(_with_biases(student, narrow), feeds, stops, second),
             kept,
             [samples_in(feed) for feed in feeds],
             seed,
         )
-        for one in narrow:
+        for one in steps:
             outcome = run.step(one)
             if isinstance(outcome, Remark):
                 said.append(outcome)
             else:
                 fits[one.node.name] = outcome
     few = _few(sum(run.leading))
-    said += [_told(one, fits[one.node.name]) for one in narrow if one.node.name in fits]
-    graph = _applied(student, narrow, fits)
-    table = tuple(_row(one, fits[one.node.name]) for one in narrow if one.node.name in fits)
-    return Repaired(graph, table, (*few, *remarks, *said))
+    done = [(one, fits[one.node.name]) for one in steps if one.node.name in fits]
+    said += [_told(one.node.name, fit) for one, fit in done]
+    table = tuple(_row(one, fit) for one, fit in done)
+    return Repaired(_applied(student, done), table, (*few, *remarks, *said))
 
 
-def _told(one: Layer, fit: Fit) -> Remark:
+def _told(node: str, fit: Fit | Restated) -> Remark:
     """Say what a fit brought, on results of samples held out."""
+    if isinstance(fit, Restated):
+        return fit.told(node)
     if fit.ridge is None:
-        return skipped(one.node.name, "as it is: no fit is nearer on results held out")
+        return skipped(node, "as it is: no fit is nearer on results held out")
     how = f"refitted with ridge {fit.ridge:g}" if fit.ridge else "bias refitted"
-    return applied(one.node.name, f"{how}: error {fit.before:.3g} -> {fit.after:.3g}")
+    return applied(node, f"{how}: error {fit.before:.3g} -> {fit.after:.3g}")
 
 
 def _few(samples: int) -> tuple[Remark, ...]:
@@ -125,8 +134,11 @@ class _LockStep:
         teacher.advance()
         student.advance()
 
-    def step(self, one: Layer) -> Fit | Remark:
+    def step(self, one: Layer | Running) -> Fit | Restated | Remark:
         """Fit one layer, and go on to the next."""
+        return self._restate(one) if isinstance(one, Running) else self._refit(one)
+
+    def _refit(self, one: Layer) -> Fit | Remark:
         probe = self._probe(one)
         wanted = {v for v in (one.result, one.sum) if v}
         self.teacher.advance(also=wanted)
@@ -141,6 +153,49 @@ class _LockStep:
         fit = refit(split.train, split.held, w, b, free_bias=one.bias is not None)
         self.student.advance(constants=one.constants(self.student.graph, fit))
         return fit
+
+    def _restate(self, one: Running) -> Restated | Remark:
+        sums = [ChannelSums(), ChannelSums()]
+        for feed, held in enumerate(self._held):
+            old = take(self.teacher.value(one.data, feed), self.kept.get(one.data, ()))
+            for seen, x in zip(sums, (old, self.student.value(one.data, feed)), strict=True):
+                if len(x) == len(held):
+                    seen.add(one.rows(x)[~held])
+        self.teacher.advance(also=[one.result])
+        choices = one.choices(self.student.graph, *sums)
+        errors, scale = self._errors_held(one, choices)
+        if not scale:
+            self.student.advance()
+            return skipped(one.node.name, "not repaired: too few samples to judge by")
+        found = Restated.best(choices, errors, scale)
+        self.student.advance(constants=found.constants)
+        return found
+
+    def _errors_held(
+        self, one: Running, choices: Sequence[Mapping[str, np.ndarray]]
+    ) -> tuple[list[float], float]:
+        """Return the squared error of each choice on samples held out, and the energy there."""
+        sessions = [one.session(self.student.graph, choice) for choice in choices]
+        errors, wanted = [0.0] * len(choices), ChannelSums()
+        count = 0
+        for feed, held in enumerate(self._held):
+            x = self.student.value(one.data, feed)
+            if not held.any() or len(x) != len(held):
+                continue
+            y = one.rows(take(self.teacher.value(one.result, feed), self.kept.get(one.result, ())))
+            wanted.add(y[held])
+            count += y[held][..., 0].size
+            for i, session in enumerate(sessions):
+                made = one.rows(session.run({one.data: x})[one.result])
+                errors[i] += float(np.square(made[held] - y[held]).sum())
+        return errors, float(wanted.variance.sum()) * count if count else 0.0
+
+    @property
+    def _held(self) -> list[np.ndarray]:
+        """Tell for every feed which samples are held out."""
+        firsts = np.cumsum([0, *self.leading])
+        pairs = zip(firsts, self.leading, strict=False)
+        return [is_held(first + np.arange(count)) for first, count in pairs]
 
     def _probe(self, one: Layer) -> tuple[np.ndarray, np.ndarray]:
         """Return what some results of the teacher read, before they are computed."""
@@ -196,21 +251,23 @@ def _with_biases(student: Graph, layers: list[Layer]) -> Graph:
     return editor.done()
 
 
-def _applied(student: Graph, layers: list[Layer], fits: Mapping[str, Fit]) -> Graph:
-    """Return the student with the weights that were found."""
+def _applied(student: Graph, done: Sequence[tuple[Layer | Running, Fit | Restated]]) -> Graph:
+    """Return the student with the weights and statistics that were found."""
     editor = Editor(student)
-    for one in layers:
-        fit = fits.get(one.node.name)
-        if fit is not None and fit.ridge is not None:
+    for one, fit in done:
+        if isinstance(fit, Restated):
+            for name, array in fit.constants.items():
+                editor.set_constant(name, array)
+        elif isinstance(one, Layer) and fit.ridge is not None:
             one.apply(editor, fit)
     return editor.done()
 
 
-def _row(one: Layer, fit: Fit) -> dict[str, Any]:
+def _row(one: Layer | Running, fit: Fit | Restated) -> dict[str, Any]:
     return {
         "node": one.node.name,
-        "columns": one.student.columns,
-        "ridge": fit.ridge,
+        "columns": one.student.columns if isinstance(one, Layer) else 1,
+        "ridge": fit.ridge if isinstance(fit, Fit) else None,
         "error_before": round(fit.before, 6),
         "error_after": round(fit.after, 6),
     }

@@ -1,0 +1,142 @@
+"""Running statistics of normalisations that stay, estimated anew after channels have left."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from slimc.analysis.shapes import Facts
+from slimc.execute.ort import Session
+from slimc.ir.constant import Constant
+from slimc.ir.graph import Graph, Node
+from slimc.ops.op import OpTable
+from slimc.remarks import Remark, applied, skipped
+
+
+@dataclass(frozen=True, eq=False)
+class Running:
+    """A node of teacher and student that normalises by constants.
+
+    mean, variance: names of the student's constants; axis: of the data, that they run along.
+    """
+
+    node: Node
+    mean: str
+    variance: str
+    axis: int
+
+    @property
+    def data(self) -> str:
+        return self.node.inputs[0]
+
+    @property
+    def result(self) -> str:
+        return self.node.outputs[0]
+
+    def rows(self, x: np.ndarray) -> np.ndarray:
+        """Return a value as [samples, places, channels], in f64."""
+        last = np.moveaxis(x, self.axis, -1)
+        return last.reshape(len(x), -1, last.shape[-1]).astype(np.float64)
+
+    def choices(
+        self, graph: Graph, teacher: ChannelSums, student: ChannelSums
+    ) -> list[dict[str, np.ndarray]]:
+        """Return what the constants may become: as they are, mean alone, mean and variance.
+
+        mean' = mean + (mu_student - mu_teacher),  var' = var sigma_student^2 / sigma_teacher^2.
+        """
+        mean, variance = (graph.constants[v].array for v in (self.mean, self.variance))
+        moved = (mean + (student.mean - teacher.mean)).astype(mean.dtype)
+        spread = teacher.variance
+        ratio = np.where(spread > 0, student.variance / np.where(spread > 0, spread, 1), 1)
+        scaled = (variance * ratio).astype(variance.dtype)
+        if not (np.isfinite(moved).all() and np.isfinite(scaled).all()):
+            return [{}]
+        return [{}, {self.mean: moved}, {self.mean: moved, self.variance: scaled}]
+
+    def session(self, graph: Graph, changed: Mapping[str, np.ndarray]) -> Session:
+        """Load the node alone, with other constants."""
+        constants = {v: graph.constants[v] for v in self.node.reads if v in graph.constants}
+        constants |= {v: Constant(array) for v, array in changed.items()}
+        part = replace(graph, inputs=(self.data,), outputs=(self.result,), nodes=(self.node,),
+                       constants=constants)  # fmt: skip
+        return Session(part)
+
+
+class ChannelSums:
+    """Mean and variance of channels, summed over rows: add(f64[..., channels])."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._sum = self._squares = np.zeros(())
+
+    def add(self, rows: np.ndarray) -> None:
+        """See rows."""
+        flat = rows.reshape(-1, rows.shape[-1])
+        self._count += len(flat)
+        self._sum = self._sum + flat.sum(axis=0)
+        self._squares = self._squares + np.einsum("rc,rc->c", flat, flat)
+
+    @property
+    def mean(self) -> np.ndarray:
+        found: np.ndarray = self._sum / max(1, self._count)
+        return found
+
+    @property
+    def variance(self) -> np.ndarray:
+        spread = self._squares / max(1, self._count) - np.square(self.mean)
+        found: np.ndarray = np.maximum(spread, 0)
+        return found
+
+
+@dataclass(frozen=True)
+class Restated:
+    """Constants that are nearer, none if the old ones are; relative squared errors, held out."""
+
+    constants: Mapping[str, np.ndarray]
+    before: float
+    after: float
+
+    @classmethod
+    def best(
+        cls, choices: Sequence[Mapping[str, np.ndarray]], errors: Sequence[float], scale: float
+    ) -> Restated:
+        """Return the choice of the least error; the first one is to change nothing."""
+        at = int(np.argmin(errors))
+        return cls(choices[at], errors[0] / (scale or 1.0), errors[at] / (scale or 1.0))
+
+    def told(self, node: str) -> Remark:
+        """Say what it brought."""
+        if not self.constants:
+            return skipped(node, "as it is: no other statistics are nearer on results held out")
+        what = "mean and variance" if len(self.constants) > 1 else "mean"
+        text = f"{what} estimated anew: error {self.before:.3g} -> {self.after:.3g}"
+        return applied(node, text)
+
+
+def running_of(
+    graph: Graph, ops: OpTable, facts: Facts, changed: Collection[str]
+) -> tuple[list[Running], list[Remark]]:
+    """Return the normalisations by constants whose data have changed, and those left alone."""
+    uses = Counter(v for node in graph.nodes for v in node.reads)
+    found: list[Running] = []
+    said: list[Remark] = []
+    for node in graph.nodes:
+        row, bound = ops.get(node.kind), facts.bounds.get(node.name)
+        if row is None or row.running is None or node.inputs[0] not in changed:
+            continue
+        mean, variance = (node.inputs[i] for i in row.running)
+        if bound is None or mean not in graph.constants or variance not in graph.constants:
+            said.append(skipped(node.name, "not repaired: its statistics are no constants"))
+            continue
+        data, held = bound.inputs[0] or (), bound.inputs[row.running[0]] or ()
+        if len(held) != 1 or held[0] not in data or data.index(held[0]) == 0:
+            said.append(skipped(node.name, "not repaired: its statistics run along no channels"))
+        elif max(uses[mean], uses[variance]) > 1 or {mean, variance} & set(graph.outputs):
+            said.append(skipped(node.name, "not repaired: others read its statistics too"))
+        else:
+            found.append(Running(node, mean, variance, data.index(held[0])))
+    return found, said
