@@ -117,7 +117,8 @@ def _summed(
     moments, first = Moments(diagonal=level == "diagonal"), 0
     for feed, array in enumerate(x):
         shape = walk.value(one.result, feed).shape
-        chosen = sample_rows(one, shape, feed, first, sum(leading), seed).seen()
+        own = leading[feed]
+        chosen = sample_rows(one, shape, feed, first, sum(leading), seed, own).seen()
         for part in chosen.chunks(one.columns * one.group_count):
             read = one.reads(array, shape, part.rows)
             if level == "channels":

@@ -75,15 +75,24 @@ def samples_in(feed: Feed) -> int:
 
 
 def sample_rows(
-    one: Linear, shape: Sequence[int], feed: int, first_sample: int, samples: int, seed: int
+    one: Linear,
+    shape: Sequence[int],
+    feed: int,
+    first_sample: int,
+    samples: int,
+    seed: int,
+    own: int = 0,
 ) -> Rows:
     """Choose results of one feed; the same for any two networks whose result has this shape.
 
-    shape: of the node's result; first_sample: number of the feed's first sample among `samples`.
+    shape: of the node's result; first_sample: number of the feed's first sample among `samples`;
+    own: samples of this feed, where the leading axis may count parts of them (windows).
     Places differ between samples and feeds. Every fifth sample is held out (`is_held`); of fewer
     than five samples, every fifth place.
     """
     count, leading = one.count(shape), one.leading(shape)
+    if own and leading % own == 0:
+        leading = own
     places = count // max(1, leading)
     wanted = max(ROWS, ROWS_PER_COLUMN * one.columns)
     each = min(places, -(-wanted // max(1, samples)))

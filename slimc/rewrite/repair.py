@@ -221,7 +221,8 @@ class _LockStep:
         for feed, leading in enumerate(self.leading):
             x = self.student.value(one.student.data, feed)
             y = self._target(one, feed)
-            rows = sample_rows(one.student, y.shape, feed, first, sum(self.leading), self.seed)
+            samples = sum(self.leading)
+            rows = sample_rows(one.student, y.shape, feed, first, samples, self.seed, leading)
             for part in rows.chunks(one.student.columns * one.student.group_count):
                 read = one.student.reads(x, y.shape, part.rows)
                 split.add(read, one.student.channels(y, part.rows), part.held)

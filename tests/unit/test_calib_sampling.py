@@ -43,6 +43,13 @@ def test_of_many_some_are_taken_in_every_sample() -> None:
     np.testing.assert_array_equal(found.held, sample % 5 == 4)
 
 
+def test_windows_of_a_sample_are_places_of_it() -> None:
+    found = sample_rows(conv(), (10 * 40, 4, 14, 14), 0, 0, 10, 0, own=10)
+    each = -(-ROWS // 10)
+    assert np.bincount(found.rows // (40 * 196)).tolist() == [each] * 10
+    np.testing.assert_array_equal(found.held, found.rows // (40 * 196) % 5 == 4)
+
+
 def test_one_sample_holds_out_places() -> None:
     found = sample_rows(conv(), (1, 4, 14, 14), 0, 0, 1, 0)
     assert 0 < found.held.sum() < len(found.held)
