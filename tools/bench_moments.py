@@ -17,7 +17,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,27 +84,25 @@ class Bench:
 
 def measure(bench: Bench, part: str) -> dict[str, Any]:
     """Run one part and return its figures."""
-    if part == "elimination":
-        with bench.moments() as ready:
-            seconds = timed(lambda: ready.rankings("obs"))
+    start = time.process_time()
+    if part == "repair":
+        bench.repair()
     else:
-        seconds = timed(lambda: bench.moments().close() if part == "moments" else bench.repair())
+        with bench.moments() as ready:
+            if part == "elimination":
+                start = time.process_time()
+                ready.rankings("obs")
+    seconds = time.process_time() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     columns = max(one.columns for one in bench.layers)
     return {"layers": len(bench.layers), "columns": columns, "rows": bench.rows(),
             "s": seconds, "MiB": peak}  # fmt: skip
 
 
-def timed(function: Callable[[], object]) -> float:
-    """Return the seconds of the processor that a call takes."""
-    start = time.process_time()
-    function()
-    return time.process_time() - start
-
-
 def apart(arguments: Sequence[str]) -> dict[str, Any]:
     """Measure in a process of its own."""
-    run = subprocess.run([sys.executable, __file__, *arguments], check=True, capture_output=True)
+    command = [sys.executable, __file__, *arguments]
+    run = subprocess.run(command, check=True, stdout=subprocess.PIPE)
     found: dict[str, Any] = json.loads(run.stdout.decode().splitlines()[-1])
     return found
 
