@@ -68,7 +68,8 @@ class RepairWeights(Pass):
         )
         facts["layers"] = list(made.table)
         said = (_FIELDS,) if ctx.data.synthetic else ()
-        return PassResult(made.graph, (*said, *merged.remarks, *made.remarks), facts)
+        remarks = dict.fromkeys((*said, *merged.remarks, *made.remarks))  # each once
+        return PassResult(made.graph, tuple(remarks), facts)
 
     def explain(self, graph: Graph, ctx: Context) -> tuple[Remark, ...]:
         """Say what is repaired: which nodes, only a removal tells."""
