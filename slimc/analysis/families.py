@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import gcd, lcm
@@ -86,6 +86,18 @@ def families(coupling: Coupling) -> tuple[Family, ...]:
         soft = bool(coupling.soft[members[0]])
         found.append(Family(name, np.array(members), listed, soft))
     return tuple(found)
+
+
+def units_beyond(coupling: Coupling, widths: Mapping[str, int]) -> np.ndarray:
+    """Return the units that leave so that families have these widths: bool[units], the last ones.
+
+    Which units of a family leave does not matter to shapes, and so to latency. Families without a
+    width stay whole.
+    """
+    removed = np.zeros(len(coupling.pinned), bool)
+    for family in families(coupling):
+        removed[family.units[widths.get(family.name, family.width) :]] = True
+    return removed
 
 
 def _memberships(coupling: Coupling) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

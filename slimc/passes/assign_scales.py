@@ -44,7 +44,7 @@ class AssignScales(Pass):
         "mse", "how a range follows from the samples: their extremes, or what is best to clip to"
     )
     percentile: float = option(99.99, "of the elements that the range covers, in percent")
-    samples: int = option(0, "samples to calibrate on; 0: all")
+    samples: int = option(0, "samples to calibrate on; 0: all", least=0)
     keep: tuple[str, ...] = option((), "nodes to leave in float (names, with * and ?)")
 
     def run(self, graph: Graph, ctx: Context) -> PassResult:
@@ -99,10 +99,6 @@ def _check(options: AssignScales, graph: Graph) -> None:
             f"percentile is {options.percentile}, it must lie above 50 and not above 100",
             where,
             "percentile=99.99 leaves out the largest of ten thousand elements",
-        )
-    if options.samples < 0:
-        raise SlimcError(
-            "bad-option-value", f"samples is {options.samples}, it cannot be negative", where
         )
     quantized = next((n.name for n in graph.walk() if n.op == "QuantizeLinear" or n.integer), None)
     if quantized is not None or graph.records:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from slimc.errors import SlimcError
 from slimc.ir.graph import Graph
 from slimc.passes.context import Context
 from slimc.remarks import Remark
@@ -21,11 +22,11 @@ BARE = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)  # texts that need no quotes in 
 Promise = Literal["same", "approximate", "integers"]
 
 
-def option(default: Any, help: str) -> Any:
-    """Declare an option of a pass: its default, and one sentence on what and why."""
+def option(default: Any, help: str, least: int | None = None) -> Any:
+    """Declare an option of a pass: its default, one sentence on what and why, its least value."""
     if isinstance(default, (list, dict, set)):
         raise TypeError("the default of an option must be immutable")
-    return field(default=default, metadata={"help": help})
+    return field(default=default, metadata={"help": help, "least": least})
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,17 @@ class Pass(ABC):
     tolerance: ClassVar[float] = (
         1e-4  # f32 sums in another order; ORT kernels differ by as much between themselves
     )
+
+    def __post_init__(self) -> None:
+        """Raise SlimcError "bad-option-value" where an option is below its least value."""
+        for f in dataclasses.fields(self):
+            value, least = getattr(self, f.name), f.metadata.get("least")
+            if least is not None and value is not None and value < least:
+                raise SlimcError(
+                    "bad-option-value",
+                    f"{f.name} is {value}, it must be at least {least}",
+                    where=f"pass {self.name}",
+                )
 
     @abstractmethod
     def run(self, graph: Graph, ctx: Context) -> PassResult:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from slimc.analysis.calibrate import calibrate
-from slimc.analysis.channels import Coupling
+from slimc.analysis.channels import Coupling, is_float
 from slimc.analysis.families import Family, readers
 from slimc.analysis.family_view import FamilyView, views
 from slimc.analysis.ranking import Ranking, by_importance
@@ -40,6 +40,15 @@ def chosen_score(score: str, ctx: Context) -> str:
     if score == AUTO:
         return "obs" if tells_channels_apart(ctx.data) else "magnitude"
     return score
+
+
+def compares_outputs(coupling: Coupling, ctx: Context) -> bool:
+    """Tell whether families compare by the error of the outputs unless an option says otherwise.
+
+    They do with samples and a floating output, unless curves were measured before.
+    """
+    floats = any(is_float(coupling.facts, value) for value in coupling.opened.whole.outputs)
+    return floats and not ctx.data.synthetic and ctx.curves is None
 
 
 def rank(

@@ -4,31 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from slimc.analysis.budget import choose_widths, costs_of
 from slimc.analysis.channels import Coupling, couple
-from slimc.analysis.cost import macs, parameters, size_bytes
-from slimc.analysis.families import families, step
+from slimc.analysis.families import families, step, units_beyond
 from slimc.analysis.pins import Explanation
 from slimc.analysis.removal_plan import Plan, check_shapes, family_table
 from slimc.analysis.shapes import default_sizes, infer
 from slimc.analysis.widths import Range
-from slimc.errors import SlimcError
 from slimc.ir.graph import Graph
 from slimc.passes.base import Pass, PassResult, Promise, option
 from slimc.passes.context import Context
-from slimc.passes.family_names import named, units_beyond
-from slimc.passes.rankings import chosen_score, rank, rank_by_outputs
-from slimc.passes.removal_remarks import plan_remarks
+from slimc.passes.rankings import chosen_score, compares_outputs, rank, rank_by_outputs
+from slimc.passes.removal_options import bounds, check_options, kept_nodes, named
+from slimc.passes.removal_report import plan_remarks, removal_tables
 from slimc.passes.repair_weights import RepairWeights
-from slimc.passes.width_bounds import bounds, kept_nodes
 from slimc.remarks import Remark, note
-from slimc.rewrite.kept import ranges
 from slimc.rewrite.mask_axes import mask_axes
-from slimc.rewrite.slice_axes import Kept, kept_of_values, slice_axes
+from slimc.rewrite.slice_axes import kept_of_values, slice_axes
 
 
 @dataclass(frozen=True)
@@ -63,16 +59,20 @@ class RemoveChannels(Pass):
     compare: Literal["auto", "outputs", "score"] = option(
         "auto",
         "what makes families comparable: the error of the outputs when each is cut alone, or the "
-        "score; auto: outputs with samples",
+        "score; auto: outputs, with samples and floating outputs",
     )
     steps: int = option(
-        1, "rounds in which the ratio is reached; weights are repaired, and scored anew, between"
+        1,
+        "rounds in which the ratio is reached; weights are repaired, and scored anew, between",
+        least=1,
     )
     align: int = option(
-        0, "kept widths are multiples of it, and predicted latency too; 0: the target's multiple"
+        0,
+        "kept widths are multiples of it, and predicted latency too; 0: the target's multiple",
+        least=0,
     )
     keep: tuple[str, ...] = option((), "nodes to leave as they are (names, with * and ?)")
-    min_channels: int = option(1, "fewest channels that a family keeps")
+    min_channels: int = option(1, "fewest channels that a family keeps", least=1)
     widths: tuple[str, ...] = option(
         (), "fewest and most channels that a family keeps, by the nodes that make them: conv1:8-32"
     )
@@ -81,29 +81,23 @@ class RemoveChannels(Pass):
     )
 
     def run(self, graph: Graph, ctx: Context) -> PassResult:
-        _check_options(self, graph)
+        check_options(graph, self.ratio, self.budget, self.choose)
         coupling = self._couple(graph, ctx)
         plan = self._plan(coupling, ctx)
         score = chosen_score(self.score, ctx)
         said = plan_remarks(plan, self.budget, self.ratio, score, len(self.give_back))
-        tables: dict[str, Any] = {"families": family_table(plan)}
         if not plan.removed.any():
-            return PassResult(graph, said, tables)
+            return PassResult(graph, said, {"families": family_table(plan)})
         sliced = slice_axes(coupling, plan.removed, self.name)
         facts = infer(sliced.graph, ctx.ops, {**default_sizes(graph), **ctx.sizes})
         check_shapes(plan, facts.shape)
-        tables["macs"] = [
-            sum(macs(graph, ctx.ops, coupling.facts).values()),
-            sum(macs(sliced.graph, ctx.ops, facts).values()),
-        ]
-        tables["parameters"] = [parameters(graph), parameters(sliced.graph)]
-        tables["bytes"] = [size_bytes(graph), size_bytes(sliced.graph)]
-        tables["latency"] = list(plan.before_and_after("latency"))
-        tables["kept"] = {name: _compact(kept) for name, kept in sliced.kept.items()}
-        tables["copies"] = {new: old for new, old in sliced.origin.items() if new != old}
-        expected = mask_axes(coupling, plan.removed, self.name)
-        kept = kept_of_values(coupling, plan.removed)
-        return PassResult(sliced.graph, said, tables, expected, kept)
+        return PassResult(
+            sliced.graph,
+            said,
+            removal_tables(plan, sliced, facts),
+            mask_axes(coupling, plan.removed, self.name),
+            kept_of_values(coupling, plan.removed),
+        )
 
     def parts(self) -> tuple[Pass, ...]:
         """Return rounds that remove equal shares of the first cost, with repairs between them."""
@@ -132,18 +126,16 @@ class RemoveChannels(Pass):
         keep = kept_nodes(graph, self.keep)
         return couple(graph, ctx.ops, infer(graph, ctx.ops, sizes), keep)
 
-    def _by_outputs(self, ctx: Context) -> bool:
-        if self.compare != "auto":
-            return self.compare == "outputs"
-        return not ctx.data.synthetic and ctx.curves is None and self.budget != "channels"
-
     def _plan(self, coupling: Coupling, ctx: Context) -> Plan:
         """Choose how many units each family loses, and which."""
         found, align = families(coupling), self.align or ctx.align
         steps = [step(coupling, family, align) for family in found]
         limits = bounds(coupling, found, steps, self.widths, self.min_channels)
-        by = rank_by_outputs if self._by_outputs(ctx) else rank
-        rankings = by(coupling, found, self.score, ctx)
+        by_outputs = self.compare == "outputs"
+        if self.compare == "auto" and self.budget != "channels":
+            by_outputs = compares_outputs(coupling, ctx)
+        ranked = rank_by_outputs if by_outputs else rank
+        rankings = ranked(coupling, found, self.score, ctx)
         free = tuple(
             Range(ranking.damage, step, limit.least, limit.most)
             for ranking, step, limit in zip(rankings, steps, limits, strict=True)
@@ -155,39 +147,3 @@ class RemoveChannels(Pass):
         for family, ranking, count in zip(found, rankings, lost.tolist(), strict=True):
             removed[family.units[ranking.order[:count]]] = True
         return Plan(coupling, found, free, lost, removed, costs)
-
-
-def _check_options(options: RemoveChannels, graph: Graph) -> None:
-    if not 0 < options.ratio < 1:
-        raise SlimcError(
-            "bad-option-value",
-            f"ratio is {options.ratio}, it must lie between 0 and 1",
-            where="pass remove-channels",
-            help="ratio=0.3 removes 30 % of the budget's quantity",
-        )
-    for key, least in (("align", 0), ("min_channels", 1), ("steps", 1)):
-        if getattr(options, key) < least:
-            raise SlimcError(
-                "bad-option-value",
-                f"{key} is {getattr(options, key)}, it must be at least {least}",
-                where="pass remove-channels",
-            )
-    if options.choose == "exact" and options.budget == "channels":
-        raise SlimcError(
-            "bad-option-value",
-            "choose=exact chooses nothing if every family is cut by the same ratio",
-            where="pass remove-channels",
-            help="give another budget: macs, parameters, bytes or latency",
-        )
-    if graph.records:
-        raise SlimcError(
-            "already-quantized",
-            "channels cannot leave a graph whose scales are already chosen",
-            where="pass remove-channels",
-            help="put prune before quant: --passes prune,quant",
-        )
-
-
-def _compact(kept: Kept) -> dict[str, str]:
-    """Return the kept indices per axis as ranges: {"0": "0-3,5"}."""
-    return {str(axis): ranges(k) for axis, k in enumerate(kept) if k is not None}

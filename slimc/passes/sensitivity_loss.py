@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from slimc.analysis.channels import Coupling
+from slimc.analysis.channels import Coupling, is_float
 from slimc.analysis.cost import macs
 from slimc.calib.data import Data
 from slimc.calib.feeds import Feed, samples_of, specs_of
@@ -109,7 +109,7 @@ class OutputError:
                 "no-float-output",
                 "no output is a tensor of floats, so there is no error to measure",
                 f"outputs {', '.join(graph.outputs)}",
-                "give a score of your own: --score score.py",
+                "give a score of your own: sensitivity --score FILE; or prune{compare=score}",
             )
         session = Session(graph, list(dict.fromkeys(p for found in parts.values() for p in found)))
         wanted = tuple(session.run(feed) for feed in feeds)
@@ -165,11 +165,6 @@ def _bad_metric(message: str) -> SlimcError:
     )
 
 
-def _is_float(coupling: Coupling, value: str) -> bool:
-    kind = coupling.facts.types.get(value)
-    return isinstance(kind, TensorType) and kind.dtype.is_float
-
-
 def _parts(coupling: Coupling, value: str) -> tuple[str, ...]:
     """Return the floating values whose elements an output joins, itself if it joins none."""
     graph = coupling.opened.whole
@@ -184,7 +179,7 @@ def _parts(coupling: Coupling, value: str) -> tuple[str, ...]:
             parts = tuple(part for v in computed for part in _parts(coupling, v))
             if joins or len(parts) > 1:
                 return parts
-    return (value,) if _is_float(coupling, value) else ()
+    return (value,) if is_float(coupling.facts, value) else ()
 
 
 def _elements(coupling: Coupling, values: Iterable[str]) -> int:

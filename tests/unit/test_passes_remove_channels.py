@@ -143,3 +143,19 @@ def test_a_graph_of_given_widths_has_the_shapes_of_the_result() -> None:
         v: c.shape for v, c in made.graph.constants.items()
     }
     assert one.narrowed(graph(), context(), {}).constants.keys() == graph().constants.keys()
+
+
+def test_without_a_floating_output_families_compare_by_the_score() -> None:
+    whole = parse_text("""
+graph (%x: f32[N,6]) -> (%y)
+  %w = constant f32[6,8] random(0)
+  %v = constant f32[8,4] random(1)
+  %a: f32[N,8] = MatMul(%x, %w) @a
+  %r: f32[N,8] = Relu(%a) @r
+  %b: f32[N,4] = MatMul(%r, %v) @b
+  %y: i64[N] = ArgMax(%b) {axis=1} @top
+""")
+    feed = {"x": np.random.default_rng(0).standard_normal((8, 6)).astype(np.float32)}
+    seen = replace(context(), data=Data.from_feeds([feed], whole), sizes={"N": 8})
+    made = RemoveChannels().run(whole, seen)
+    assert made.graph.constants["w"].shape[1] < whole.constants["w"].shape[1]

@@ -1,11 +1,17 @@
-"""What remove-channels says of a plan: of every family and node, and of the budget."""
+"""What remove-channels says of a plan: of every family and node, of the budget, in numbers."""
 
 from __future__ import annotations
 
+from typing import Any
+
+from slimc.analysis.cost import macs, parameters, size_bytes
 from slimc.analysis.pins import Explanation
-from slimc.analysis.removal_plan import Plan, approximate, not_faster, remarks
+from slimc.analysis.removal_plan import Plan, approximate, family_table, not_faster, remarks
+from slimc.analysis.shapes import Facts
 from slimc.passes.rankings import WEIGHT_SCORES
 from slimc.remarks import Remark, note
+from slimc.rewrite.kept import ranges
+from slimc.rewrite.slice_axes import Kept, Sliced
 
 
 def plan_remarks(
@@ -22,6 +28,32 @@ def plan_remarks(
         _folded(plan, score),
     ]
     return (*(n for n in notes if n is not None), *made)
+
+
+def removal_tables(plan: Plan, sliced: Sliced, facts: Facts) -> dict[str, Any]:
+    """Return families, [before, after] of every quantity, and the kept indices of each constant.
+
+    facts: of the sliced graph.
+    """
+    coupling, ops = plan.coupling, plan.coupling.ops
+    whole = coupling.opened.whole
+    return {
+        "families": family_table(plan),
+        "macs": [
+            sum(macs(whole, ops, coupling.facts).values()),
+            sum(macs(sliced.graph, ops, facts).values()),
+        ],
+        "parameters": [parameters(whole), parameters(sliced.graph)],
+        "bytes": [size_bytes(whole), size_bytes(sliced.graph)],
+        "latency": list(plan.before_and_after("latency")),
+        "kept": {name: _compact(kept) for name, kept in sliced.kept.items()},
+        "copies": {new: old for new, old in sliced.origin.items() if new != old},
+    }
+
+
+def _compact(kept: Kept) -> dict[str, str]:
+    """Return the kept indices per axis as ranges: {"0": "0-3,5"}."""
+    return {str(axis): ranges(k) for axis, k in enumerate(kept) if k is not None}
 
 
 def _shortfall(plan: Plan, budget: str, ratio: float, given_back: int) -> Remark | None:

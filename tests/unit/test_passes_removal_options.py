@@ -11,7 +11,7 @@ from slimc.errors import SlimcError
 from slimc.ir.graph import Graph, Origin
 from slimc.ir.text import parse_text
 from slimc.ops import OPS
-from slimc.passes.width_bounds import Bounds, bounds, kept_nodes, matching
+from slimc.passes.removal_options import Bounds, bounds, kept_nodes, matching
 
 GRAPH = parse_text("""
 graph (%x: f32[1,8]) -> (%y)

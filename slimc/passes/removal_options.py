@@ -1,4 +1,4 @@
-"""Options that name nodes: which to leave as they are, and how wide their families may become."""
+"""Options of remove-channels: what may not be asked, and which nodes and families are named."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
+import numpy as np
+
 from slimc.analysis.channels import Coupling
 from slimc.analysis.families import Family, role
-from slimc.errors import SlimcError
+from slimc.errors import SlimcError, did_you_mean
 from slimc.ir.graph import Graph
 
 _BOUND = re.compile(r"(?P<pattern>.+):(?:(?P<exact>\d+)|(?P<least>\d*)-(?P<most>\d*))", re.DOTALL)
@@ -27,6 +29,46 @@ class Bounds:
     def within(self, other: Bounds) -> Bounds:
         """Return what holds if both do."""
         return Bounds(max(self.least, other.least), min(self.most, other.most))
+
+
+def check_options(graph: Graph, ratio: float, budget: str, choose: str) -> None:
+    """Raise SlimcError "bad-option-value" or "already-quantized" where nothing can be removed."""
+    where = "pass remove-channels"
+    if not 0 < ratio < 1:
+        raise SlimcError(
+            "bad-option-value",
+            f"ratio is {ratio}, it must lie between 0 and 1",
+            where,
+            "ratio=0.3 removes 30 % of the budget's quantity",
+        )
+    if choose == "exact" and budget == "channels":
+        raise SlimcError(
+            "bad-option-value",
+            "choose=exact chooses nothing if every family is cut by the same ratio",
+            where,
+            "give another budget: macs, parameters, bytes or latency",
+        )
+    if graph.records:
+        raise SlimcError(
+            "already-quantized",
+            "channels cannot leave a graph whose scales are already chosen",
+            where,
+            "put prune before quant: --passes prune,quant",
+        )
+
+
+def named(found: Sequence[Family], names: Sequence[str], option: str) -> np.ndarray:
+    """Return which families are named: bool[families]. Raises SlimcError "unknown-family"."""
+    known = [family.name for family in found]
+    for name in names:
+        if name not in known:
+            raise SlimcError(
+                "unknown-family",
+                f"no family is named '{name}'",
+                where=f"option {option} of pass remove-channels",
+                help=did_you_mean(name, known),
+            )
+    return np.array([name in names for name in known], bool)
 
 
 def matching(graph: Graph, pattern: str, option: str) -> frozenset[str]:
