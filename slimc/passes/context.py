@@ -9,6 +9,7 @@ from typing import Literal
 from slimc.analysis.curves import Curves
 from slimc.analysis.latency import Speed
 from slimc.analysis.scores import Score
+from slimc.analysis.shapes import default_sizes
 from slimc.calib.data import Data
 from slimc.ir.graph import Graph
 from slimc.ir.types import DType
@@ -179,6 +180,10 @@ class Context:
     repairs: bool = False
     curves: Curves | None = None
     reference: Reference | None = None
+
+    def sizes_of(self, graph: Graph) -> dict[str, int]:
+        """Return a number for every named size of a graph's inputs, usual ones if none is given."""
+        return {**default_sizes(graph), **self.sizes}
 
     @property
     def align(self) -> int:

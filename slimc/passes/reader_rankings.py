@@ -12,7 +12,7 @@ from slimc.analysis.elimination import Reader, Sum, eliminate
 from slimc.analysis.families import Family, role
 from slimc.analysis.index_space import LabelOf
 from slimc.analysis.ranking import Ranking
-from slimc.analysis.shapes import default_sizes, infer
+from slimc.analysis.shapes import infer
 from slimc.calib.fields import or_fields
 from slimc.calib.products import Energies
 from slimc.calib.reads import Read, collect_reads
@@ -43,7 +43,7 @@ class ReaderRankings:
         self._reads_of = [list(_reads(coupling, f)) if f.width > 1 else [] for f in families]
         nodes = {place.node for places in self._reads_of for place in places}
         graph = coupling.opened.whole
-        sizes = {**default_sizes(graph), **ctx.sizes}
+        sizes = ctx.sizes_of(graph)
         facts, self.data = infer(graph, ctx.ops, sizes), or_fields(ctx.data, sizes, ctx.seed)
         self._reads = collect_reads(graph, ctx.ops, facts, nodes, self.data, SAMPLES, ctx.seed)
 

@@ -13,7 +13,7 @@ from slimc.analysis.channels import Coupling, couple
 from slimc.analysis.families import families, step, units_beyond
 from slimc.analysis.pins import Explanation
 from slimc.analysis.removal_plan import Plan, check_shapes, family_table
-from slimc.analysis.shapes import default_sizes, infer
+from slimc.analysis.shapes import infer
 from slimc.analysis.widths import Range
 from slimc.ir.graph import Graph
 from slimc.passes.base import Pass, PassResult, Promise, option
@@ -89,7 +89,7 @@ class RemoveChannels(Pass):
         if not plan.removed.any():
             return PassResult(graph, said, {"families": family_table(plan)})
         sliced = slice_axes(coupling, plan.removed, self.name)
-        facts = infer(sliced.graph, ctx.ops, {**default_sizes(graph), **ctx.sizes})
+        facts = infer(sliced.graph, ctx.ops, ctx.sizes_of(graph))
         check_shapes(plan, facts.shape)
         return PassResult(
             sliced.graph,
@@ -122,9 +122,8 @@ class RemoveChannels(Pass):
         return tuple(note(text, n.name) for n in said.weighted for text in said.explain(n))
 
     def _couple(self, graph: Graph, ctx: Context) -> Coupling:
-        sizes = {**default_sizes(graph), **ctx.sizes}
-        keep = kept_nodes(graph, self.keep)
-        return couple(graph, ctx.ops, infer(graph, ctx.ops, sizes), keep)
+        facts = infer(graph, ctx.ops, ctx.sizes_of(graph))
+        return couple(graph, ctx.ops, facts, kept_nodes(graph, self.keep))
 
     def _plan(self, coupling: Coupling, ctx: Context) -> Plan:
         """Choose how many units each family loses, and which."""

@@ -11,7 +11,6 @@ from slimc.analysis.channels import Coupling, couple
 from slimc.analysis.index_space import AxisOf
 from slimc.analysis.shapes import infer
 from slimc.calib.fields import or_fields, tells_channels_apart
-from slimc.errors import SlimcError
 from slimc.ir.graph import Graph
 from slimc.passes.base import Pass, PassResult, Promise, option
 from slimc.passes.context import Context, Reference
@@ -36,15 +35,11 @@ class RepairWeights(Pass):
     promise: ClassVar[Promise] = "approximate"
     repairs: ClassVar[bool] = True
 
-    samples: int = option(SAMPLES, "samples to fit on, the first ones; distinct ones matter")
+    samples: int = option(
+        SAMPLES, "samples to fit on, the first ones; distinct ones matter", least=1
+    )
 
     def run(self, graph: Graph, ctx: Context) -> PassResult:
-        if self.samples < 1:
-            raise SlimcError(
-                "bad-option-value",
-                f"samples is {self.samples}, it must be at least 1",
-                where="pass repair-weights",
-            )
         reference = ctx.reference
         if reference is None:
             return PassResult(
@@ -56,13 +51,14 @@ class RepairWeights(Pass):
             facts["merged"] = list(merged.table)
             if not tells_channels_apart(ctx.data):
                 return PassResult(merged.graph, merged.remarks, facts)
+        sizes = ctx.sizes_of(reference.graph)
         made = repair(
             reference.graph,
             merged.graph,
             reference.kept,
             ctx.ops,
-            or_fields(ctx.data, ctx.sizes, ctx.seed),
-            ctx.sizes,
+            or_fields(ctx.data, sizes, ctx.seed),
+            sizes,
             ctx.seed,
             self.samples,
         )
@@ -92,7 +88,7 @@ def _merged(reference: Reference, ctx: Context) -> Merged:
 
 def _coupling(reference: Reference, ctx: Context) -> Coupling:
     graph = reference.graph
-    return couple(graph, ctx.ops, infer(graph, ctx.ops, ctx.sizes))
+    return couple(graph, ctx.ops, infer(graph, ctx.ops, ctx.sizes_of(graph)))
 
 
 def _removed(coupling: Coupling, reference: Reference) -> np.ndarray:

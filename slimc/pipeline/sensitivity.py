@@ -196,8 +196,7 @@ def _canonical(
 
 def _coupled(graph: Graph, ctx: Context) -> tuple[Coupling, tuple[Family, ...]]:
     """Return the coupling and the families that have a narrower form."""
-    sizes = {**default_sizes(graph), **ctx.sizes}
-    coupling = couple(graph, ctx.ops, infer(graph, ctx.ops, sizes))
+    coupling = couple(graph, ctx.ops, infer(graph, ctx.ops, ctx.sizes_of(graph)))
     found = tuple(family for family in families(coupling) if family.width > 1)
     if not found:
         raise SlimcError(
