@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
 
 from slimc.remarks import Agreement, Latency, Measure, PassReport, Remark, Report
 
@@ -37,11 +39,40 @@ def report_text(report: Report, details: bool = False) -> str:
 def pass_summary(one: PassReport) -> str:
     """Say in one line what a pass did: how many nodes it changed and left, and why it left them."""
     kinds = Counter(remark.kind for remark in one.remarks)
-    parts = [f"{kinds['applied']} applied"] if kinds["applied"] else []
+    parts = [*_narrowed(one.facts), *_repaired(one.facts)]
+    if kinds["applied"] and not parts:
+        parts = [f"{kinds['applied']} applied"]
     if kinds["skipped"]:
         parts.append(f"{kinds['skipped']} skipped ({_reasons(one.remarks)})")
     parts += [remark.message for remark in one.remarks if remark.kind == "note"][:1]
     return "; ".join(parts) or ("changed" if one.changed else "nothing to do")
+
+
+def _narrowed(facts: Mapping[str, Any]) -> list[str]:
+    """Say how many families lost channels, and what that saves, where a pass tells."""
+    narrow = sum(row["kept"] < row["width"] for row in facts.get("families", ()))
+    if not narrow:
+        return []
+    saved = ", ".join(
+        f"{name} {_share(*facts[key])}"
+        for name, key in (("MACs", "macs"), ("parameters", "parameters"))
+    )
+    return [f"{narrow} {'families' if narrow > 1 else 'family'} narrowed: {saved}"]
+
+
+def _repaired(facts: Mapping[str, Any]) -> list[str]:
+    """Say how many layers were refitted, and how far off they are, where a pass tells."""
+    rows = facts.get("layers", ())
+    nearer = [row for row in rows if row["error_after"] < row["error_before"]]
+    if not nearer:
+        return []
+    text = f"{len(nearer)} of {len(rows)} layers refitted"
+    text += f" on {facts['samples']} samples" if facts.get("samples") else ""
+    before, after = (
+        f"{100 * median(row[key] for row in nearer):.2g} %"
+        for key in ("error_before", "error_after")
+    )
+    return [f"{text}, squared error of the middle one {before} -> {after}"]
 
 
 def _reasons(remarks: Sequence[Remark]) -> str:

@@ -131,3 +131,34 @@ def test_numbers_for_people() -> None:
 def test_a_pass_without_remarks_says_whether_it_changed_anything() -> None:
     assert pass_summary(PassReport("a", 0, True)) == "changed"
     assert pass_summary(PassReport("a", 0, False)) == "nothing to do"
+
+
+def test_a_removal_says_what_it_saves_and_a_repair_how_far_off_layers_are() -> None:
+    facts = {
+        "families": [{"width": 8, "kept": 4}, {"width": 8, "kept": 8}],
+        "macs": [1000, 700],
+        "parameters": [50, 40],
+    }
+    said = (applied("a", "width 8 -> 4"), skipped("b", "whole: the macs budget chose others"))
+    assert pass_summary(PassReport("remove-channels", 0, True, said, facts)) == (
+        "1 family narrowed: MACs -30.0 %, parameters -20.0 %; "
+        "1 skipped (whole: the macs budget chose others)"
+    )
+    errors = ((0.2, 0.1), (0.4, 0.02), (0.3, 0.3))
+    facts = {
+        "layers": [{"error_before": before, "error_after": after} for before, after in errors],
+        "samples": 256,
+    }
+    assert pass_summary(PassReport("repair-weights", 0, True, (), facts)) == (
+        "2 of 3 layers refitted on 256 samples, squared error of the middle one 30 % -> 6 %"
+    )
+
+
+def test_a_removal_of_nothing_and_a_repair_of_nothing_give_reasons_alone() -> None:
+    facts = {"families": [{"width": 8, "kept": 8}]}
+    said = (note("no channel may leave; the reasons follow"),)
+    assert pass_summary(PassReport("remove-channels", 0, False, said, facts)) == said[0].message
+    facts = {"layers": [{"error_before": 0.2, "error_after": 0.2}], "samples": 9}
+    left = (skipped("a", "as it is"),)
+    found = pass_summary(PassReport("repair-weights", 0, False, left, facts))
+    assert found == "1 skipped (as it is)"
