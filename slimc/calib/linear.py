@@ -80,6 +80,11 @@ class Linear:
                 return i
         return None
 
+    @property
+    def is_scaled(self) -> bool:
+        """Tell whether the node scales its product or its bias as well."""
+        return self.row.weighted is not None and self.row.weighted.is_scaled(self.node.attrs)
+
     def matrix(self, weight: np.ndarray) -> np.ndarray:
         """Return an array of the weight's shape as [g, o, p]."""
         laid = _laid(weight, self.weight_axes, self._order, self.sizes)
@@ -116,6 +121,12 @@ class Linear:
         split = found.reshape(len(rows), self.taps, groups, -1)
         columns: np.ndarray = split.transpose(0, 2, 3, 1).reshape(len(rows), groups, -1)
         return columns
+
+    def inputs(self, x: np.ndarray) -> np.ndarray:
+        """Return the input channels at every place of the data, [places, g, i]."""
+        flat, _ = _rows_first(x, self.data_axes, (*self.groups, *self.ins), self.sizes)
+        found: np.ndarray = _wide(flat).reshape(len(flat), self._size(self.groups), -1)
+        return found
 
     def count(self, shape: Sequence[int]) -> int:
         """Return how many results a result value of this shape holds."""

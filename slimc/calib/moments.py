@@ -225,10 +225,17 @@ def _solve(moments: Moments, w: np.ndarray, b: np.ndarray | None, ridge: float) 
         x, y = moments.mean_x, moments.mean_y - b
         h = h + x[:, :, None] * x[:, None, :]
         c = c + x[:, :, None] * y[:, None, :]
-    diagonal = np.einsum("gpp->gp", h)
-    floor = np.finfo(np.float32).tiny
+    return least_squares(w, h, c, ridge)
+
+
+def least_squares(w: np.ndarray, h: np.ndarray, c: np.ndarray, ridge: float) -> np.ndarray:
+    """Return w + (C - w H)(H + ridge mean(diag H) I)^-1. w: [g, o, p]; h: [g, p, p]; c: [g, p, o].
+
+    The ridge shrinks toward w; where H is zero, w it is.
+    """
     damped = h.copy()
-    np.einsum("gpp->gp", damped)[...] += ridge * diagonal.mean(axis=1, keepdims=True) + floor
+    diagonal = np.einsum("gpp->gp", damped)
+    diagonal += ridge * diagonal.mean(axis=1, keepdims=True) + np.finfo(np.float32).tiny
     step = np.linalg.solve(damped, c - h @ w.transpose(0, 2, 1))
     made: np.ndarray = w + step.transpose(0, 2, 1)
     return made

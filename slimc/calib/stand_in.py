@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from slimc.calib.moments import Moments
+from slimc.calib.moments import Moments, least_squares
 
 RIDGE = 1e-2  # times the mean of diag H_KK: accuracies of small nets are flat from 1e-3 to 1e-2
 
@@ -56,8 +56,7 @@ def stand_in(moments: Moments, gone: np.ndarray, constant: bool) -> StandIn:
     energy = np.maximum(np.einsum("gkk->gk", kk), np.finfo(np.float32).tiny)[:, None]
     best = (rk**2 / energy).argmax(axis=2, keepdims=True)
     b = np.where(np.arange(len(stays)) == best, rk / energy, 0)
-    damped = kk + RIDGE * energy.mean(axis=2, keepdims=True) * np.eye(len(stays))
-    b = b + np.linalg.solve(damped, (rk - b @ kk).transpose(0, 2, 1)).transpose(0, 2, 1)
+    b = least_squares(b, kk, rk.transpose(0, 2, 1), RIDGE)
     c = mean[:, lost] - np.einsum("grk,gk->gr", b, mean[:, stays])
     return StandIn(gone, b, c if constant else np.zeros_like(c))
 

@@ -103,7 +103,8 @@ MOST_TERMS = 8  # of an equation whose products are counted
 ONE_AFTER_ANOTHER = tuple(tuple(range(count)) for count in range(2, MOST_TERMS + 1))
 
 CONTRACTION = table(
-    Op("Gemm", gemm_axes, quant=Quant.WEIGHTED, weighted=Weighted(0, 1, 2, "n"), macs=((0, 1),)),
+    Op("Gemm", gemm_axes, quant=Quant.WEIGHTED,
+       weighted=Weighted(0, 1, 2, "n", factors=("alpha", "beta")), macs=((0, 1),)),
     Op("MatMul", matmul_axes, quant=Quant.WEIGHTED, weighted=Weighted(0, 1, None, "n"),
        macs=((0, 1),)),
     Op("MatMulInteger", matmul_integer_axes, dtypes=DType.I32, macs=((0, 1),)),

@@ -123,12 +123,20 @@ class Refit:
 
 @dataclass(frozen=True)
 class Weighted:
-    """The operands of a contraction: data, weight, bias if any; the label of output channels."""
+    """The operands of a contraction: data, weight, bias if any; the label of output channels.
+
+    factors: attributes that scale its product or its bias, by 1 where they are absent.
+    """
 
     data: int
     weight: int
     bias: int | None
     channel: str
+    factors: tuple[str, ...] = ()
+
+    def is_scaled(self, attrs: Mapping[str, Attr]) -> bool:
+        """Tell whether the attributes of a node scale its product or its bias."""
+        return any(attrs.get(name, 1.0) != 1.0 for name in self.factors)
 
 
 Types = tuple[ValueType | None, ...]

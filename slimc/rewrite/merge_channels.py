@@ -22,7 +22,6 @@ from slimc.analysis.index_space import LabelOf
 from slimc.analysis.shapes import infer
 from slimc.calib.data import Data
 from slimc.calib.fields import fields, sizes_in
-from slimc.calib.linear import Linear
 from slimc.calib.moments import Fit, Moments
 from slimc.calib.stand_in import RIDGE, StandIn, error_left, stand_in
 from slimc.execute.ort import Session
@@ -30,7 +29,7 @@ from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph
 from slimc.remarks import Remark, note, skipped
 from slimc.rewrite.layer import Layer, affected, layers_of
-from slimc.rewrite.slice_axes import Kept, Sliced, take
+from slimc.rewrite.slice_axes import Kept, Sliced, staying, take
 
 PLACES = 512  # places looked at in a feed
 ROWS_PER_CHANNEL = 4  # with fewer rows, all copies of a channel (a flattened map) share one B
@@ -133,9 +132,7 @@ class _Reader:
     @property
     def constant(self) -> bool:
         """Tell whether a bias can take what is constant: there is one, and nothing scales it."""
-        attrs = self.layer.teacher.node.attrs
-        scaled = any(attrs.get(name, 1.0) != 1.0 for name in ("alpha", "beta"))
-        return self.layer.bias is not None and not scaled
+        return self.layer.bias is not None and not self.layer.teacher.is_scaled
 
     @property
     def width(self) -> int:
@@ -143,7 +140,7 @@ class _Reader:
 
     def rows(self, x: np.ndarray, random: np.random.Generator) -> np.ndarray:
         """Return channels [r, g, channels] at some places of the data."""
-        found = _channels(self.layer.teacher, x)
+        found = self.layer.teacher.inputs(x)
         if len(found) > PLACES:
             found = found[random.choice(len(found), PLACES, replace=False)]
         each = found[:, :, self.order]
@@ -194,29 +191,14 @@ def _reader(
     array = coupling.opened.whole.constants[one.weight].array
     w = one.matrix(array).astype(np.float64)
     split = w.reshape(*w.shape[:2], len(units), one.taps)[:, :, order]
-    stays = np.zeros(array.shape, bool)
-    within = (range(d) if k is None else k for k, d in zip(kept, array.shape, strict=True))
-    stays[np.ix_(*within)] = True
     return _Reader(
         layer,
         split.reshape(*w.shape[:2], len(order), -1),
         gone[order[:, 0]],
         order,
         kept,
-        np.asarray(one.matrix(stays).any(axis=2)),
+        np.asarray(one.matrix(staying(array.shape, kept)).any(axis=2)),
     )
-
-
-def _channels(one: Linear, x: np.ndarray) -> np.ndarray:
-    """Return data as [rows, g, i]."""
-    names = (*one.groups, *one.ins)
-    axes = [[label.name for term in axis for label in term] for axis in one.data_axes]
-    own = [i for i, labels in enumerate(axes) if set(labels) & set(names)]
-    labels = [name for i in own for name in axes[i]]
-    last = np.moveaxis(x, own, range(-len(own), 0))
-    split = last.reshape(-1, *(one.sizes[name] for name in labels))
-    moved = split.transpose(0, *(1 + labels.index(name) for name in names))
-    return moved.reshape(len(split), one.group_count, -1)
 
 
 def _moments(

@@ -6,10 +6,11 @@ import numpy as np
 
 from slimc.analysis.elimination import RIDGE
 from slimc.calib.linear import Linear
+from slimc.calib.moments import least_squares
 from slimc.calib.reads import Read, Reads
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph, Node
-from slimc.rewrite.slice_axes import Kept, Sliced, take
+from slimc.rewrite.slice_axes import Kept, Sliced, staying, take
 
 
 def refit_readers(uncut: Graph, sliced: Sliced, reads: Reads) -> Graph:
@@ -39,38 +40,44 @@ def _operand(graph: Graph, one: Linear) -> int:
 def _refit(uncut: Graph, editor: Editor, node: Node, read: Read, name: str, kept: Kept) -> None:
     one = read.linear
     old = uncut.constants[one.weight].array
-    stays = np.zeros(old.shape, bool)
-    stays[np.ix_(*(range(d) if k is None else k for k, d in zip(kept, old.shape, strict=True)))] = 1
+    stays = staying(old.shape, kept)
     columns = np.flatnonzero(one.matrix(stays).any(axis=(0, 1)))
     if len(columns) == one.columns:
         return
     w = one.matrix(old).astype(np.float64)
-    free = one.bias_shape is not None and one.channel_axis is not None
+    free = _takes_bias(editor, node, one)
     h, mean = read.h.astype(np.float64), read.mean
     if not free:
         h = h + mean[:, :, None] * mean[:, None, :]
     block = h[:, columns[:, None], columns[None, :]]
-    damped = block.copy()
-    diagonal = np.einsum("gpp->gp", damped)
-    diagonal += RIDGE * diagonal.mean(axis=1, keepdims=True) + np.finfo(np.float32).tiny
-    wanted = h[:, columns] @ w.transpose(0, 2, 1) - block @ w[:, :, columns].transpose(0, 2, 1)
+    wanted = h[:, columns] @ w.transpose(0, 2, 1)
     made = w.copy()
-    made[:, :, columns] += np.linalg.solve(damped, wanted).transpose(0, 2, 1)
+    made[:, :, columns] = least_squares(w[:, :, columns], block, wanted, RIDGE)
     editor.set_constant(name, take(one.array(made).astype(old.dtype), kept))
     if free:
         made[:, :, np.setdiff1d(np.arange(one.columns), columns)] = 0
         shift = np.einsum("gop,gp->go", w - made, mean).reshape(-1)
         outs = one.matrix(stays).any(axis=2).reshape(-1)
-        _shift_bias(editor, node, one, shift[outs])
+        _shift_bias(editor, node, one, shift[outs], old.dtype)
 
 
-def _shift_bias(editor: Editor, node: Node, one: Linear, shift: np.ndarray) -> None:
-    """Add to the bias of a node, which may have none."""
+def _takes_bias(editor: Editor, node: Node, one: Linear) -> bool:
+    """Tell whether a node has, or may have, a constant bias that is added as it is."""
+    if one.bias is None or one.bias_shape is None or one.channel_axis is None or one.is_scaled:
+        return False
+    name = node.inputs[one.bias] if one.bias < len(node.inputs) else ""
+    return not name or editor.array(name) is not None
+
+
+def _shift_bias(
+    editor: Editor, node: Node, one: Linear, shift: np.ndarray, dtype: np.dtype
+) -> None:
+    """Add to the bias of a node, which may have none. dtype: of a new one."""
     assert one.bias is not None
     assert one.bias_shape is not None
     shape = tuple(len(shift) if size == one.channel_count else size for size in one.bias_shape)
     name = node.inputs[one.bias] if one.bias < len(node.inputs) else ""
-    old = editor.array(name) if name else np.zeros(1, np.float32)
+    old = editor.array(name) if name else np.zeros(1, dtype)
     if old is None or old.size not in (1, len(shift)):
         return
     new = (old.reshape(-1) + shift).reshape(shape).astype(old.dtype)

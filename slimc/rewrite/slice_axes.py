@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -113,6 +113,13 @@ def take(array: np.ndarray, kept: Kept) -> np.ndarray:
         if indices is not None:
             array = np.take(array, indices, axis=axis)
     return array
+
+
+def staying(shape: Sequence[int], kept: Kept) -> np.ndarray:
+    """Return which elements of an array of a shape stay: bool, of that shape."""
+    found = np.zeros(shape, bool)
+    found[np.ix_(*(range(n) if k is None else k for k, n in zip(kept, shape, strict=True)))] = True
+    return found
 
 
 def _refit(coupling: Coupling, removed: np.ndarray, node: Node) -> Refit | None:

@@ -36,7 +36,7 @@ class Contraction:
     def of(cls, m: Match) -> Contraction | None:
         """Return the contraction of a match; None where its signature does not fit.
 
-        One that scales its product or its bias (alpha, beta) is none either.
+        One that scales its product or its bias is none either.
         """
         node = m.node("c")
         row, bound = m.scope.ops.get(node.kind), m.scope.bound(node)
@@ -44,8 +44,7 @@ class Contraction:
             return None
         data, weight = bound.inputs[row.weighted.data], bound.inputs[row.weighted.weight]
         result = bound.outputs[0]
-        scaled = node.attrs.get("alpha", 1.0) != 1.0 or node.attrs.get("beta", 1.0) != 1.0
-        if data is None or weight is None or result is None or scaled:
+        if data is None or weight is None or result is None or row.weighted.is_scaled(node.attrs):
             return None
         made, inside = set(_labels(*result)), set(_labels(*weight))
         places = [i for i, axis in enumerate(result) if row.weighted.channel in _labels(axis)]

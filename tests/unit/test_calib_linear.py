@@ -103,3 +103,18 @@ def test_a_matrix_goes_back_into_the_weight(name: str) -> None:
 def test_other_nodes_are_no_product(text: str) -> None:
     graph = parse_text(text)
     assert linear(graph, OPS, infer(graph, OPS), graph.nodes[0]) is None
+
+
+@pytest.mark.parametrize("name", ["point", "Gemm", "MatMul of rank 4", "a weight per head"])
+def test_without_a_kernel_a_result_reads_the_channels_of_its_place(name: str) -> None:
+    graph = graph_of(*CASES[name])
+    one, x = product(graph), feed(graph)
+    shape = infer(graph, OPS).shape("y")
+    assert shape is not None
+    rows = np.arange(one.count([int(size) for size in shape]))
+    np.testing.assert_array_equal(one.inputs(x), one.reads(x, shape, rows))  # type: ignore[arg-type]  # sizes are numbers
+
+
+def test_channels_of_halves_are_wide_enough_to_be_summed() -> None:
+    graph = graph_of("f16[2,3,7,6]", "Conv(%x, %w)", "f16[4,3,1,1]")
+    assert product(graph).inputs(feed(graph).astype(np.float16)).dtype == np.float32
