@@ -26,7 +26,14 @@ ROUNDS = 50
 THREADS = (1, 0)
 
 
-@click.command("bench", short_help="Time one model, or two in turn.")
+_EXAMPLES = """\b
+Examples:
+  slimc bench model.onnx model.cpu.onnx --calib samples/
+  slimc bench model.onnx small.onnx --threads 1 --threads 4 --json
+"""
+
+
+@click.command("bench", short_help="Time one model, or two in turn.", epilog=_EXAMPLES)
 @click.argument("a", type=PATH)
 @click.argument("b", type=PATH, required=False)
 @calib_option
@@ -49,15 +56,11 @@ THREADS = (1, 0)
 def bench_command(
     a: Path, b: Path | None, calib: Path | None, rounds: int, threads: Sequence[int], as_json: bool
 ) -> None:
-    r"""Measure how long onnxruntime takes for model A, and B, on this machine.
+    """Measure how long onnxruntime takes for model A, and B, on this machine.
 
     Both run in turn, so that what else the machine does meets both alike. A ratio comes with what
     the median of the rounds lies between, with a confidence of 95 %. With one thread seconds are
     the processor's, with more the wall clock's.
-
-    \b
-    Examples: slimc bench model.onnx model.cpu.onnx --calib samples/
-              slimc bench model.onnx small.onnx --threads 1 --threads 4 --json
     """
     files = [a] if b is None else [a, b]
     graphs = [load(file) for file in files]

@@ -37,11 +37,10 @@ def accuracy(graph: Graph, images: np.ndarray, labels: np.ndarray) -> float:
 @click.command("demo")
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default="demo")
 def demo_command(folder: Path) -> None:
-    r"""Compress the network that ships with slimc; files and reports go to FOLDER (demo).
+    """Compress the network that ships with slimc; files and reports go to FOLDER (demo).
 
     It reads characters: 1000 held-back images in typefaces that it never saw tell how well.
 
-    \b
     Example: slimc demo results
     """
     folder.mkdir(parents=True, exist_ok=True)

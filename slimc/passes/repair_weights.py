@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -45,7 +45,8 @@ class RepairWeights(Pass):
             return PassResult(
                 graph, (note("no channels have left, so there is nothing to repair"),)
             )
-        facts, merged = {}, Merged(graph, (), ())
+        facts: dict[str, Any] = {}
+        merged = Merged(graph, (), ())
         if ctx.data.synthetic:
             merged = _merged(reference, ctx)
             facts["merged"] = list(merged.table)
@@ -62,7 +63,7 @@ class RepairWeights(Pass):
             ctx.seed,
             self.samples,
         )
-        facts["layers"] = list(made.table)
+        facts |= {"layers": list(made.table), "samples": made.samples}
         said = (_FIELDS,) if ctx.data.synthetic else ()
         remarks = dict.fromkeys((*said, *merged.remarks, *made.remarks))  # each once
         return PassResult(made.graph, tuple(remarks), facts)

@@ -69,7 +69,7 @@ def _repaired(facts: Mapping[str, Any]) -> list[str]:
     text = f"{len(nearer)} of {len(rows)} layers refitted"
     text += f" on {facts['samples']} samples" if facts.get("samples") else ""
     before, after = (
-        f"{100 * median(row[key] for row in nearer):.2g} %"
+        f"{100 * median(row[key] for row in nearer):.3g} %"
         for key in ("error_before", "error_after")
     )
     return [f"{text}, squared error of the middle one {before} -> {after}"]

@@ -24,7 +24,7 @@ from slimc.ir.graph import Graph
 from slimc.ops.op import OpTable
 from slimc.remarks import Remark, applied, note, skipped
 from slimc.rewrite.layer import Layer, affected, layers_of
-from slimc.rewrite.running import ChannelSums, Restated, Running, running_of
+from slimc.rewrite.running import ChannelSums, Restated, Running, change, running_of
 from slimc.rewrite.slice_axes import Kept, take
 
 SAMPLES = 256  # more changed little in trials; distinct ones matter, not crops
@@ -35,11 +35,12 @@ WIDEST = 4608  # columns of a least-squares problem: 512 channels under 3 x 3 ta
 
 @dataclass(frozen=True)
 class Repaired:
-    """A repaired graph, a row per layer for the report, and what is to be said."""
+    """Repaired graph, a row per layer for the report, what is to be said, and how many samples."""
 
     graph: Graph
     table: tuple[dict[str, Any], ...]
     remarks: tuple[Remark, ...]
+    samples: int = 0
 
 
 def repair(
@@ -95,11 +96,11 @@ def repair(
                 said.append(outcome)
             else:
                 fits[one.node.name] = outcome
-    few = _few(sum(run.leading))
+    count = sum(run.leading)
     done = [(one, fits[one.node.name]) for one in steps if one.node.name in fits]
     said += [_told(one.node.name, fit) for one, fit in done]
     table = tuple(_row(one, fit) for one, fit in done)
-    return Repaired(_applied(student, done), table, (*few, *remarks, *said))
+    return Repaired(_applied(student, done), table, (*_few(count), *remarks, *said), count)
 
 
 def _told(node: str, fit: Fit | Restated) -> Remark:
@@ -109,7 +110,7 @@ def _told(node: str, fit: Fit | Restated) -> Remark:
     if fit.ridge is None:
         return skipped(node, "as it is: no fit is nearer on results held out")
     how = f"refitted with ridge {fit.ridge:g}" if fit.ridge else "bias refitted"
-    return applied(node, f"{how}: error {fit.before:.3g} -> {fit.after:.3g}")
+    return applied(node, f"{how}: {change(fit.before, fit.after)}")
 
 
 def _few(samples: int) -> tuple[Remark, ...]:
@@ -117,8 +118,8 @@ def _few(samples: int) -> tuple[Remark, ...]:
         return ()
     return (
         note(
-            f"weights were repaired on {samples} samples",
-            help=f"give at least {FEW_SAMPLES} distinct ones: repair fits what they have in common",
+            f"{samples} samples are few: weights fit what they have in common",
+            help=f"give at least {FEW_SAMPLES} distinct ones",
         ),
     )
 

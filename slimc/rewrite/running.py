@@ -113,8 +113,13 @@ class Restated:
         if not self.constants:
             return skipped(node, "as it is: no other statistics are nearer on results held out")
         what = "mean and variance" if len(self.constants) > 1 else "mean"
-        text = f"{what} estimated anew: error {self.before:.3g} -> {self.after:.3g}"
+        text = f"{what} estimated anew: {change(self.before, self.after)}"
         return applied(node, text)
+
+
+def change(before: float, after: float) -> str:
+    """Say how far results are off before and after, squared, in shares of their variance."""
+    return f"squared error {100 * before:.3g} % -> {100 * after:.3g} %"
 
 
 def running_of(

@@ -43,7 +43,7 @@ def context(speed: Speed = SPEED) -> Context:
 @pytest.mark.parametrize("choose", ["greedy", "exact"])
 @pytest.mark.parametrize("budget", BUDGETS)
 def test_every_budget_is_met_and_reported(budget: Budget, choose: str) -> None:
-    one = RemoveChannels(ratio=0.3, budget=budget, choose=choose)  # type: ignore[arg-type]  # parametrized
+    one = RemoveChannels(ratio=0.3, budget=budget, choose=choose, score="magnitude")  # type: ignore[arg-type]  # parametrized
     result = one.run(GRAPH, context())
     before, after = result.facts[budget]
     assert 0.5 * before < after <= 0.7 * before
@@ -85,7 +85,7 @@ graph (%x: f32[2,1]) -> (%y)
 
 
 def test_the_table_says_how_the_damage_is_shared() -> None:
-    result = RemoveChannels(ratio=0.4).run(GRAPH, context())
+    result = RemoveChannels(ratio=0.4, score="magnitude").run(GRAPH, context())
     rows = result.facts["families"]
     assert sum(row["damage"] for row in rows) == pytest.approx(1, abs=1e-5)
     for row in rows:
@@ -94,10 +94,10 @@ def test_the_table_says_how_the_damage_is_shared() -> None:
 
 
 def test_a_family_at_its_least_width_is_said_to_be() -> None:
-    result = RemoveChannels(ratio=0.4, widths=("b:48-",)).run(GRAPH, context())
+    result = RemoveChannels(ratio=0.4, widths=("b:48-",), score="magnitude").run(GRAPH, context())
     row = next(row for row in result.facts["families"] if row["name"] == "b")
     assert row["kept"] == row["least"] == 48
-    every = RemoveChannels(ratio=0.4, min_channels=64).run(GRAPH, context())
+    every = RemoveChannels(ratio=0.4, min_channels=64, score="magnitude").run(GRAPH, context())
     said = [str(remark) for remark in every.remarks]
     assert "skipped @a: whole: 32 units are the fewest that it keeps" in said
 

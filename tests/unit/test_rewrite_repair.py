@@ -75,7 +75,7 @@ def test_layers_with_too_many_columns_are_named(monkeypatch: pytest.MonkeyPatch)
 
 def test_few_samples_are_told() -> None:
     _, found = repaired(feeds=samples(16))
-    assert said(found)[""] == "weights were repaired on 16 samples"
+    assert said(found)[""] == "16 samples are few: weights fit what they have in common"
 
 
 @pytest.mark.parametrize("count", [1, 4])
