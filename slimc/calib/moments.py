@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.linalg import solve
 
 BUFFER_ELEMENTS = 1 << 22  # of x, gathered before they are multiplied: products like many rows
 
@@ -175,6 +176,7 @@ class Fit:
     after: float
 
 
+_BY_CHOLESKY = 64  # columns from which half the arithmetic is worth a call for every group
 RIDGES = (1e-3, 1e-2, 1e-1, 1.0)  # times the mean of diag H; flat from 1e-4 to 1e-1 on small nets
 
 
@@ -202,8 +204,9 @@ def refit(
     if free_bias:
         found.append((held.error(w, train.best_bias(w)), 0.0))
     last = np.inf
+    normal = _normal(train, None if free_bias else b)
     for ridge in ridges:
-        made = _solve(train, w, None if free_bias else b, ridge)
+        made = least_squares(w, *normal, ridge)
         error = held.error(made, train.best_bias(made) if free_bias else b)
         found.append((error, ridge))
         if error > last:
@@ -213,19 +216,19 @@ def refit(
     whole = train + held
     if chosen is None:
         return Fit(w, b, None, before / scale, before / scale)
-    made = _solve(whole, w, None if free_bias else b, chosen) if chosen else w
+    made = least_squares(w, *_normal(whole, None if free_bias else b), chosen) if chosen else w
     bias = whole.best_bias(made) if free_bias else b
     return Fit(made, bias, chosen, before / scale, after / scale)
 
 
-def _solve(moments: Moments, w: np.ndarray, b: np.ndarray | None, ridge: float) -> np.ndarray:
-    """Return least squares around w. b: the bias that stays; None: it is free."""
+def _normal(moments: Moments, b: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return H and C of least squares. b: the bias that stays; None: it is free."""
     h, c = moments.xx, moments.xy
     if b is not None:
         x, y = moments.mean_x, moments.mean_y - b
         h = h + x[:, :, None] * x[:, None, :]
         c = c + x[:, :, None] * y[:, None, :]
-    return least_squares(w, h, c, ridge)
+    return h, c
 
 
 def least_squares(w: np.ndarray, h: np.ndarray, c: np.ndarray, ridge: float) -> np.ndarray:
@@ -236,7 +239,12 @@ def least_squares(w: np.ndarray, h: np.ndarray, c: np.ndarray, ridge: float) -> 
     damped = h.copy()
     diagonal = np.einsum("gpp->gp", damped)
     diagonal += ridge * diagonal.mean(axis=1, keepdims=True) + np.finfo(np.float32).tiny
-    step = np.linalg.solve(damped, c - h @ w.transpose(0, 2, 1))
+    residual = c - h @ w.transpose(0, 2, 1)
+    if w.shape[2] < _BY_CHOLESKY:
+        step = np.linalg.solve(damped, residual)
+    else:
+        pairs = zip(damped, residual, strict=True)
+        step = np.stack([solve(a, b, assume_a="pos", overwrite_a=True) for a, b in pairs])
     made: np.ndarray = w + step.transpose(0, 2, 1)
     return made
 
