@@ -51,6 +51,21 @@ def samples_of(specs: Specs, graph: Graph) -> int:
     return next((shape[0] for shape in shapes if shape), 1)
 
 
+def has_sample_axis(graph: Graph) -> bool:
+    """Tell whether feeds can be cut by samples: all inputs have one leading axis of any size.
+
+    One axis if its name is one, or there is one input.
+    """
+    leading: list[Dim] = []
+    for name in graph.inputs:
+        kind = graph.types.get(name)
+        if not isinstance(kind, TensorType) or not kind.shape:
+            return False
+        leading.append(kind.shape[0])
+    named = len(set(leading)) == 1 and isinstance(leading[0], str)
+    return named or leading == [None]
+
+
 def check(graph: Graph, specs: Specs, where: str) -> dict[str, int]:
     """Check a feed against the graph's inputs and return the size of every named dimension.
 

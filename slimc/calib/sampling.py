@@ -9,9 +9,8 @@ from zlib import crc32
 import numpy as np
 
 from slimc.calib.data import Data
-from slimc.calib.feeds import Feed
+from slimc.calib.feeds import Feed, has_sample_axis
 from slimc.calib.linear import Linear
-from slimc.ir.types import TensorType
 
 ROWS = 16384  # results looked at, all samples together: 256 images at 64 places
 ROWS_PER_COLUMN = 8  # and at least so many for every column of a least-squares problem
@@ -48,20 +47,15 @@ def is_held(samples: np.ndarray) -> np.ndarray:
 def held_out(data: Data, samples: int) -> Data:
     """Return the first `samples` samples without those that moments are summed of.
 
-    Whole feeds where their arrays do not all start with the same number of samples, or the graph
-    fixes that number; all samples where there are fewer than five.
+    Whole feeds where they cannot be cut; all samples where there are fewer than five.
     """
-    kinds = [data.graph.types.get(name) for name in data.graph.inputs]
-    fixed = any(
-        isinstance(k, TensorType) and k.shape and isinstance(k.shape[0], int) for k in kinds
-    )
+    apart = has_sample_axis(data.graph)
     feeds: list[Feed] = []
     first = 0
     for feed in data.first_samples(samples):
-        sizes = {array.shape[0] if array.ndim else 0 for array in feed.values()}
         leading = samples_in(feed)
         held = is_held(first + np.arange(leading))
-        if len(sizes) == 1 and held.any() and not fixed:
+        if apart and held.any():
             feeds.append({name: array[held] for name, array in feed.items()})
         elif held.any():
             feeds.append(feed)

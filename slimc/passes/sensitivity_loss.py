@@ -12,7 +12,7 @@ import numpy as np
 from slimc.analysis.channels import Coupling, is_float
 from slimc.analysis.cost import macs
 from slimc.calib.data import Data
-from slimc.calib.feeds import Feed, samples_of, specs_of
+from slimc.calib.feeds import Feed, has_sample_axis, samples_of, specs_of
 from slimc.errors import SlimcError
 from slimc.execute.ort import Session
 from slimc.ir.graph import Graph
@@ -64,21 +64,13 @@ def _cut(data: Data, graph: Graph, wanted: int, batch: int) -> Iterator[Feed]:
     """Yield feeds of at most `batch` samples, `wanted` in all, where feeds can be cut."""
     left = wanted
     for feed in data:
-        if not _can_be_cut(graph):
+        if not has_sample_axis(graph):
             yield feed
             continue
         there = min(left, samples_of(specs_of(feed), graph))
         for start in range(0, there, batch):
             yield {name: array[start : min(start + batch, there)] for name, array in feed.items()}
         left -= there
-
-
-def _can_be_cut(graph: Graph) -> bool:
-    leading = set()
-    for name in graph.inputs:
-        kind = graph.types.get(name)
-        leading.add(kind.shape[0] if isinstance(kind, TensorType) and kind.shape else None)
-    return len(leading) == 1 and isinstance(leading.pop(), str)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from slimc.calib.feeds import has_sample_axis
 from slimc.errors import SlimcError
 from slimc.execute.compare import difference
 from slimc.execute.ort import Session
@@ -32,12 +33,8 @@ SAMPLES = 4  # of the first feed: a wrong rewrite shows on one sample, and each 
 
 
 def few(feeds: Sequence[Feed], graph: Graph) -> tuple[Feed, ...]:
-    """Cut feeds down to the first `SAMPLES` samples where all inputs share a named leading axis."""
-    leading = set()
-    for name in graph.inputs:
-        kind = graph.types.get(name)
-        leading.add(kind.shape[0] if isinstance(kind, TensorType) and kind.shape else None)
-    if len(leading) != 1 or not isinstance(leading.pop(), str):
+    """Cut feeds down to the first `SAMPLES` samples where they can be cut."""
+    if not has_sample_axis(graph):
         return tuple(feeds)
     return tuple({name: array[:SAMPLES] for name, array in feed.items()} for feed in feeds)
 

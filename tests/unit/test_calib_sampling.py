@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from slimc.analysis.shapes import infer
+from slimc.calib.data import Data
 from slimc.calib.linear import Linear, linear
-from slimc.calib.sampling import ROWS, sample_rows
-from slimc.ir.text import parse_text
+from slimc.calib.sampling import ROWS, held_out, sample_rows
+from slimc.ir.text import parse_text, to_text
 from slimc.ops import OPS
 
 GRAPH = parse_text(
@@ -60,3 +62,31 @@ def test_chunks_hold_every_row_once() -> None:
     parts = found.chunks(1 << 20)
     assert len(parts) > 1
     np.testing.assert_array_equal(np.concatenate([p.rows for p in parts]), found.rows)
+
+
+def feeds_of(*sizes: int) -> list[dict[str, np.ndarray]]:
+    """Feeds of so many samples, numbered through."""
+    numbers = np.split(np.arange(sum(sizes), dtype=np.float32), np.cumsum(sizes)[:-1])
+    return [{"x": np.tile(part.reshape(-1, 1, 1, 1), (1, 3, 16, 16))} for part in numbers]
+
+
+def seen(data: Data) -> list[list[float]]:
+    return [feed["x"][:, 0, 0, 0].tolist() for feed in data]
+
+
+def test_every_fifth_sample_over_all_feeds_is_held_out() -> None:
+    assert seen(held_out(Data.from_feeds(feeds_of(3, 4, 8), GRAPH), 0)) == [[4], [9, 14]]
+
+
+def test_fewer_than_five_samples_are_all_seen() -> None:
+    assert seen(held_out(Data.from_feeds(feeds_of(4), GRAPH), 0)) == [[0, 1, 2, 3]]
+
+
+@pytest.mark.parametrize("leading", ["2", "A", "?"])
+def test_feeds_that_cannot_be_cut_stay_whole(leading: str) -> None:
+    text = to_text(GRAPH).replace(
+        "(%x: f32[N,3,16,16])", f"(%x: f32[{leading},3,16,16], %z: f32[B])"
+    )
+    feeds = [{**feed, "z": np.zeros(2, np.float32)} for feed in feeds_of(2, 2, 2, 2)]
+    found = held_out(Data.from_feeds(feeds, parse_text(text)), 0)
+    assert seen(found) == [[4, 5]]
