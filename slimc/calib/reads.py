@@ -9,10 +9,11 @@ import numpy as np
 
 from slimc.analysis.shapes import Facts
 from slimc.calib.data import Data
+from slimc.calib.feeds import samples_of, specs_of
 from slimc.calib.linear import Linear, linear
 from slimc.calib.moments import Moments
 from slimc.calib.products import Energies, product_of
-from slimc.calib.sampling import sample_rows, samples_in
+from slimc.calib.sampling import sample_rows
 from slimc.calib.store import STORE_BYTES, Store
 from slimc.calib.walk import Walk
 from slimc.ir.graph import Graph
@@ -84,7 +85,7 @@ def collect_reads(
     feeds = list(data.first_samples(samples))
     if not feeds:
         return Reads(Store(store_bytes // 2), {})
-    leading = [samples_in(feed) for feed in feeds]
+    leading = [samples_of(specs_of(feed), graph) for feed in feeds]
     kept = Store(store_bytes // 2)
     found: dict[str, Energies | Unread] = {}
     with Store(store_bytes // 2) as live:

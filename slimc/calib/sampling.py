@@ -9,7 +9,7 @@ from zlib import crc32
 import numpy as np
 
 from slimc.calib.data import Data
-from slimc.calib.feeds import Feed, has_sample_axis
+from slimc.calib.feeds import Feed, has_sample_axis, samples_of, specs_of
 from slimc.calib.linear import Linear
 
 ROWS = 16384  # results looked at, all samples together: 256 images at 64 places
@@ -53,7 +53,7 @@ def held_out(data: Data, samples: int) -> Data:
     feeds: list[Feed] = []
     first = 0
     for feed in data.first_samples(samples):
-        leading = samples_in(feed)
+        leading = samples_of(specs_of(feed), data.graph)
         held = is_held(first + np.arange(leading))
         if apart and held.any():
             feeds.append({name: array[held] for name, array in feed.items()})
@@ -61,11 +61,6 @@ def held_out(data: Data, samples: int) -> Data:
             feeds.append(feed)
         first += leading
     return Data.from_feeds(feeds, data.graph) if feeds else data
-
-
-def samples_in(feed: Feed) -> int:
-    """Return the samples in a feed: the size of the first leading axis."""
-    return next((array.shape[0] for array in feed.values() if array.ndim), 1)
 
 
 def sample_rows(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from slimc.analysis.families import Family, readers
 from slimc.analysis.family_view import FamilyView, views
 from slimc.analysis.ranking import Ranking, by_importance
 from slimc.analysis.scores import SCORES, Score
-from slimc.calib.fields import tells_channels_apart
+from slimc.calib.fields import or_fields, tells_channels_apart
 from slimc.calib.sampling import held_out
 from slimc.errors import SlimcError, did_you_mean
 from slimc.passes.context import Context
@@ -59,11 +60,8 @@ def rank(
     Where the context brings measured curves, the costs are those.
     """
     name = chosen_score(score, ctx)
-    if name in READER_SCORES:
-        with ReaderRankings(coupling, families, ctx) as moments:
-            rankings = _by_readers(coupling, families, name, ctx, moments)
-    else:
-        rankings = _by_weights(coupling, families, name, ctx)
+    with _moments(coupling, families, ctx, name in READER_SCORES) as moments:
+        rankings = rank_with(coupling, families, name, ctx, moments)
     if ctx.curves is None:
         return rankings
     return calibrated(coupling, families, rankings, name, ctx.seed, ctx.curves)
@@ -79,17 +77,24 @@ def rank_by_outputs(
     difference there (its branch is never taken) costs what its ranking says.
     """
     name = chosen_score(score, ctx)
-    with ReaderRankings(coupling, families, ctx) as moments:
+    data = or_fields(ctx.data, ctx.sizes_of(coupling.opened.whole), ctx.seed)
+    loss = OutputError.of(coupling, evaluation_feeds(coupling, held_out(data, SAMPLES)))
+    wanted = ctx.repairs or name in READER_SCORES
+    with _moments(coupling, families, ctx, wanted) as moments:
         rankings = rank_with(coupling, families, name, ctx, moments)
-        unseen = held_out(moments.data, SAMPLES)
-        loss = OutputError.of(coupling, evaluation_feeds(coupling, unseen))
-        refit = moments.refit if ctx.repairs else None
+        refit = moments.refit if ctx.repairs and moments is not None else None
         curves = measure_curves(coupling, families, rankings, RATIOS, loss, refit)
     pairs = zip(rankings, curves, strict=True)
     return tuple(
         calibrate(ranking, curve) if any(point.error > 0 for point in curve.points) else ranking
         for ranking, curve in pairs
     )
+
+
+def _moments(
+    coupling: Coupling, families: Sequence[Family], ctx: Context, wanted: bool
+) -> AbstractContextManager[ReaderRankings | None]:
+    return ReaderRankings(coupling, families, ctx) if wanted else nullcontext()
 
 
 def rank_with(

@@ -44,8 +44,8 @@ class ReaderRankings:
         nodes = {place.node for places in self._reads_of for place in places}
         graph = coupling.opened.whole
         sizes = ctx.sizes_of(graph)
-        facts, self.data = infer(graph, ctx.ops, sizes), or_fields(ctx.data, sizes, ctx.seed)
-        self._reads = collect_reads(graph, ctx.ops, facts, nodes, self.data, SAMPLES, ctx.seed)
+        facts, data = infer(graph, ctx.ops, sizes), or_fields(ctx.data, sizes, ctx.seed)
+        self._reads = collect_reads(graph, ctx.ops, facts, nodes, data, SAMPLES, ctx.seed)
 
     def __enter__(self) -> ReaderRankings:
         return self

@@ -15,8 +15,9 @@ import numpy as np
 
 from slimc.analysis.shapes import infer
 from slimc.calib.data import Data
+from slimc.calib.feeds import samples_of, specs_of
 from slimc.calib.moments import Fit, Split, finite_rows, refit
-from slimc.calib.sampling import is_held, sample_rows, samples_in
+from slimc.calib.sampling import is_held, sample_rows
 from slimc.calib.store import STORE_BYTES, Store
 from slimc.calib.walk import Walk
 from slimc.ir.editor import Editor
@@ -87,7 +88,7 @@ def repair(
             Walk(teacher, feeds, stops, first),
             Walk(_with_biases(student, narrow), feeds, stops, second),
             kept,
-            [samples_in(feed) for feed in feeds],
+            [samples_of(specs_of(feed), teacher) for feed in feeds],
             seed,
         )
         for one in steps:
