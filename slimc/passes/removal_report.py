@@ -19,6 +19,8 @@ def plan_remarks(
 ) -> tuple[Remark, ...]:
     """Say what leaves and why the rest stays. given_back: how many families stay after all."""
     unchosen = f"whole: the {budget} budget chose others"
+    if budget == "channels":  # every family is asked, for itself
+        unchosen = f"whole: {ratio:.0%} of its channels are no whole step, or save no time"
     unchosen += ", or its family is given back" if given_back else ""
     made = remarks(plan, Explanation(plan.coupling, plan.families), unchosen)
     notes = [

@@ -29,12 +29,12 @@ from slimc.rewrite.slice_axes import kept_of_values, slice_axes
 
 @dataclass(frozen=True)
 class RemoveChannels(Pass):
-    """Remove the least important channels, all that is tied to them, and refit what stays.
+    """Remove the least important channels, and all that is tied to them.
 
     What must leave together follows from the axis signatures of the operators. The result equals
     the original graph with those channels masked (`expected`), except where statistics run over
     removed channels, which is said.
-    Source: Li et al., ICLR 2017 (score); Fang et al., CVPR 2023 (groups).
+    Source: Fang et al., CVPR 2023 (groups); scores name theirs.
     """
 
     name: ClassVar[str] = "remove-channels"
