@@ -63,7 +63,8 @@ _SUFFIXES = (".png", ".svg")
     "--samples",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Samples that are run for each point. Default: 64, fewer where they cost over 8 GMACs.",
+    help="Samples that are run for each point, with --refit of the fifth that is held out. "
+    "Default: 64, fewer where they cost over 8 GMACs.",
 )
 @click.option(
     "--refit/--no-refit",

@@ -9,6 +9,8 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from slimc.analysis.curves import Curves
 from slimc.analysis.shapes import default_sizes
 from slimc.calib.data import Data
@@ -38,6 +40,7 @@ from slimc.targets.legalize import file_opset
 from slimc.targets.lowering import LOWERING
 
 CHECK_FEEDS = 1  # feeds that every pass is checked on
+NAN_SAMPLES = 256  # that are looked at: as many as passes sum over
 AGREEMENT_SAMPLES = 64  # of the comparison at the end: enough for a stable SQNR, a few seconds
 
 DataSource = Data | str | Path | Iterable[Mapping[str, Any]] | None
@@ -244,6 +247,7 @@ def _notes(runner: Runner, latency: Sequence[Latency]) -> tuple[Remark, ...]:
                 help="give samples with --calib",
             )
         )
+    found += _holding_nan(data)
     if target.chosen:
         found.append(note(target.chosen))
     if runner.ctx.curves is not None:
@@ -255,6 +259,20 @@ def _notes(runner: Runner, latency: Sequence[Latency]) -> tuple[Remark, ...]:
     if not latency and runner.removals:
         found.append(_predicted(runner.removals))
     return tuple(found)
+
+
+def _holding_nan(data: Data) -> list[Remark]:
+    """Say which inputs are NaN somewhere; infinities may be masks."""
+    if data.synthetic:
+        return []
+    seen = {
+        name: None
+        for feed in data.first_samples(NAN_SAMPLES)
+        for name, array in feed.items()
+        if array.dtype.kind == "f" and np.isnan(array).any()
+    }
+    help = "look at how they were made: what is computed of them is left out of sums"
+    return [note(f"samples of input '{name}' hold NaN", help=help) for name in seen]
 
 
 def _predicted(removals: Sequence[PassReport]) -> Remark:

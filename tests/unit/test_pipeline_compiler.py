@@ -148,6 +148,15 @@ def test_data_of_several_sorts() -> None:
     assert made_up.notes[0].message.startswith("samples are made up")
 
 
+def test_samples_that_hold_nan_are_told_of() -> None:
+    x = np.ones((2, 3, 8, 8), np.float32)
+    x[0, 0, 0] = np.inf
+    assert compile(GRAPH, data=[{"x": x}]).report.notes == ()
+    x[1, 0, 0] = np.nan
+    (one,) = compile(GRAPH, data=[{"x": x}]).report.notes
+    assert one.message == "samples of input 'x' hold NaN"
+
+
 def test_stop_after_leaves_out_the_rest() -> None:
     made = compile(GRAPH, [Edit(), Approximate(scaled(2))], stop_after="edit-graph")
     assert made.graph.form is Form.CANONICAL
