@@ -62,8 +62,9 @@ class Moments:
         if self.diagonal:
             self._xx += np.square(x).sum(axis=2, dtype=np.float64)
         else:
-            self._xx += x @ x.transpose(0, 2, 1)
-            self._xy += x @ y.transpose(0, 2, 1)
+            with np.errstate(over="ignore", invalid="ignore"):  # then the sums are not finite
+                self._xx += x @ x.transpose(0, 2, 1)
+                self._xy += x @ y.transpose(0, 2, 1)
         self._yy += np.square(y, dtype=np.float64).sum(axis=2)
 
     def _moved(self, side: int) -> np.ndarray:

@@ -34,10 +34,14 @@ class Product:
     summed: tuple[str, ...]
 
     def energies(self, walk: Walk, feeds: int) -> Energies:
-        """Sum |a_i|^2 |b_i|^2 over all feeds, for each index i of a summed label."""
+        """Sum |a_i|^2 |b_i|^2 over all feeds, for each index i of a summed label.
+
+        Elements that are not finite count as zeros.
+        """
         found: dict[str, np.ndarray] = {}
         for feed in range(feeds):
-            squares = [np.square(walk.value(v, feed), dtype=np.float64) for v in self.operands]
+            arrays = [walk.value(v, feed).astype(np.float64) for v in self.operands]
+            squares = [np.square(np.where(np.isfinite(a), a, 0)) for a in arrays]
             for label in self.summed:
                 seen = self._energy(squares, label)
                 found[label] = found.get(label, np.zeros(len(seen))) + seen

@@ -71,9 +71,9 @@ def collect_reads(
     """Run the samples once, and sum second moments of what `nodes` read at sampled results.
 
     The samples that `sampling.held_out` gives are left out, so that what follows from the moments
-    can be judged on them. So are nodes that are no plain product with constant weights, and those
-    without a result. Memory: the live values and the moments, each up to half of `store_bytes`, the
-    rest on disk.
+    can be judged on them. So are nodes that are no plain product with constant weights, those
+    without a result, and those whose squares overflow. Memory: the live values and the moments,
+    each up to half of `store_bytes`, the rest on disk.
     """
     wanted = [node for node in graph.nodes if node.name in nodes]
     layers = {node.name: linear(graph, ops, facts, node) for node in wanted}
@@ -103,8 +103,11 @@ def collect_reads(
             level, moments = _summed(one, walk, x, leading, seed)
             if not moments.count:
                 continue
-            kept.put(node.name, 0, moments.xx.astype(np.float32))
-            found[node.name] = one, level, moments.mean_x
+            with np.errstate(over="ignore", invalid="ignore"):
+                h = moments.xx.astype(np.float32)
+            if np.isfinite(h).all():
+                kept.put(node.name, 0, h)
+                found[node.name] = one, level, moments.mean_x
     return Reads(kept, found)
 
 

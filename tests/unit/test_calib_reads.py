@@ -130,3 +130,10 @@ def test_numbers_that_are_not_finite_are_left_out() -> None:
     assert np.isfinite(read_of(reads, "a").h).all()
     assert np.isfinite(read_of(reads, "b").h).all()
     reads.close()
+
+
+def test_squares_that_overflow_are_no_moments() -> None:
+    huge = [{name: array * np.float32(1e22) for name, array in feed.items()} for feed in FEEDS]
+    reads = collected(huge)
+    assert reads.get("a") is None
+    reads.close()
