@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.linalg import solve
+from scipy.linalg import cho_factor, cho_solve
 
 BUFFER_ELEMENTS = 1 << 22  # of x, gathered before they are multiplied: products like many rows
 
@@ -127,6 +127,13 @@ class Moments:
         self._sum()
         found: np.ndarray = np.maximum(self._yy / self.count - np.square(self._y / self.count), 0)
         return found
+
+    @property
+    def is_finite(self) -> bool:
+        """Tell whether no product has overflowed: squares beyond f32 do."""
+        self._sum()
+        sums = (self._xx, self._xy, self._yy)
+        return all(np.isfinite(one).all() for one in sums)
 
     @property
     def _pivots(self) -> tuple[np.ndarray, np.ndarray]:
@@ -245,7 +252,7 @@ def least_squares(w: np.ndarray, h: np.ndarray, c: np.ndarray, ridge: float) -> 
         step = np.linalg.solve(damped, residual)
     else:
         pairs = zip(damped, residual, strict=True)
-        step = np.stack([solve(a, b, assume_a="pos", overwrite_a=True) for a, b in pairs])
+        step = np.stack([cho_solve(cho_factor(a, overwrite_a=True), b) for a, b in pairs])
     made: np.ndarray = w + step.transpose(0, 2, 1)
     return made
 
