@@ -22,7 +22,7 @@ from slimc.analysis.index_space import LabelOf
 from slimc.analysis.shapes import infer
 from slimc.calib.data import Data
 from slimc.calib.fields import fields, sizes_in
-from slimc.calib.moments import Fit, Moments
+from slimc.calib.moments import Fit, Moments, Split
 from slimc.calib.stand_in import RIDGE, StandIn, error_left, stand_in
 from slimc.execute.ort import Session
 from slimc.ir.editor import Editor
@@ -71,6 +71,11 @@ def merge(coupling: Coupling, removed: np.ndarray, sliced: Sliced, seed: int = 0
     said += _inside_bodies(coupling, removed)
     editor, table = Editor(sliced.graph), []
     for reader, halves in _moments(graph, [r for r in readers if r.width <= WIDEST], data, seed):
+        if not all(half.count and half.is_finite for half in halves):
+            said.append(
+                skipped(reader.node, "not merged: on made-up samples what it reads is not finite")
+            )
+            continue
         lost = reader.weight[:, :, reader.gone]
         left = error_left(halves, reader.gone, reader.constant, lost)
         if left < 1:
@@ -223,14 +228,11 @@ def _summed(
 ) -> list[tuple[Moments, Moments]]:
     session = Session(graph, list(dict.fromkeys(r.layer.teacher.data for r in readers)))
     random = np.random.default_rng(seed)
-    found: list[tuple[Moments, Moments]] = []
+    found = [Split() for _ in readers]
     for number, feed in enumerate(data):
         made = session.run(feed)
         for i, reader in enumerate(readers):
             rows = reader.rows(made[reader.layer.teacher.data], random)
             none = np.zeros((*rows.shape[:2], 0), rows.dtype)
-            if not number:
-                pivot = rows.mean(axis=0), none[0]
-                found.append((Moments(pivot), Moments(pivot)))
-            found[i][number % 2].add(rows, none)
-    return found
+            found[i].add(rows, none, np.full(len(rows), number % 2 == 1))
+    return [(split.train, split.held) for split in found]

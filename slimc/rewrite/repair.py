@@ -151,6 +151,9 @@ class _LockStep:
         if not (split.train.count and split.held.count):
             self.student.advance()
             return skipped(one.node.name, "not repaired: too few results to fit on and judge by")
+        if not (split.train.is_finite and split.held.is_finite):
+            self.student.advance()
+            return skipped(one.node.name, "not repaired: squares of what it reads overflow")
         w, b = one.weights(self.student.graph)
         fit = refit(split.train, split.held, w, b, free_bias=one.bias is not None)
         self.student.advance(constants=one.constants(self.student.graph, fit))

@@ -175,3 +175,21 @@ def test_readers_inside_a_body_are_left_and_said() -> None:
     """)
     left = [r.node for r in made.remarks if "inside the body" in r.message]
     assert sorted(left) == ["e", "t"]
+
+
+@pytest.mark.parametrize("bend", ["Sqrt(%a)", "Mul(%a, %huge)"])
+def test_what_is_not_finite_on_made_up_samples_does_not_merge(bend: str) -> None:
+    """A square root of channels that are negative or not, and squares that overflow."""
+    text = f"""
+graph (%x: f32[N,6,4,4]) -> (%y)
+  %wa = constant f32[96,6,1,1] random(0)
+  %wb = constant f32[4,96,1,1] random(1)
+  %huge = constant f32[] 1e24
+  %a: f32[N,96,4,4] = Conv(%x, %wa) @a
+  %r: f32[N,96,4,4] = {bend} @bend
+  %y: f32[N,4,4,4] = Conv(%r, %wb) @b
+"""
+    made, sliced = merged(text)
+    assert weights(made.graph) == weights(sliced.graph)
+    said = [remark.message for remark in made.remarks if remark.node == "b"]
+    assert said == ["not merged: on made-up samples what it reads is not finite"]

@@ -140,3 +140,11 @@ def test_other_floats_stay_what_they_are(kind: str) -> None:
     assert len(found.table) == 2
     for name, constant in student.constants.items():
         assert found.graph.constants[name].array.dtype == constant.array.dtype
+
+
+def test_squares_that_overflow_leave_layers_as_they_are() -> None:
+    wide = TEXT.replace("16", "256")
+    huge = [{"x": feed["x"] * np.float32(1e24)} for feed in samples(128)]
+    student, found = repaired(wide, huge)
+    assert said(found)["b"] == "not repaired: squares of what it reads overflow"
+    assert found.graph.constants["wb"] is student.constants["wb"]
