@@ -15,7 +15,7 @@ import numpy as np
 
 from slimc.analysis.channels import Coupling, couple, sizes_of
 from slimc.analysis.index_space import AxisOf, LabelOf, Place
-from slimc.analysis.shapes import default_sizes, infer
+from slimc.analysis.shapes import infer
 from slimc.errors import SlimcError
 from slimc.execute.compare import difference
 from slimc.execute.ort import Session
@@ -141,8 +141,7 @@ def cut(graph: Graph, removal: Removal, ctx: Context) -> Sliced:
     Values are the same if name and type are. Their lost indices spread over the signatures; what a
     signature pins is no matter here: the other graph says what may leave.
     """
-    sizes = {**default_sizes(graph), **ctx.sizes}
-    coupling = couple(graph, ctx.ops, infer(graph, ctx.ops, sizes))
+    coupling = couple(graph, ctx.ops, infer(graph, ctx.ops, ctx.sizes_of(graph)))
     gone = _gone(coupling, removal)
     alone = replace(coupling, unit=np.arange(len(gone)))
     return slice_axes(alone, gone, NAME)
