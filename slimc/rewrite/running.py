@@ -105,7 +105,7 @@ class Restated:
         cls, choices: Sequence[Mapping[str, np.ndarray]], errors: Sequence[float], scale: float
     ) -> Restated:
         """Return the choice of the least error; the first one is to change nothing."""
-        at = int(np.argmin(errors))
+        at = int(np.argmin(np.nan_to_num(errors, nan=np.inf)))
         return cls(choices[at], errors[0] / (scale or 1.0), errors[at] / (scale or 1.0))
 
     def told(self, node: str) -> Remark:

@@ -13,6 +13,7 @@ from slimc.ir.text import parse_text
 from slimc.ops import OPS
 from slimc.rewrite import repair as module
 from slimc.rewrite.repair import Repaired
+from slimc.rewrite.running import Restated
 from slimc.rewrite.slice_axes import kept_of_values, slice_axes
 
 TEXT = """
@@ -93,3 +94,9 @@ def test_too_few_samples_are_told() -> None:
         (r.node, r.message) for r in found.remarks
     ]
     assert found.graph.constants["m"] is student.constants["m"]
+
+
+def test_a_choice_whose_error_is_no_number_is_not_taken() -> None:
+    changed = {"mean": np.ones(2)}
+    assert Restated.best([{}, changed], [2.0, float("nan")], 4.0) == Restated({}, 0.5, 0.5)
+    assert Restated.best([{}, changed], [float("nan")] * 2, 4.0).constants == {}
