@@ -12,6 +12,7 @@ from slimc.cli.console import Progress, say, say_table, working
 from slimc.cli.options import (
     PATH,
     calib_option,
+    check_place,
     json_option,
     names_with,
     pairs,
@@ -19,6 +20,7 @@ from slimc.cli.options import (
     seed_option,
 )
 from slimc.errors import SlimcError
+from slimc.io.write import replaced
 from slimc.passes.recipe import Recipe, load_recipe
 from slimc.pipeline.compiler import Compiled, compile
 from slimc.report.json import report_json
@@ -130,24 +132,14 @@ def _recipe(options: dict[str, Any]) -> Recipe:
 
 def _output(model: Path, output: Path | None, target: str) -> Path:
     path = output or model.with_name(f"{model.stem}.{target}.onnx")
-    _check_not_model(path, model, "-o")
+    check_place(path, model, "-o")
     return path
-
-
-def _check_not_model(path: Path, model: Path, option: str) -> None:
-    if path.exists() and model.exists() and path.samefile(model):
-        raise SlimcError(
-            "input-overwritten",
-            f"'{path}' is the model to read",
-            f"option {option}",
-            "name another file",
-        )
 
 
 def _check_report(path: Path | None, model: Path) -> None:
     if path is None:
         return
-    _check_not_model(path, model, "--report")
+    check_place(path, model, "--report")
     if path.suffix not in (".json", ".txt"):
         raise SlimcError(
             "bad-option-value",
@@ -173,7 +165,8 @@ def _tell(made: Compiled, progress: Progress, options: dict[str, Any], output: P
     path = options["report"]
     if path is not None:
         full = report_json if path.suffix == ".json" else _with_details
-        path.write_text(full(made.report) + "\n", encoding="utf-8")
+        with replaced(path) as file:
+            file.write(f"{full(made.report)}\n".encode())
     if options["as_json"]:
         say(report_json(made.report))
         return

@@ -11,7 +11,7 @@ import click
 import numpy as np
 
 from slimc.cli.console import say
-from slimc.cli.options import PATH, json_option
+from slimc.cli.options import PATH, check_place, json_option
 from slimc.errors import SlimcError
 from slimc.io.write import replaced
 from slimc.pipeline.index_map import IndexMap, read_table
@@ -45,10 +45,7 @@ def export_indices_command(report: Path, output: Path | None, as_json: bool) -> 
             "option -o",
             "for example -o indices.json",
         )
-    if path.exists() and report.exists() and path.samefile(report):
-        raise SlimcError(
-            "input-overwritten", f"'{path}' is the report to read", "option -o", "name another file"
-        )
+    check_place(path, report, "-o")
     found = _read(report)
     if as_json:
         say(_as_json(found))

@@ -71,3 +71,21 @@ def pairs(texts: Iterable[str], option: str, example: str) -> dict[str, str]:
             )
         found[name] = value
     return found
+
+
+def check_place(path: Path, read: Path, option: str) -> None:
+    """Refuse, before any work, to write over the file read or into a folder that is not there."""
+    if read.exists() and not path.parent.is_dir():
+        raise SlimcError(
+            "unwritable",
+            f"'{path}' cannot be written: there is no folder '{path.parent}'",
+            f"option {option}",
+            "make the folder first",
+        )
+    if path.exists() and read.exists() and path.samefile(read):
+        raise SlimcError(
+            "input-overwritten",
+            f"'{path}' is the file to read",
+            f"option {option}",
+            "name another file",
+        )

@@ -12,6 +12,7 @@ from slimc.cli.console import counting, say, say_table
 from slimc.cli.options import (
     PATH,
     calib_option,
+    check_place,
     json_option,
     names_with,
     pairs,
@@ -105,11 +106,9 @@ def sensitivity_command(model: Path, **options: Any) -> None:
     """
     for path in options["plot"]:
         _check_suffix(path)
+        check_place(path, model, "--plot")
     output = options["output"] or model.with_name(f"{model.stem}.sensitivity.json")
-    if output.exists() and model.exists() and output.samefile(model):
-        raise SlimcError(
-            "input-overwritten", f"'{output}' is the model to read", "option -o", "name another"
-        )
+    check_place(output, model, "-o")
     with counting("points") as watch:
         made = sensitivity(
             model,

@@ -136,6 +136,17 @@ def test_the_model_is_never_overwritten(slimc: Slimc, model: Path) -> None:
         assert model.read_text() == TEXT
 
 
+def test_a_folder_that_is_not_there_is_told_before_any_work(slimc: Slimc, model: Path) -> None:
+    before = set(model.parent.iterdir())
+    for option, name in (("-o", "made.onnx"), ("--report", "report.json")):
+        status, _, err = slimc(model, option, model.with_name("nowhere") / name)
+        assert status == 2
+        assert err.startswith("error[unwritable]")
+        assert "there is no folder" in err
+        assert f"option {option}" in err
+    assert set(model.parent.iterdir()) == before
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

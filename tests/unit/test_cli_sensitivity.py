@@ -206,6 +206,15 @@ def test_mistakes_are_one_clear_text(slimc: Slimc, words: list[str], said: str) 
     assert "Traceback" not in err
 
 
+def test_a_folder_that_is_not_there_is_told_before_any_work(slimc: Slimc, model: Path) -> None:
+    for option, name in (("-o", "made.json"), ("--plot", "made.png")):
+        status, _, err = slimc(option, model.with_name("nowhere") / name)
+        assert status == 2
+        assert err.startswith("error[unwritable]")
+        assert f"option {option}" in err
+    assert not model.with_name("net.sensitivity.json").exists()
+
+
 def test_the_model_is_never_overwritten(slimc: Slimc, model: Path) -> None:
     status, _, err = slimc("-o", model)
     assert (status, model.read_text()) == (2, TEXT)
