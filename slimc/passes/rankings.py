@@ -13,6 +13,7 @@ from slimc.analysis.families import Family, readers
 from slimc.analysis.family_view import FamilyView, views
 from slimc.analysis.ranking import Ranking, by_importance
 from slimc.analysis.scores import SCORES, Score
+from slimc.calib.data import Data
 from slimc.calib.fields import or_fields, tells_channels_apart
 from slimc.calib.sampling import held_out
 from slimc.errors import SlimcError, did_you_mean
@@ -20,6 +21,7 @@ from slimc.passes.context import Context
 from slimc.passes.reader_rankings import READER_SCORES, SAMPLES, ReaderRankings
 from slimc.passes.sensitivity import measure_curves
 from slimc.passes.sensitivity_curves import calibrated
+from slimc.passes.sensitivity_loss import SAMPLES as EVALUATED
 from slimc.passes.sensitivity_loss import OutputError, evaluation_feeds
 
 AUTO = "auto"
@@ -78,7 +80,7 @@ def rank_by_outputs(
     """
     name = chosen_score(score, ctx)
     data = or_fields(ctx.data, ctx.sizes_of(coupling.opened.whole), ctx.seed)
-    loss = OutputError.of(coupling, evaluation_feeds(coupling, held_out(data, SAMPLES)))
+    loss = _held_out_error(coupling, data)
     wanted = ctx.repairs or name in READER_SCORES
     with _moments(coupling, families, ctx, wanted) as moments:
         rankings = rank_with(coupling, families, name, ctx, moments)
@@ -89,6 +91,16 @@ def rank_by_outputs(
         calibrate(ranking, curve) if any(point.error > 0 for point in curve.points) else ranking
         for ranking, curve in pairs
     )
+
+
+def _held_out_error(coupling: Coupling, data: Data) -> OutputError:
+    """Return the error on samples held out; on whole feeds where the graph takes no part of one."""
+    try:
+        return OutputError.of(coupling, evaluation_feeds(coupling, held_out(data, SAMPLES)))
+    except SlimcError as error:
+        if error.name != "run-failed":
+            raise
+    return OutputError.of(coupling, tuple(data.first_samples(EVALUATED)))
 
 
 def _moments(

@@ -264,7 +264,7 @@ def test_a_step_makes_a_multiple_of_channels_on_every_axis() -> None:
     (q, _) = [f for f in families(coupling) if f.width > 1]
     assert step(coupling, q, 1) == 1
     assert step(coupling, q, 2) == 2
-    assert step(coupling, q, 16) == 2, "narrower than the multiple: the half of it that leaves steps"
+    assert step(coupling, q, 16) == 2, "narrower than the multiple: a part of it that leaves steps"
 
 
 def test_the_family_graph_can_be_exported() -> None:

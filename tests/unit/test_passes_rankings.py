@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+import slimc
 from slimc.analysis.channels import couple
 from slimc.analysis.families import families
 from slimc.analysis.family_view import FamilyView
@@ -97,3 +98,21 @@ def test_an_unknown_score_gets_a_suggestion() -> None:
     assert caught.value.name == "unknown-score"
     assert "did you mean 'magnitude'?" in caught.value.help
     assert "mine" in caught.value.help
+
+
+def test_feeds_that_no_part_of_runs_are_run_whole() -> None:
+    """The leading axis counts frames, of which the model takes four at a time."""
+    graph = parse_text("""
+    graph (%x: f32[T,12]) -> (%y)
+      %s = constant i64[3] [-1,4,12]
+      %w = constant f32[12,16] random(1)
+      %v = constant f32[16,8] random(2)
+      %q = Reshape(%x, %s) @q
+      %c = MatMul(%q, %w) @c
+      %r = Relu(%c) @r
+      %y = MatMul(%r, %v) @d
+    """)
+    rng = np.random.default_rng(0)
+    feeds = [{"x": rng.standard_normal((n, 12)).astype(np.float32)} for n in (8, 16)]
+    made = slimc.compile(graph, "prune{ratio=0.3,align=1}", data=feeds)
+    assert made.report.after.parameters < made.report.before.parameters
