@@ -87,7 +87,6 @@ class Walk:
             for value in wanted:
                 self.store.put(value, feed, found[value])
 
-
     def _type_of(self, value: str) -> ValueType | None:
         """Return the type of a live value, from the value itself where the graph does not say."""
         known = self.graph.type_of(value)

@@ -119,9 +119,9 @@ def test_inference_is_near_linear() -> None:
             {"one": Constant(np.ones((1, 8), np.float32))},
             {"v0": TensorType(DType.F32, ("n", 8))},
         )
-        start = time.perf_counter()
+        start = time.process_time()
         assert len(infer(graph, OPS).types) == count + 2
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     seconds(100)
     assert seconds(4000) < 20 * max(seconds(1000), 0.01)

@@ -55,7 +55,7 @@ def test_ten_thousand_nodes_take_seconds() -> None:
     lines = [f"  %v{i + 1}: f32[N,4] = {ops[i % 4].format(i)} @n{i}" for i in range(10_000)]
     constants = ["  %one = constant f32[] 1", "  %c = constant f32[4] random(0)"]
     graph = parse_text("\n".join(["graph (%v0: f32[N,4]) -> (%v10000)", *constants, *lines]))
-    start = time.perf_counter()
+    start = time.process_time()
     after = Canonicalize().run(graph, context(graph)).graph
-    assert time.perf_counter() - start < 60  # about 5 s
+    assert time.process_time() - start < 60  # about 5 s
     assert len(after.nodes) == 5_000
