@@ -15,6 +15,7 @@ from slimc.calib.data import Data
 from slimc.calib.feeds import samples_of, specs_of
 from slimc.calib.sampling import held_out
 from slimc.errors import SlimcError
+from slimc.execute.threads import one_blas_thread
 from slimc.ir.digest import digest
 from slimc.ir.graph import Form, Graph
 from slimc.passes.canonicalize import Canonicalize
@@ -112,12 +113,13 @@ def sensitivity(
     taken_over = curves.count
     wanted = sum(curve.at(ratio) is None for curve in curves.curves for ratio in set(ratios))
     missing = _points(coupling, found, ctx, curves, ratios, loss, refits) if wanted else ()
-    for name, point in missing:
-        curves = curves.with_point(name, point)
-        if path is not None:
-            save_curves(curves, path)
-        if watch is not None:
-            watch(curves.count - taken_over, wanted)
+    with one_blas_thread():
+        for name, point in missing:
+            curves = curves.with_point(name, point)
+            if path is not None:
+                save_curves(curves, path)
+            if watch is not None:
+                watch(curves.count - taken_over, wanted)
     return Measured(curves, taken_over, ctx.data.synthetic, score is not None)
 
 

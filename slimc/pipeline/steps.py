@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from slimc.errors import SlimcError, did_you_mean
+from slimc.execute.threads import one_blas_thread
 from slimc.ir.graph import Graph
 from slimc.ir.text import to_text
 from slimc.passes.base import Pass, PassResult
@@ -72,7 +73,8 @@ class Runner:
         start = time.perf_counter()
         try:
             ctx = self._context()
-            made = one.run(graph, ctx)
+            with one_blas_thread():
+                made = one.run(graph, ctx)
             seconds = time.perf_counter() - start
             if self.watch and isinstance(one, RemoveChannels) and made.graph is not graph:
                 self.watcher.timing(one.name)

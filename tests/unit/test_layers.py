@@ -38,6 +38,7 @@ CONFINED = {
     "rich": ("cli",),
     "pytest": ("testing",),
     "networkx": ("analysis", "passes"),
+    "threadpoolctl": ("execute/threads",),
     "scipy": ("analysis", "calib/moments", "passes"),
 }
 FILES = sorted(p for p in ROOT.rglob("*.py") if p.relative_to(ROOT).as_posix() != "__init__.py")
