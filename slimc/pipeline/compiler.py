@@ -36,6 +36,7 @@ from slimc.pipeline.provenance import digest, versions, written
 from slimc.pipeline.sizing import made_up_samples, measure_sample
 from slimc.pipeline.steps import TEXT_SUFFIX, Runner, Watcher, until
 from slimc.remarks import Latency, PassReport, Remark, Report, note
+from slimc.rewrite.repair import FEW_SAMPLES
 from slimc.targets.legalize import file_opset
 from slimc.targets.lowering import LOWERING
 
@@ -256,9 +257,19 @@ def _notes(runner: Runner, latency: Sequence[Latency]) -> tuple[Remark, ...]:
         found.append(
             note(f"latency is that of onnxruntime on this machine; {target.name} runs otherwise")
         )
+    found += _fitted(runner.reports, data)
     if not latency and runner.removals:
         found.append(_predicted(runner.removals))
     return tuple(found)
+
+
+def _fitted(reports: Sequence[PassReport], data: Data) -> list[Remark]:
+    """Say that few samples flatter where weights were fitted to them."""
+    used = [one.facts["samples"] for one in reports if one.facts.get("layers")]
+    if data.synthetic or not used or max(used) >= FEW_SAMPLES:
+        return []
+    text = f"outputs are compared on samples that weights were fitted to, and {max(used)} are few"
+    return [note(f"{text}: on others they agree less", help="see slimc diff --calib OTHERS")]
 
 
 def _holding_nan(data: Data) -> list[Remark]:

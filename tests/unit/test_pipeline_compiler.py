@@ -157,6 +157,22 @@ def test_samples_that_hold_nan_are_told_of() -> None:
     assert one.message == "samples of input 'x' hold NaN"
 
 
+def test_agreement_on_few_samples_that_weights_were_fitted_to_is_told_of() -> None:
+    graph = parse_text("""
+graph (%x: f32[N,8]) -> (%y)
+  %wa = constant f32[8,16] random(0)
+  %wb = constant f32[16,3] random(1)
+  %a = MatMul(%x, %wa) @a
+  %r = Relu(%a) @r
+  %y = MatMul(%r, %wb) @b
+""")
+    random = np.random.default_rng(0)
+    for samples, told in ((20, True), (120, False)):
+        feeds = [{"x": random.normal(size=(samples, 8)).astype(np.float32)}]
+        said = str(compile(graph, "prune{ratio=0.4}", data=feeds).report.notes)
+        assert (f"were fitted to, and {samples} are few" in said) == told
+
+
 def test_stop_after_leaves_out_the_rest() -> None:
     made = compile(GRAPH, [Edit(), Approximate(scaled(2))], stop_after="edit-graph")
     assert made.graph.form is Form.CANONICAL
