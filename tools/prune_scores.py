@@ -129,7 +129,8 @@ def measure(model: Model, setting: Setting, names: Catalogue) -> Row:
         faster = model.faster(made.graph) if setting.aligned else None
     except slimc.SlimcError as error:
         return Row(setting, error=str(error), seconds=time.perf_counter() - start)
-    removed = 1 - made.report.after.macs / made.report.before.macs
+    cuts = [one.facts["macs"] for one in made.report.passes if "macs" in one.facts]
+    removed = 1 - cuts[0][1] / cuts[0][0] if cuts else 0.0
     return Row(setting, result, removed, faster, time.perf_counter() - start)
 
 
@@ -175,8 +176,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    tasks = find_tasks(options.tasks)
-    bind = dict(pair.split("=", 1) for pair in options.bind)
+    tasks, bind = find_tasks(options.tasks), dict(pair.split("=", 1) for pair in options.bind)
     kept = options.json.read_text() if options.json and options.json.exists() else ""
     known = [json.loads(line) for line in kept.splitlines()]
     rows = {s: Row(**row | {"setting": s}) for row in known for s in [Setting(**row["setting"])]}
