@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from slimc.analysis.cost import measure
 from slimc.analysis.shapes import default_sizes
@@ -32,5 +33,20 @@ def sizes_of_a_sample(graph: Graph, known: Mapping[str, int] | None = None) -> d
 
 
 def measure_sample(graph: Graph, ops: OpTable, known: Mapping[str, int] | None = None) -> Measure:
-    """Measure a graph, its MACs for one sample."""
-    return measure(graph, ops, sizes_of_a_sample(graph, known))
+    """Measure a graph, its MACs for one sample.
+
+    Where samples told how many come at once, other sizes may have that number too (a state per
+    sample): MACs are then those of all of them, divided by their number.
+    """
+    leading = {
+        kind.shape[0]
+        for value in graph.inputs
+        if isinstance(kind := graph.types.get(value), TensorType)
+        and kind.shape
+        and isinstance(kind.shape[0], str)
+    }
+    batch = (known or {}).get(leading.pop(), 0) if len(leading) == 1 else 0
+    if not batch:
+        return measure(graph, ops, sizes_of_a_sample(graph, known))
+    found = measure(graph, ops, {**default_sizes(graph), **(known or {})})
+    return replace(found, macs=round(found.macs / batch))

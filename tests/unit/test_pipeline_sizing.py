@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+from slimc.ir.text import parse_text
+from slimc.ops import OPS
+from slimc.pipeline.sizing import measure_sample
+
+
+def test_macs_are_those_of_one_sample() -> None:
+    text = "graph (%x: f32[N,4]) -> (%y)\n  %w = constant f32[4,6] random(0)\n  %y = MatMul(%x, %w)"
+    assert measure_sample(parse_text(text), OPS).macs == 24
+    assert measure_sample(parse_text(text), OPS, {"N": 12}).macs == 24
+
+
+def test_a_state_per_sample_counts_once() -> None:
+    state = parse_text("""
+    graph (%x: f32[N,4], %state: f32[2,M,4]) -> (%y)
+      %w = constant f32[4,6] random(0)
+      %s = Add(%x, %state) @s
+      %y = MatMul(%s, %w) @y
+    """)
+    assert measure_sample(state, OPS, {"N": 12, "M": 12}).macs == 2 * 24
