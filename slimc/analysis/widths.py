@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from heapq import heappop, heappush
 
@@ -12,6 +12,7 @@ import numpy as np
 from slimc.analysis.removal_cost import Cost, Tally
 
 _CHUNKS = 64  # a family is cut in at most so many steps before the last, fine ones
+_RETRIES = 8  # times that the last step is left out for others: few families are wide enough
 _SINGLE = 1 << 62  # then by the least step that there is
 
 
@@ -108,9 +109,23 @@ def cut_to_budget(ranges: Sequence[Range], cost: Cost, ratio: float, latency: Co
     """Return the units each family loses until (1 - ratio) of the cost is left, as far as it goes.
 
     Greedy: the next units to go are those with the least damage per saved cost, where they save
-    latency too. The last step may save more than is needed; for that, others are taken back.
+    latency too. The last step may save more than is needed; for that, others are taken back. If the
+    goal is met with less damage without that step, by others, it is not taken.
     """
-    return _Descent(ranges, cost, latency).until((1 - ratio) * Tally(cost).total)
+    goal = (1 - ratio) * Tally(cost).total
+    found = _Descent(ranges, cost, latency)
+    lost = found.until(goal)
+    for _ in range(_RETRIES):
+        if found.last is None:
+            break
+        number, before = found.last
+        bounded = [*ranges[:number], replace(ranges[number], least=before), *ranges[number + 1 :]]
+        other = _Descent(bounded, cost, latency)
+        lost_then = other.until(goal)
+        if other.tally.total > goal or other.damage >= found.damage:
+            break
+        ranges, found, lost = bounded, other, lost_then
+    return lost
 
 
 class _Descent:
@@ -121,8 +136,15 @@ class _Descent:
         self.tally = Tally(cost)
         self.latency = self.tally if latency is cost else Tally(latency)
         self.kept = [r.width for r in ranges]
+        self.last: tuple[int, int] | None = None  # the step that met the goal: family, width before
         for number, one in enumerate(ranges):
             self._take(number, one.start)
+
+    @property
+    def damage(self) -> float:
+        """Return what is lost so far, by the damage of each family."""
+        pairs = zip(self.ranges, self.kept, strict=True)
+        return sum(float(one.damage[one.width - kept]) for one, kept in pairs)
 
     def until(self, goal: float) -> np.ndarray:
         for fraction in (_CHUNKS, _SINGLE):
@@ -150,6 +172,8 @@ class _Descent:
             if fraction != _SINGLE and self.tally.total - saved < goal:
                 return
             heappop(steps)
+            if self.tally.total - saved <= goal:
+                self.last = number, self.kept[number]
             self._take(number, below)
             self._offer(steps, number, fraction)
 

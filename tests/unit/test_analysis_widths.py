@@ -139,3 +139,14 @@ def test_nothing_more_can_be_given_back() -> None:
             fewer = lost.copy()
             fewer[number] -= 1
             assert cost.of(fewer) > goal
+
+
+def test_a_last_step_that_saves_far_too_much_is_left_to_others() -> None:
+    """The wide family's half is cheapest per saved cost, but a few units of the other do."""
+    wide = Range(np.array([0, 1.0, 2.0]), step=1)  # half of 1000
+    fine = Range(np.linspace(0, 4, 41), step=1)  # fortieths of 1000
+    usage = csc_array(np.array([[1, 0], [0, 1], [0, 0]]))
+    terms, ones = np.array([[0, 2], [1, 2]]), np.ones(3, np.int64)
+    cost = Cost(np.array([2, 40, 1]), usage, terms, np.array([500, 25]), ones)
+    lost = cut_to_budget([wide, fine], cost, 0.1, cost)
+    assert lost.tolist() == [0, 8]

@@ -44,7 +44,7 @@ def test_the_same_input_gives_the_same_output() -> None:
 
 
 def test_the_index_map_leads_back_to_the_original_weights() -> None:
-    result = RemoveChannels(ratio=0.4).run(graph(), context())
+    result = RemoveChannels(ratio=0.4, budget="channels").run(graph(), context())
     assert set(result.facts["kept"]) == {"wa", "ba", "wb", "wc"}
     for name, axes in result.facts["kept"].items():
         array = graph().constants[name].array
