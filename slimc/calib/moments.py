@@ -231,12 +231,16 @@ def refit(
 
 def _normal(moments: Moments, b: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """Return H and C of least squares. b: the bias that stays; None: it is free."""
-    h, c = moments.xx, moments.xy
-    if b is not None:
-        x, y = moments.mean_x, moments.mean_y - b
-        h = h + x[:, :, None] * x[:, None, :]
-        c = c + x[:, :, None] * y[:, None, :]
-    return h, c
+    if b is None:
+        return moments.xx, moments.xy
+    x = moments.mean_x
+    return about_zero(moments.xx, x, x), about_zero(moments.xy, x, moments.mean_y - b)
+
+
+def about_zero(covariance: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return E a b' of a covariance and the means: [g, i, j] of [g, i, j], [g, i], [g, j]."""
+    found: np.ndarray = covariance + a[:, :, None] * b[:, None, :]
+    return found
 
 
 def least_squares(w: np.ndarray, h: np.ndarray, c: np.ndarray, ridge: float) -> np.ndarray:

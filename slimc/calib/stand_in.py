@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from slimc.calib.moments import Moments, least_squares
+from slimc.calib.moments import Moments, about_zero, least_squares
 
 RIDGE = 1e-2  # times the mean of diag H_KK: accuracies of small nets are flat from 1e-3 to 1e-2
 
@@ -50,7 +50,7 @@ def stand_in(moments: Moments, gone: np.ndarray, constant: bool) -> StandIn:
     """Return least squares. constant: H is the covariance; else about zero, and c is 0."""
     h, mean = moments.xx, moments.mean_x
     if not constant:
-        h = h + mean[:, :, None] * mean[:, None, :]
+        h = about_zero(h, mean, mean)
     lost, stays = np.flatnonzero(gone), np.flatnonzero(~gone)
     kk, rk = h[:, stays[:, None], stays], h[:, lost[:, None], stays]
     energy = np.maximum(np.einsum("gkk->gk", kk), np.finfo(np.float32).tiny)[:, None]

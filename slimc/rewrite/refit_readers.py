@@ -6,7 +6,7 @@ import numpy as np
 
 from slimc.analysis.elimination import RIDGE
 from slimc.calib.linear import Linear
-from slimc.calib.moments import least_squares
+from slimc.calib.moments import about_zero, least_squares
 from slimc.calib.reads import Read, Reads
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph, Node
@@ -48,7 +48,7 @@ def _refit(uncut: Graph, editor: Editor, node: Node, read: Read, name: str, kept
     free = _takes_bias(editor, node, one)
     h, mean = read.h.astype(np.float64), read.mean
     if not free:
-        h = h + mean[:, :, None] * mean[:, None, :]
+        h = about_zero(h, mean, mean)
     block = h[:, columns[:, None], columns[None, :]]
     wanted = h[:, columns] @ w.transpose(0, 2, 1)
     made = w.copy()
