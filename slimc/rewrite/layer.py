@@ -72,13 +72,16 @@ class Layer:
         w = self.student.matrix(graph.constants[self.student.weight].array).astype(np.float64)
         return w, _per_channel(graph, self._bias_name(graph), w)
 
-    def constants(self, graph: Graph, fit: Fit) -> dict[str, np.ndarray]:
-        """Return the constants of a graph with a bias of its own (see `prepare`) after a fit."""
-        old = graph.constants[self.student.weight].array
-        made = {self.student.weight: self.student.array(fit.w).astype(old.dtype)}
-        if name := self._bias_name(graph):
-            bias = graph.constants[name].array
-            made[name] = fit.b.reshape(bias.shape).astype(bias.dtype)
+    def constants(self, graph: Graph | Editor, fit: Fit) -> dict[str, np.ndarray]:
+        """Return what a fit changes in a graph with a bias of its own (see `prepare`)."""
+        changed = {self.student.weight: self.student.array(fit.w)} if fit.ridge else {}
+        if fit.ridge is not None:
+            changed[self._bias_name(graph)] = fit.b
+        made = {}
+        for name, array in changed.items():
+            old = graph.array(name)
+            if old is not None:
+                made[name] = array.reshape(old.shape).astype(old.dtype)
         return made
 
     def prepare(self, editor: Editor) -> None:
@@ -101,16 +104,9 @@ class Layer:
 
     def apply(self, editor: Editor, fit: Fit) -> None:
         """Put what was found into the graph."""
-        old = editor.array(self.student.weight)
-        if old is None:
-            return
-        if fit.ridge:
-            editor.set_constant(self.student.weight, self.student.array(fit.w).astype(old.dtype))
         self.prepare(editor)
-        name = self._bias_name(editor)
-        bias = editor.array(name) if name else None
-        if bias is not None:
-            editor.set_constant(name, fit.b.reshape(bias.shape).astype(bias.dtype))
+        for name, array in self.constants(editor, fit).items():
+            editor.set_constant(name, array)
 
     def _bias_name(self, graph: Graph | Editor) -> str:
         if self.bias is None:
