@@ -62,6 +62,16 @@ class Family:
         return tuple(dict.fromkeys(m.place.node for m in self.labels))
 
 
+def indices_of(coupling: Coupling, family: Family, place: Place) -> np.ndarray:
+    """Return the indices of a place that leave with each unit of a family: i64[width, count]."""
+    units = coupling.units_at(place)
+    sorter = np.argsort(family.units)
+    at = np.searchsorted(family.units, units, sorter=sorter)
+    position = sorter[np.minimum(at, family.width - 1)]
+    own = np.flatnonzero(family.units[position] == units)
+    return own[np.argsort(position[own], kind="stable")].reshape(family.width, -1)
+
+
 def families(coupling: Coupling) -> tuple[Family, ...]:
     """Group the units that may leave by membership, in the order of their first index.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from slimc.analysis.channels import Coupling, labels_of
-from slimc.analysis.families import Family
+from slimc.analysis.families import Family, indices_of
 from slimc.analysis.index_space import Place
 from slimc.analysis.removal_cost import constant_uses
 from slimc.ir.graph import Node
@@ -60,13 +60,9 @@ class FamilyView:
         return tuple(self._slices(at) for at in self.axes if at.summed)
 
     def _slices(self, at: WeightAxis) -> np.ndarray:
-        units = self.coupling.units_at(self.coupling.axis(at.node, at.operand, at.axis))
+        place = self.coupling.axis(at.node, at.operand, at.axis)
+        order = indices_of(self.coupling, self.family, place).reshape(-1)
         array = self.coupling.graph.constants[at.node.inputs[at.operand]].array
-        sorter = np.argsort(self.family.units)
-        place = np.searchsorted(self.family.units, units, sorter=sorter)
-        position = sorter[np.minimum(place, self.width - 1)]
-        own = np.flatnonzero(self.family.units[position] == units)
-        order = own[np.argsort(position[own], kind="stable")]
         return np.take(np.moveaxis(array, at.axis, 0), order, axis=0).reshape(self.width, -1)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 STORE_BYTES = 1 << 30  # of live values in memory; beyond it they go to a temporary folder
 
 
-class Store:
+class Store(AbstractContextManager["Store"]):
     """Values of a graph by name and feed. A context manager: what lies on disk goes at its end."""
 
     def __init__(self, size_bytes: int = STORE_BYTES) -> None:
@@ -22,15 +22,7 @@ class Store:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._files = 0
 
-    def __enter__(self) -> Store:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from types import TracebackType
+from contextlib import AbstractContextManager
 
 import numpy as np
 
 from slimc.analysis.channels import Coupling
 from slimc.analysis.elimination import Reader, Sum, eliminate
-from slimc.analysis.families import Family, role
+from slimc.analysis.families import Family, indices_of, role
 from slimc.analysis.index_space import LabelOf
 from slimc.analysis.ranking import Ranking
 from slimc.analysis.shapes import infer
@@ -25,7 +25,7 @@ SAMPLES = 256  # distinct samples matter more than places in them; more changed 
 READER_SCORES = ("obs", "activation")
 
 
-class ReaderRankings:
+class ReaderRankings(AbstractContextManager["ReaderRankings"]):
     """The moments of everything that reads a family, and what follows from them.
 
     obs: block elimination on the readers' second moments (`analysis.elimination`), exact for least
@@ -47,15 +47,7 @@ class ReaderRankings:
         facts, data = infer(graph, ctx.ops, sizes), or_fields(ctx.data, sizes, ctx.seed)
         self._reads = collect_reads(graph, ctx.ops, facts, nodes, data, SAMPLES, ctx.seed)
 
-    def __enter__(self) -> ReaderRankings:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._reads.close()
 
     def rankings(self, score: str) -> tuple[Ranking | None, ...]:
@@ -75,7 +67,7 @@ class ReaderRankings:
 
     def _readers(self, family: Family, place: LabelOf, score: str) -> Iterator[Reader | Sum]:
         read = self._reads.get(place.node)
-        columns = _columns(self.coupling, family, place)
+        columns = indices_of(self.coupling, family, place)
         if isinstance(read, Energies):
             shares = read.shares.get(place.label)
             if shares is not None:
@@ -108,12 +100,3 @@ def _reads(coupling: Coupling, family: Family) -> Iterator[LabelOf]:
         row = coupling.ops.rows[coupling.graph.by_name[member.place.node].kind]
         if row.macs and role(coupling, member.place) == "input channels":
             yield member.place
-
-
-def _columns(coupling: Coupling, family: Family, place: LabelOf) -> np.ndarray:
-    """Return the indices of a label that belong to each unit of a family, i64[width, k]."""
-    position = np.full(len(coupling.pinned), -1)
-    position[family.units] = np.arange(family.width)
-    at = position[coupling.units_at(place)]
-    own = np.flatnonzero(at >= 0)
-    return own[np.argsort(at[own], kind="stable")].reshape(family.width, -1)
