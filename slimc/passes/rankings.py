@@ -13,16 +13,13 @@ from slimc.analysis.families import Family, readers
 from slimc.analysis.family_view import FamilyView, views
 from slimc.analysis.ranking import Ranking, by_importance
 from slimc.analysis.scores import SCORES, Score
-from slimc.calib.data import Data
 from slimc.calib.fields import or_fields, tells_channels_apart
-from slimc.calib.sampling import held_out
+from slimc.calib.loss import unseen_error
 from slimc.errors import SlimcError, did_you_mean
 from slimc.passes.context import Context
 from slimc.passes.reader_rankings import READER_SCORES, SAMPLES, ReaderRankings
 from slimc.passes.sensitivity import measure_curves
 from slimc.passes.sensitivity_curves import calibrated
-from slimc.passes.sensitivity_loss import SAMPLES as EVALUATED
-from slimc.passes.sensitivity_loss import OutputError, evaluation_feeds
 
 AUTO = "auto"
 OWN_SCORES = (AUTO, *READER_SCORES, *SCORES)
@@ -62,7 +59,7 @@ def rank(
     Where the context brings measured curves, the costs are those.
     """
     name = chosen_score(score, ctx)
-    with _moments(coupling, families, ctx, name in READER_SCORES) as moments:
+    with moments_if(name in READER_SCORES, coupling, families, ctx) as moments:
         rankings = rank_with(coupling, families, name, ctx, moments)
     if ctx.curves is None:
         return rankings
@@ -80,9 +77,9 @@ def rank_by_outputs(
     """
     name = chosen_score(score, ctx)
     data = or_fields(ctx.data, ctx.sizes_of(coupling.opened.whole), ctx.seed)
-    loss = _held_out_error(coupling, data)
+    loss = unseen_error(coupling, data, SAMPLES)
     wanted = ctx.repairs or name in READER_SCORES
-    with _moments(coupling, families, ctx, wanted) as moments:
+    with moments_if(wanted, coupling, families, ctx) as moments:
         rankings = rank_with(coupling, families, name, ctx, moments)
         refit = moments.refit if ctx.repairs and moments is not None else None
         curves = measure_curves(coupling, families, rankings, RATIOS, loss, refit)
@@ -93,19 +90,10 @@ def rank_by_outputs(
     )
 
 
-def _held_out_error(coupling: Coupling, data: Data) -> OutputError:
-    """Return the error on samples held out; on whole feeds where the graph takes no part of one."""
-    try:
-        return OutputError.of(coupling, evaluation_feeds(coupling, held_out(data, SAMPLES)))
-    except SlimcError as error:
-        if error.name != "run-failed":
-            raise
-    return OutputError.of(coupling, tuple(data.first_samples(EVALUATED)))
-
-
-def _moments(
-    coupling: Coupling, families: Sequence[Family], ctx: Context, wanted: bool
+def moments_if(
+    wanted: bool, coupling: Coupling, families: Sequence[Family], ctx: Context
 ) -> AbstractContextManager[ReaderRankings | None]:
+    """Return the moments of what readers read where they are wanted: they take a walk."""
     return ReaderRankings(coupling, families, ctx) if wanted else nullcontext()
 
 

@@ -10,9 +10,9 @@ from slimc.analysis.channels import Coupling
 from slimc.analysis.curves import Curve, Point
 from slimc.analysis.families import Family
 from slimc.analysis.ranking import Ranking
+from slimc.calib.loss import Loss
 from slimc.errors import SlimcError
 from slimc.ir.graph import Graph
-from slimc.passes.sensitivity_loss import Loss
 from slimc.rewrite.slice_axes import Sliced, slice_axes
 
 RATIOS = (0.25, 0.5, 0.75)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,17 +12,23 @@ from slimc.analysis.families import Family, families
 from slimc.analysis.shapes import default_sizes, infer
 from slimc.calib.data import Data
 from slimc.calib.feeds import samples_of, specs_of
-from slimc.calib.sampling import held_out
+from slimc.calib.loss import (
+    Loss,
+    Metric,
+    OutputError,
+    evaluation_feeds,
+    metric_loss,
+    unseen_error,
+)
 from slimc.errors import SlimcError
 from slimc.execute.threads import one_blas_thread
 from slimc.ir.digest import digest
 from slimc.ir.graph import Form, Graph
 from slimc.passes.canonicalize import Canonicalize
 from slimc.passes.context import Context
-from slimc.passes.rankings import chosen_score, rank_with
-from slimc.passes.reader_rankings import READER_SCORES, SAMPLES, ReaderRankings
+from slimc.passes.rankings import chosen_score, moments_if, rank_with
+from slimc.passes.reader_rankings import READER_SCORES, SAMPLES
 from slimc.passes.sensitivity import RATIOS, measure_points
-from slimc.passes.sensitivity_loss import Loss, Metric, OutputError, evaluation_feeds, metric_loss
 from slimc.pipeline import provenance
 from slimc.pipeline.catalogue import Catalogue, catalogue
 from slimc.pipeline.compiler import DataSource, binding_passes, load, samples_from
@@ -58,13 +63,19 @@ class _Score:
     metric: Metric | None = None
     samples: int = 0
 
-    def loss(self, coupling: Coupling, data: Data) -> tuple[Loss, int]:
-        """Return the loss of a cut graph, and on how many samples it is measured (0: not ours)."""
+    def loss(self, coupling: Coupling, data: Data, unseen: bool) -> tuple[Loss, int]:
+        """Return the loss of a cut graph, and on how many samples it is measured (0: not ours).
+
+        unseen: on samples that no moments are summed of.
+        """
+        whole = coupling.opened.whole
         if self.metric is not None:
-            return metric_loss(coupling.opened.whole, self.metric), 0
-        feeds = evaluation_feeds(coupling, data, self.samples)
-        count = sum(samples_of(specs_of(feed), coupling.opened.whole) for feed in feeds)
-        return OutputError.of(coupling, feeds), count
+            return metric_loss(whole, self.metric), 0
+        if unseen:
+            error = unseen_error(coupling, data, SAMPLES, self.samples)
+        else:
+            error = OutputError.of(coupling, evaluation_feeds(coupling, data, self.samples))
+        return error, sum(samples_of(specs_of(feed), whole) for feed in error.feeds)
 
 
 def sensitivity(
@@ -102,7 +113,7 @@ def sensitivity(
     order = chosen_score(criterion, ctx)
     refits = not ctx.data.synthetic if refit is None else refit
     reads = refits or order in READER_SCORES
-    loss, count = measure.loss(coupling, held_out(ctx.data, SAMPLES) if reads else ctx.data)
+    loss, count = measure.loss(coupling, ctx.data, unseen=reads)
     metric = measure.name + (REFITTED if refits else "")
     setup = Setup(digest(graph), ctx.data.digest, order, metric, seed, count)
     curves = Curves(setup, tuple(Curve(family.name, family.width) for family in found))
@@ -135,7 +146,7 @@ def _points(
     """Yield the missing points; moments of the data are summed where they order or refit."""
     order = known.setup.score
     reads = refits or order in READER_SCORES
-    with ReaderRankings(coupling, found, ctx) if reads else nullcontext() as moments:
+    with moments_if(reads, coupling, found, ctx) as moments:
         rankings = rank_with(coupling, found, order, ctx, moments)
         refit = moments.refit if refits and moments is not None else None
         yield from measure_points(coupling, found, rankings, known.curves, ratios, loss, refit)

@@ -11,6 +11,13 @@ from slimc.analysis.curves import Curve, Curves, Point, Setup
 from slimc.analysis.families import Family, families
 from slimc.analysis.shapes import default_sizes, infer
 from slimc.calib.data import Data
+from slimc.calib.loss import (
+    LEAST,
+    WORST,
+    OutputError,
+    evaluation_feeds,
+    metric_loss,
+)
 from slimc.calib.sampling import held_out
 from slimc.errors import SlimcError
 from slimc.execute.ort import run
@@ -23,13 +30,6 @@ from slimc.passes.context import Context
 from slimc.passes.rankings import rank
 from slimc.passes.remove_channels import RemoveChannels
 from slimc.passes.sensitivity import kept_at, measure_curves, measure_points
-from slimc.passes.sensitivity_loss import (
-    LEAST,
-    WORST,
-    OutputError,
-    evaluation_feeds,
-    metric_loss,
-)
 from slimc.rewrite.slice_axes import Sliced
 from slimc.targets import resolve
 
@@ -212,7 +212,7 @@ def test_samples_are_bounded_by_their_cost(monkeypatch: pytest.MonkeyPatch) -> N
     assert counts() == [40, 24]
     assert counts(50) == [40, 10]
     macs = 36 * 8 * 27 + 16 * 8 * 72 + 32
-    module = "slimc.passes.sensitivity_loss"
+    module = "slimc.calib.loss"
     monkeypatch.setattr(f"{module}.MACS_PER_POINT", 10 * macs)
     assert counts() == [10]
     data = Data.from_feeds([{"x": feed["x"][:3]}] * 9, coupling.graph)

@@ -13,6 +13,7 @@ from slimc.analysis.channels import Coupling, is_float
 from slimc.analysis.cost import macs
 from slimc.calib.data import Data
 from slimc.calib.feeds import Feed, has_sample_axis, samples_of, specs_of
+from slimc.calib.sampling import held_out
 from slimc.errors import SlimcError
 from slimc.execute.ort import Session
 from slimc.ir.graph import Graph
@@ -120,6 +121,19 @@ class OutputError:
             for part, scale in self.scale.items():
                 error += scale * _squares(wanted[part], got[part])
         return min(error, WORST) if isfinite(error) else WORST
+
+
+def unseen_error(coupling: Coupling, data: Data, samples: int, limit: int = 0) -> OutputError:
+    """Return the error on those of the first samples that no moments are summed of.
+
+    limit: as of `evaluation_feeds`. Whole feeds where the graph takes no part of one.
+    """
+    try:
+        return OutputError.of(coupling, evaluation_feeds(coupling, held_out(data, samples), limit))
+    except SlimcError as error:
+        if error.name != "run-failed":
+            raise
+    return OutputError.of(coupling, tuple(data.first_samples(limit or SAMPLES)))
 
 
 def metric_loss(graph: Graph, metric: Metric) -> Loss:
