@@ -11,6 +11,7 @@ from slimc.ir.graph import Graph, Node, Quantization
 from slimc.ir.types import DType, TensorType
 from slimc.ops.op import Weighted
 from slimc.passes.context import Placement
+from slimc.rewrite.summed import sole_sum
 
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 
@@ -40,18 +41,11 @@ def bias_behind(graph: Graph, node: Node, weighted: Weighted) -> Bias | None:
 
     A runtime fuses the two, and to an integer kernel only if both constants are integers.
     """
-    result = node.outputs[0]
-    readers = graph.users.get(result, ())
-    if weighted.bias is not None or result in graph.outputs or len(readers) != 1:
+    added = sole_sum(graph, node.outputs[0]) if weighted.bias is None else None
+    array = None if added is None else graph.array(added.other)
+    if added is None or array is None or array.ndim > 1:
         return None
-    (reader,) = readers
-    if reader.kind != "Add" or reader.inputs.count(result) != 1:
-        return None
-    index = 1 - reader.inputs.index(result)
-    array = graph.array(reader.inputs[index])
-    if array is None or array.ndim > 1:
-        return None
-    return Bias(reader, index, array.astype(np.float32).reshape(-1))
+    return Bias(added.node, added.operand, array.astype(np.float32).reshape(-1))
 
 
 class Emitter:

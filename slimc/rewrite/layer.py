@@ -16,8 +16,7 @@ from slimc.ir.graph import Graph, Node
 from slimc.ops.op import OpTable
 from slimc.remarks import Remark, skipped
 from slimc.rewrite.slice_axes import Kept
-
-_SUM = "Add"  # what adds a bias behind a product that takes none, and joins a residual branch
+from slimc.rewrite.summed import Summed, sole_sum
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,52 +186,40 @@ def layers_of(
         elif uses[ours.weight] > 1 or ours.weight in student.outputs:
             said.append(skipped(node.name, "not repaired: others read its weights too"))
         elif ours.data in changed:
-            found.append(_layer(teacher, student, uses, ours, theirs))
+            found.append(_layer(teacher, student, ours, theirs))
     return found, said
 
 
-def _layer(teacher: Graph, graph: Graph, uses: Counter[str], ours: Linear, theirs: Linear) -> Layer:
+def _layer(teacher: Graph, graph: Graph, ours: Linear, theirs: Linear) -> Layer:
     """Find the bias of a product, and the sum that it alone goes into."""
     node, value = ours.node, ours.result
     bias: tuple[str, int] | None = None
     if ours.bias is not None and ours.bias_shape is not None and ours.channel_axis is not None:
         name = node.inputs[ours.bias] if ours.bias < len(node.inputs) else ""
         bias = (node.name, ours.bias) if not name or name in graph.constants else None
-    biased, other, operand = _added(graph, uses, value)
-    if bias is None and other in graph.constants and _is_bias(graph, other, ours):
-        old = teacher.by_name.get(biased)
-        if old is not None and old.inputs[operand] in teacher.constants:
-            bias, value = (biased, operand), graph.by_name[biased].outputs[0]
-    added, other, _ = _added(graph, uses, value)
-    if not added or other in graph.constants or not _same_shape(graph, added, value, other):
+    behind = sole_sum(graph, value)
+    if bias is None and behind is not None and _is_bias(graph, behind.other, ours):
+        old = teacher.by_name.get(behind.node.name)
+        if old is not None and old.inputs[behind.operand] in teacher.constants:
+            bias, value = (behind.node.name, behind.operand), behind.node.outputs[0]
+    added = sole_sum(graph, value)
+    if added is None or added.other in graph.constants or not _same_shape(graph, value, added):
         return Layer(theirs, ours, bias, value, "", "")
-    return Layer(theirs, ours, bias, value, graph.by_name[added].outputs[0], other)
+    return Layer(theirs, ours, bias, value, added.node.outputs[0], added.other)
 
 
-def _added(graph: Graph, uses: Counter[str], value: str) -> tuple[str, str, int]:
-    """Return the sum that alone reads a value: its node, other operand and that one's number."""
-    readers = graph.users.get(value, ())
-    if len(readers) != 1 or uses[value] != 1 or value in graph.outputs:
-        return "", "", -1
-    (reader,) = readers
-    if reader.kind != _SUM or value not in reader.inputs:
-        return "", "", -1
-    operand = 1 - reader.inputs.index(value)
-    return reader.name, reader.inputs[operand], operand
-
-
-def _is_bias(graph: Graph, constant: str, one: Linear) -> bool:
-    """Tell whether a constant has one number per output channel, along the channel axis."""
-    array, axis = graph.constants[constant].array, one.channel_axis
-    if axis is None or array.size != one.channel_count:
+def _is_bias(graph: Graph, value: str, one: Linear) -> bool:
+    """Tell whether a value is constant, one number per output channel along the channel axis."""
+    array, axis = graph.array(value), one.channel_axis
+    if array is None or axis is None or array.size != one.channel_count:
         return False
     back = axis - len(one.result_axes)
     fits = -back <= array.ndim <= len(one.result_axes)
     return fits and array.shape[back] == array.size
 
 
-def _same_shape(graph: Graph, added: str, value: str, other: str) -> bool:
+def _same_shape(graph: Graph, value: str, added: Summed) -> bool:
     """Tell whether neither operand of a sum is broadcast."""
-    kinds = [graph.type_of(v) for v in (value, other, graph.by_name[added].outputs[0])]
+    kinds = [graph.type_of(v) for v in (value, added.other, added.node.outputs[0])]
     shapes = [getattr(kind, "shape", None) for kind in kinds]
     return shapes[0] is not None and shapes[0] == shapes[1] == shapes[2]
