@@ -183,6 +183,16 @@ class Fit:
     before: float
     after: float
 
+    @property
+    def has_new_weights(self) -> bool:
+        """Tell whether the weights changed."""
+        return bool(self.ridge)
+
+    @property
+    def has_new_bias(self) -> bool:
+        """Tell whether the bias changed."""
+        return self.ridge is not None
+
 
 _BY_CHOLESKY = 64  # columns from which half the arithmetic is worth a call for every group
 RIDGES = (1e-3, 1e-2, 1e-1, 1.0)  # times the mean of diag H; flat from 1e-4 to 1e-1 on small nets
@@ -212,7 +222,7 @@ def refit(
     if free_bias:
         found.append((held.error(w, train.best_bias(w)), 0.0))
     last = np.inf
-    normal = _normal(train, None if free_bias else b)
+    normal = normal_equations(train, None if free_bias else b)
     for ridge in ridges:
         made = least_squares(w, *normal, ridge)
         error = held.error(made, train.best_bias(made) if free_bias else b)
@@ -224,13 +234,20 @@ def refit(
     whole = train + held
     if chosen is None:
         return Fit(w, b, None, before / scale, before / scale)
-    made = least_squares(w, *_normal(whole, None if free_bias else b), chosen) if chosen else w
+    made = (
+        least_squares(w, *normal_equations(whole, None if free_bias else b), chosen)
+        if chosen
+        else w
+    )
     bias = whole.best_bias(made) if free_bias else b
     return Fit(made, bias, chosen, before / scale, after / scale)
 
 
-def _normal(moments: Moments, b: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return H and C of least squares. b: the bias that stays; None: it is free."""
+def normal_equations(moments: Moments, b: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return H [g, p, p] and C [g, p, o] of least squares.
+
+    b: the bias that stays; None: it is free, and follows from the means.
+    """
     if b is None:
         return moments.xx, moments.xy
     x = moments.mean_x
@@ -277,3 +294,12 @@ class Split:
             self.train.pivot = self.held.pivot = x.mean(axis=0), y.mean(axis=0)
         self.train.add(x[~is_held], y[~is_held])
         self.held.add(x[is_held], y[is_held])
+
+    @property
+    def unusable(self) -> str:
+        """Say why nothing follows from the moments; nothing where something does."""
+        if not (self.train.count and self.held.count):
+            return "too few results to fit on and judge by"
+        if not (self.train.is_finite and self.held.is_finite):
+            return "squares of what it reads overflow"
+        return ""

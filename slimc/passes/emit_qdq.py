@@ -154,11 +154,21 @@ class Emitter:
 
     def _stored(self, value: str, array: np.ndarray, record: Quantization, near: str) -> str:
         """Return the result of a DQ on a constant, stored as the target wants it."""
+        if self.placement.weights == "rounded":
+            return self._rounded(value, array, record)
         if self.placement.weights == "fp32-qdq" and record.dtype is not DType.I32:
             integers = self._quantize(value, value, record, near)
         else:
             integers = self._editor.add_constant(record.quantize(array), f"{value}.q")
         return self._dequantize(integers, value, record, near)
+
+    def _rounded(self, value: str, array: np.ndarray, record: Quantization) -> str:
+        """Return a constant of floats that are numbers of the grid; it keeps its name if it can."""
+        numbers = record.dequantize(record.quantize(array)).astype(array.dtype)
+        if self._editor.count_users(value) > 1 or self._editor.is_output(value):
+            return self._editor.add_constant(numbers, f"{value}.rounded")
+        self._editor.set_constant(value, numbers)
+        return value
 
     def _quantize(self, source: str, hint: str, record: Quantization, near: str) -> str:
         """Add a Q on `source`, named after `hint`; return its result."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,9 +22,9 @@ from slimc.rewrite.summed import Summed, sole_sum
 class Layer:
     """A weighted node in teacher and student.
 
-    result: what it makes; biased: that with its bias; sum: what it alone is added into, with
-    `other` as the other operand, "" where there is no such sum. bias: node and operand that hold
-    the bias (which may be absent there), None where there is no place for one.
+    result: what it makes; biased: that with its bias; sum: what the teacher's alone is added into,
+    `other`: what the student adds there; "" where there is no such sum. bias: node and operand that
+    hold the bias (which may be absent there), None where there is no place for one.
     """
 
     teacher: Linear
@@ -73,8 +72,8 @@ class Layer:
 
     def constants(self, graph: Graph | Editor, fit: Fit) -> dict[str, np.ndarray]:
         """Return what a fit changes in a graph with a bias of its own (see `prepare`)."""
-        changed = {self.student.weight: self.student.array(fit.w)} if fit.ridge else {}
-        if fit.ridge is not None:
+        changed = {self.student.weight: self.student.array(fit.w)} if fit.has_new_weights else {}
+        if fit.has_new_bias:
             changed[self._bias_name(graph)] = fit.b
         made = {}
         for name, array in changed.items():
@@ -113,6 +112,14 @@ class Layer:
         name, operand = self.bias
         node = graph.node(name) if isinstance(graph, Editor) else graph.by_name[name]
         return node.inputs[operand] if operand < len(node.inputs) else ""
+
+
+def with_biases(student: Graph, layers: Iterable[Layer]) -> Graph:
+    """Give every layer a bias and constants of its own, so that only constants change."""
+    editor = Editor(student)
+    for one in layers:
+        one.prepare(editor)
+    return editor.done()
 
 
 def _per_channel(graph: Graph, name: str, w: np.ndarray) -> np.ndarray:
@@ -162,37 +169,48 @@ def layers_of(
     student: Graph,
     ops: OpTable,
     facts: tuple[Facts, Facts],
-    changed: Collection[str],
+    changed: set[str],
 ) -> tuple[list[Layer], list[Remark]]:
     """Return the layers whose data have changed, in order, and why others are left alone."""
-    uses = Counter(v for node in student.nodes for v in node.reads)
     found: list[Layer] = []
     said: list[Remark] = []
     for node in student.nodes:
         said += _in_bodies(node, teacher.by_name.get(node.name), ops)
-        row = ops.get(node.kind)
-        if row is None or row.weighted is None:
+        if not changed & {v for v in node.inputs if v not in student.constants}:
             continue
-        if all(v not in changed or v in student.constants for v in node.inputs):
-            continue
-        ours, theirs = (
-            linear(g, ops, f, g.by_name[node.name]) if node.name in g.by_name else None
-            for g, f in ((student, facts[1]), (teacher, facts[0]))
-        )
-        if not any(v in student.constants for v in node.inputs):
-            continue  # a product of two activations has nothing to repair
-        if ours is None or theirs is None:
-            said.append(skipped(node.name, "not repaired: its weights are no plain matrix"))
-        elif uses[ours.weight] > 1 or ours.weight in student.outputs:
-            said.append(skipped(node.name, "not repaired: others read its weights too"))
-        elif ours.data in changed:
-            found.append(_layer(teacher, student, ours, theirs))
+        one = layer_of(teacher, student, ops, facts, node)
+        if isinstance(one, str):
+            said.append(skipped(node.name, f"not repaired: {one}"))
+        elif one is not None and one.student.data in changed:
+            found.append(one)
     return found, said
+
+
+def layer_of(
+    teacher: Graph, student: Graph, ops: OpTable, facts: tuple[Facts, Facts], node: Node
+) -> Layer | str | None:
+    """Return a weighted node of the student as a layer, or why it is none that can be fitted.
+
+    None: it has no constant weights. facts: of the teacher and of the student.
+    """
+    row = ops.get(node.kind)
+    if row is None or row.weighted is None or not any(v in student.constants for v in node.inputs):
+        return None  # a product of two activations has nothing to fit
+    ours, theirs = (
+        linear(g, ops, f, g.by_name[node.name]) if node.name in g.by_name else None
+        for g, f in ((student, facts[1]), (teacher, facts[0]))
+    )
+    if ours is None or theirs is None:
+        return "its weights are no plain matrix"
+    readers = student.users[ours.weight]
+    if readers != (node,) or node.inputs.count(ours.weight) > 1 or ours.weight in student.outputs:
+        return "others read its weights too"
+    return _layer(teacher, student, ours, theirs)
 
 
 def _layer(teacher: Graph, graph: Graph, ours: Linear, theirs: Linear) -> Layer:
     """Find the bias of a product, and the sum that it alone goes into."""
-    node, value = ours.node, ours.result
+    node, value, made = ours.node, ours.result, theirs.result
     bias: tuple[str, int] | None = None
     if ours.bias is not None and ours.bias_shape is not None and ours.channel_axis is not None:
         name = node.inputs[ours.bias] if ours.bias < len(node.inputs) else ""
@@ -202,10 +220,14 @@ def _layer(teacher: Graph, graph: Graph, ours: Linear, theirs: Linear) -> Layer:
         old = teacher.by_name.get(behind.node.name)
         if old is not None and old.inputs[behind.operand] in teacher.constants:
             bias, value = (behind.node.name, behind.operand), behind.node.outputs[0]
-    added = sole_sum(graph, value)
-    if added is None or added.other in graph.constants or not _same_shape(graph, value, added):
+            made = old.outputs[0]
+    added = sole_sum(teacher, made)
+    same = graph.by_name.get(added.node.name) if added is not None else None
+    if added is None or same is None or added.other in teacher.constants:
         return Layer(theirs, ours, bias, value, "", "")
-    return Layer(theirs, ours, bias, value, added.node.outputs[0], added.other)
+    if not _same_shape(teacher, made, added):
+        return Layer(theirs, ours, bias, value, "", "")
+    return Layer(theirs, ours, bias, value, added.node.outputs[0], same.inputs[added.operand])
 
 
 def _is_bias(graph: Graph, value: str, one: Linear) -> bool:
