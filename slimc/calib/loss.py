@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite, prod
 from typing import Any
 
@@ -16,7 +16,8 @@ from slimc.calib.feeds import Feed, has_sample_axis, samples_of, specs_of
 from slimc.calib.sampling import held_out
 from slimc.errors import SlimcError
 from slimc.execute.ort import Session
-from slimc.ir.graph import Graph
+from slimc.ir.editor import Editor
+from slimc.ir.graph import Graph, Node
 from slimc.ir.types import DType, TensorType
 from slimc.ops.op import Quant
 
@@ -28,6 +29,7 @@ LIVE_BYTES = 1 << 30  # values of one run, if none were let go before its end
 WORST = 1e3  # a larger error says no more: the outputs are nothing like they were
 
 Loss = Callable[[Graph], float]
+Load = Callable[[Graph], Session]
 Run = Callable[[Mapping[str, np.ndarray]], list[Any]]
 Metric = Callable[[Run], float]
 
@@ -76,7 +78,7 @@ def _cut(data: Data, graph: Graph, wanted: int, batch: int) -> Iterator[Feed]:
 
 @dataclass(frozen=True, eq=False)
 class OutputError:
-    """The relative squared error of the floating outputs against those of the uncut graph.
+    """The relative squared error of the floating outputs against those of the original graph.
 
     error = sum over outputs, mean over the parts p of an output, of
             ||y_p - y0_p||^2 / ||y0_p - mean(y0_p)||^2
@@ -84,43 +86,81 @@ class OutputError:
     Norms are over all samples, mean(y0_p) is one number. An output that is a concatenation has the
     operands as parts (boxes in pixels beside scores in 0..1), any other is one part. 0: nothing
     changed; 1: as far off as the mean would be. A part that does not vary counts by ||y0_p||^2
-    instead, or by its size if it is zero. Errors above `WORST`, and parts that are not finite or
-    of another shape, are `WORST`.
+    instead, or by its size if it is zero. Errors above `WORST`, and outputs that are not finite or
+    of another shape, are `WORST`. load: how a graph is run.
     """
 
     feeds: tuple[Feed, ...]
     wanted: tuple[Mapping[str, Any], ...]
+    labels: tuple[Mapping[str, np.ndarray], ...]  # of a feed: output -> part of each element
     scale: Mapping[str, float]  # part -> 1 / (its energy times the parts of its output)
+    load: Load = Session
 
     @classmethod
     def of(cls, coupling: Coupling, feeds: Sequence[Feed]) -> OutputError:
-        """Run the uncut graph. Raises SlimcError "no-float-output"."""
+        """Run the original graph. Raises SlimcError "no-float-output"."""
         graph = coupling.opened.whole
-        parts = {output: _parts(coupling, output) for output in graph.outputs}
-        if not any(parts.values()):
+        found = {output: _parts(coupling, output) for output in graph.outputs}
+        found = {output: parts for output, parts in found.items() if parts}
+        if not found:
             raise SlimcError(
                 "no-float-output",
                 "no output is a tensor of floats, so there is no error to measure",
                 f"outputs {', '.join(graph.outputs)}",
                 "give a score of your own: sensitivity --score FILE; or prune{compare=score}",
             )
-        session = Session(graph, list(dict.fromkeys(p for found in parts.values() for p in found)))
-        wanted = tuple(session.run(feed) for feed in feeds)
-        scale = dict.fromkeys(session.outputs, 0.0)
-        for found in parts.values():
-            for part in found:
-                scale[part] += 1 / (_energy([one[part] for one in wanted]) * len(found))
-        return cls(tuple(feeds), wanted, scale)
+        names = tuple(dict.fromkeys(part for parts in found.values() for part in parts))
+        session = Session(graph, list(dict.fromkeys((*found, *names))))
+        results = [session.run(feed) for feed in feeds]
+        scale = dict.fromkeys(names, 0.0)
+        for parts in found.values():
+            for part in parts:
+                scale[part] += 1 / (_energy([one[part] for one in results]) * len(parts))
+        labels: list[dict[str, np.ndarray]] = [{} for _ in feeds]
+        for output, parts in found.items():
+            for one, feed, result in zip(labels, feeds, results, strict=True):
+                one[output] = _labels(graph, output, parts, names, {**feed, **result})
+        wanted = tuple({output: one[output] for output in found} for one in results)
+        return cls(tuple(feeds), wanted, tuple(labels), scale)
 
     def __call__(self, graph: Graph) -> float:
         """Return the error of a graph."""
-        session = Session(graph, list(self.scale))
+        session = self.load(graph)
+        scales = np.array(list(self.scale.values()))
         error = 0.0
-        for feed, wanted in zip(self.feeds, self.wanted, strict=True):
+        for feed, wanted, labels in zip(self.feeds, self.wanted, self.labels, strict=True):
             got = session.run(feed)
-            for part, scale in self.scale.items():
-                error += scale * _squares(wanted[part], got[part])
+            for output, array in wanted.items():
+                squares = _squares(array, got[output])
+                error += float((scales[labels[output]] * squares).sum())
         return min(error, WORST) if isfinite(error) else WORST
+
+
+def _labels(
+    graph: Graph, output: str, parts: Sequence[str], names: Sequence[str], values: Feed
+) -> np.ndarray:
+    """Return the number among `names` of the part that each element of an output comes from.
+
+    The nodes between only move elements: they are run on numbers instead. One part: one number.
+    """
+    if len(parts) == 1:
+        return np.array(names.index(parts[0]))
+    between: dict[str, Node] = {}
+    wanted = [output]
+    for value in wanted:
+        node = graph.producers.get(value)
+        if value not in parts and node is not None and node.name not in between:
+            between[node.name] = node
+            wanted += node.reads
+    nodes = tuple(node for node in graph.nodes if node.name in between)
+    kinds = {v: TensorType(DType.of_numpy(values[v].dtype), values[v].shape) for v in parts}
+    tail = replace(graph, inputs=(*graph.inputs, *parts), outputs=(output,), nodes=nodes)
+    tail = replace(tail, types={**graph.types, **kinds})
+    feed = {name: values[name] for name in graph.inputs}
+    for part in parts:
+        feed[part] = np.full_like(values[part], names.index(part))
+    found: np.ndarray = Session(Editor(tail).done()).run(feed)[output]
+    return found.astype(np.int64)
 
 
 def unseen_error(coupling: Coupling, data: Data, samples: int, limit: int = 0) -> OutputError:
@@ -136,18 +176,31 @@ def unseen_error(coupling: Coupling, data: Data, samples: int, limit: int = 0) -
     return OutputError.of(coupling, tuple(data.first_samples(limit or SAMPLES)))
 
 
-def metric_loss(graph: Graph, metric: Metric) -> Loss:
-    """Return the loss of a metric, where higher is better: that of the uncut graph less its own.
+@dataclass(frozen=True)
+class MetricLoss:
+    """The loss of a metric, where higher is better: that of the original graph less a graph's own.
 
-    Raises SlimcError "bad-metric" where it raises, or its result is no finite number.
+    load: how a graph is run.
     """
-    baseline = _score(graph, metric)
-    return lambda cut: baseline - _score(cut, metric)
+
+    metric: Metric
+    baseline: float
+    load: Load = Session
+
+    @classmethod
+    def of(cls, graph: Graph, metric: Metric) -> MetricLoss:
+        """Score the original. Raises SlimcError "bad-metric".
+
+        That is where the metric raises, or its result is no finite number.
+        """
+        return cls(metric, _score(Session(graph), metric))
+
+    def __call__(self, graph: Graph) -> float:
+        """Return what a graph loses. Raises SlimcError "bad-metric"."""
+        return self.baseline - _score(self.load(graph), self.metric)
 
 
-def _score(graph: Graph, metric: Metric) -> float:
-    session = Session(graph)
-
+def _score(session: Session, metric: Metric) -> float:
     def run(feed: Mapping[str, np.ndarray]) -> list[Any]:
         return list(session.run(feed).values())
 
@@ -206,11 +259,13 @@ def _finite(array: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(wide), wide, 0.0)
 
 
-def _squares(wanted: np.ndarray, got: np.ndarray) -> float:
-    """Return ||got - wanted||^2; infinite where shapes, or what is not finite, differ."""
+def _squares(wanted: np.ndarray, got: np.ndarray) -> np.ndarray:
+    """Return (got - wanted)^2; infinite where shapes, or what is not finite, differ."""
     if wanted.shape != got.shape:
-        return float("inf")
+        return np.array(np.inf)
     a, b = wanted.astype(np.float64), got.astype(np.float64)
     same = (a == b) | (np.isnan(a) & np.isnan(b))
-    apart = a[~same] - b[~same]
-    return float(np.square(apart).sum()) if np.isfinite(apart).all() else float("inf")
+    finite = np.isfinite(a) & np.isfinite(b)
+    apart = np.subtract(a, b, where=finite & ~same, out=np.zeros_like(a))
+    squares: np.ndarray = np.where(finite | same, np.square(apart), np.inf)
+    return squares

@@ -27,6 +27,7 @@ _PROVIDERS = ["CPUExecutionProvider"]
 _QUIET = 4  # severity of the log: what fails is raised, not printed
 _EXACT = "session.x64quantprecision"
 _SIGNED = "session.qdqisint8allowed"
+_AS_THEY_STAND = "session.disable_quant_qdq"
 _WEIGHTS_BESIDE = "session.optimized_model_external_initializers_file_name"
 _WARM_UPS = 2  # runs before the clock starts: allocations, caches
 _STATUS = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
@@ -56,12 +57,15 @@ class Session:
         threads: int = 0,
         optimize: bool = True,
         exact_integers: bool = False,
+        fuse_integers: bool = True,
     ) -> None:
         """Load a graph; weights are shared with it, not copied.
 
         outputs: values to return (default: the graph's outputs); threads: 0 means all cores;
         optimize: let onnxruntime fuse and fold; exact_integers: no 16-bit saturation in the integer
-        kernels of processors without VNNI. Errors: value-unknown, runtime-refuses.
+        kernels of processors without VNNI; fuse_integers: let integer kernels take the place of
+        nodes between DQ and Q, which else compute in floats. Errors: value-unknown,
+        runtime-refuses.
         """
         self.inputs = graph.inputs
         self.outputs = graph.outputs if outputs is None else tuple(outputs)
@@ -71,6 +75,8 @@ class Session:
         self._feed_names = dict(zip(self.inputs, carried.inputs, strict=True))
         self._result_names = carried.outputs
         options = _options(threads, optimize)
+        if not fuse_integers:
+            options.add_session_config_entry(_AS_THEY_STAND, "1")
         if exact_integers:
             options.add_session_config_entry(_EXACT, "1")
             carried = unshared(carried)

@@ -15,9 +15,9 @@ from slimc.calib.feeds import samples_of, specs_of
 from slimc.calib.loss import (
     Loss,
     Metric,
+    MetricLoss,
     OutputError,
     evaluation_feeds,
-    metric_loss,
     unseen_error,
 )
 from slimc.errors import SlimcError
@@ -70,7 +70,7 @@ class _Score:
         """
         whole = coupling.opened.whole
         if self.metric is not None:
-            return metric_loss(whole, self.metric), 0
+            return MetricLoss.of(whole, self.metric), 0
         if unseen:
             error = unseen_error(coupling, data, SAMPLES, self.samples)
         else:

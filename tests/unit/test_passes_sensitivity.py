@@ -14,9 +14,9 @@ from slimc.calib.data import Data
 from slimc.calib.loss import (
     LEAST,
     WORST,
+    MetricLoss,
     OutputError,
     evaluation_feeds,
-    metric_loss,
 )
 from slimc.calib.sampling import held_out
 from slimc.errors import SlimcError
@@ -249,12 +249,12 @@ def test_an_output_without_floats_needs_a_score() -> None:
 def test_a_metric_loses_what_it_had() -> None:
     coupling, _, data = coupled(CHAIN)
     feed = next(iter(data))
-    loss = metric_loss(coupling.graph, lambda run: float(np.abs(run(feed)[0]).sum()))
+    loss = MetricLoss.of(coupling.graph, lambda run: float(np.abs(run(feed)[0]).sum()))
     assert loss(coupling.graph) == 0
     assert loss(silent(coupling.graph, "wb", list(range(8)))) > 0
     for broken in (lambda run: float("nan"), lambda run: run({}), lambda run: "much"):
         with pytest.raises(SlimcError) as raised:
-            metric_loss(coupling.graph, broken)
+            MetricLoss.of(coupling.graph, broken)
         assert raised.value.name in ("bad-metric", "feeds-mismatch")
 
 
