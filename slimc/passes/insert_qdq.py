@@ -13,6 +13,7 @@ from slimc.ir.graph import Graph, Node, Quantization
 from slimc.ops.op import OpTable, Weighted
 from slimc.passes.base import Pass, PassResult, Promise
 from slimc.passes.context import Context, Placement
+from slimc.passes.emit_dynamic import emit_dynamic
 from slimc.passes.emit_qdq import DEQUANTIZE, Emitter
 from slimc.remarks import Remark, applied, skipped
 
@@ -45,9 +46,10 @@ class InsertQdq(Pass):
 
 def place(graph: Graph, ops: OpTable, placement: Placement) -> PassResult:
     """Insert Q/DQ in the style of a placement. Raises SlimcError "record-missing"."""
-    remarks: list[Remark] = []
+    graph, remarks = emit_dynamic(graph, ops, InsertQdq.name)
     if placement.activation == "absorb":
-        graph, remarks = absorb_clamps(graph, ops)
+        graph, absorbed = absorb_clamps(graph, ops)
+        remarks += absorbed
     made, said = _insert(graph, ops, placement)
     return PassResult(made, (*remarks, *said))
 
