@@ -9,9 +9,12 @@ from slimc.passes.assign_scales import AssignScales
 from slimc.passes.base import Pass
 from slimc.passes.bind_inputs import BindInputs
 from slimc.passes.canonicalize import CANONICAL, Canonicalize
+from slimc.passes.correct_bias import CorrectBias
 from slimc.passes.fuse_bias import FuseBias
 from slimc.passes.remove_channels import RemoveChannels
 from slimc.passes.repair_weights import RepairWeights
+from slimc.passes.round_weights import RoundWeights
+from slimc.passes.search_scales import SearchScales
 
 PASSES: tuple[type[Pass], ...] = (
     BindInputs,
@@ -21,6 +24,9 @@ PASSES: tuple[type[Pass], ...] = (
     RepairWeights,
     FuseBias,
     AssignScales,
+    SearchScales,
+    RoundWeights,
+    CorrectBias,
 )
 
 # Runs of passes with a name of their own, for `--passes prune,quant`.

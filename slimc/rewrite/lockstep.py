@@ -30,8 +30,11 @@ class Fitter(Protocol):
     def add(self, x: np.ndarray, y: np.ndarray, is_held: np.ndarray) -> None:
         """See rows: x[r, g, p] of the student, y[r, g, o] of the teacher; bool[r] held out."""
 
-    def fit(self, w: np.ndarray, b: np.ndarray) -> Fit | str:
-        """Return weights [g, o, p] and bias [g, o] next to the given, or why there are none."""
+    def fit(self) -> Fit | str:
+        """Return what was found, or why nothing was."""
+
+
+FitterOf = Callable[[Layer, np.ndarray, np.ndarray], Fitter]  # weights [g, o, p], bias [g, o] now
 
 
 class LockStep:
@@ -64,7 +67,7 @@ class LockStep:
         """Return how many samples are run."""
         return sum(self.leading)
 
-    def fit(self, one: Layer, fitter: Callable[[Layer], Fitter]) -> Fit | str:
+    def fit(self, one: Layer, fitter: FitterOf) -> Fit | str:
         """Fit the next layer and go on with it; return why not, where it is left as it is."""
         found = self._fit(one, fitter)
         changed = one.constants(self.student.graph, found) if isinstance(found, Fit) else {}
@@ -89,14 +92,14 @@ class LockStep:
         self.student.advance(constants=found.constants)
         return found
 
-    def _fit(self, one: Layer, fitter: Callable[[Layer], Fitter]) -> Fit | str:
+    def _fit(self, one: Layer, fitter: FitterOf) -> Fit | str:
         before = self.teacher.value(one.teacher.data, 0)
         self.teacher.advance(also={v for v in (one.teacher.result, one.sum) if v})
         if not self._is_product(one, before):
             return "more than a product with its weights"
-        seen = fitter(one)
+        seen = fitter(one, *one.weights(self.student.graph))
         self._show(one, seen)
-        return seen.fit(*one.weights(self.student.graph))
+        return seen.fit()
 
     def _errors_held(
         self, one: Running, choices: Sequence[Mapping[str, np.ndarray]]

@@ -119,16 +119,18 @@ def _few(samples: int) -> tuple[Remark, ...]:
 class _Refit:
     """Least squares from the moments of what a layer reads."""
 
-    def __init__(self, one: Layer) -> None:
-        self._split, self._free_bias = Split(), one.bias is not None
+    def __init__(self, one: Layer, w: np.ndarray, b: np.ndarray) -> None:
+        self._w, self._b, self._free_bias = w, b, one.bias is not None
+        self._split = Split()
 
     def add(self, x: np.ndarray, y: np.ndarray, is_held: np.ndarray) -> None:
         self._split.add(x, y, is_held)
 
-    def fit(self, w: np.ndarray, b: np.ndarray) -> Fit | str:
+    def fit(self) -> Fit | str:
         if reason := self._split.unusable:
             return reason
-        return refit(self._split.train, self._split.held, w, b, free_bias=self._free_bias)
+        train, held = self._split.train, self._split.held
+        return refit(train, held, self._w, self._b, free_bias=self._free_bias)
 
 
 def _applied(student: Graph, done: Sequence[tuple[Layer | Running, Fit | Restated]]) -> Graph:
