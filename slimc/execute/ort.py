@@ -16,8 +16,9 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state
 
 from slimc.errors import SlimcError, did_you_mean
+from slimc.execute.rounded import has_narrow, with_roundings
 from slimc.execute.unshare import unshared
-from slimc.io.read import count_kinds
+from slimc.io.read import count_kinds, from_bytes, read
 from slimc.io.write import to_bytes_without_weights
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph
@@ -47,7 +48,8 @@ Loaded = tuple[onnxruntime.InferenceSession, list[np.ndarray]]  # the arrays tha
 class Session:
     """A graph loaded in onnxruntime.
 
-    Values of types that numpy lacks (bf16, f8, i4, ...) go in and out as arrays of ml_dtypes.
+    Values of types that numpy lacks (bf16, f8, i4, ...) go in and out as arrays of ml_dtypes. Nodes
+    of 16-bit floats round what they make, as hardware does (`execute.rounded`).
     """
 
     def __init__(
@@ -71,7 +73,7 @@ class Session:
         self.outputs = graph.outputs if outputs is None else tuple(outputs)
         _check_values(graph, self.outputs)
         self._types = {v: graph.type_of(v) for v in (*self.inputs, *self.outputs)}
-        carried = _with_carriers(replace(graph, outputs=self.outputs))
+        carried = _with_carriers(with_roundings(replace(graph, outputs=self.outputs)))
         self._feed_names = dict(zip(self.inputs, carried.inputs, strict=True))
         self._result_names = carried.outputs
         options = _options(threads, optimize)
@@ -118,8 +120,17 @@ def evaluate(graph: Graph) -> dict[str, Any]:
 
 
 def check_loads(model: bytes | Path) -> None:
-    """Load a model file and let go of it. Error: runtime-refuses."""
-    _load(model, _options(threads=1, optimize=True))
+    """Load a model file and let go of it. Error: runtime-refuses.
+
+    A file of 16-bit floats, for which onnxruntime lacks kernels, is loaded as `Session` loads it.
+    """
+    try:
+        _load(model, _options(threads=1, optimize=True))
+    except SlimcError:
+        graph = read(model) if isinstance(model, Path) else from_bytes(model)
+        if not has_narrow(graph):
+            raise
+        Session(graph, threads=1)
 
 
 def optimized_ops(model: Graph | bytes | Path, signed: bool = False) -> Counter[str]:
