@@ -75,6 +75,28 @@ DEFAULT_TARGET = "generic-onnx"
     help="Time the result and the original; write nothing and exit with status 1 unless it is "
     "faster, or X times as fast: --require faster=1.2",
 )
+@click.option(
+    "--min-sqnr",
+    type=float,
+    metavar="DB",
+    help="Give the worst regions back to floats until signal over noise at the outputs is as much, "
+    "on samples that calibration has not seen: --min-sqnr 30. Where floats alone do not reach it, "
+    "nothing is written and the status is 1.",
+)
+@click.option(
+    "--max-drop",
+    default="",
+    metavar="LOSS",
+    help="The same until --score loses no more than 1% of the original's, or 0.01 of the score "
+    "itself: --max-drop 1% --score scorer.py",
+)
+@click.option(
+    "--score",
+    type=PATH,
+    metavar="FILE",
+    help="For --max-drop: a Python file with score(run) -> float, where run(feed) gives the list "
+    "of outputs and higher is better.",
+)
 @seed_option
 @click.option("--dump", type=PATH, metavar="DIR", help="Where to leave the graph if a pass fails.")
 @click.option("--print-after", multiple=True, metavar="PASS", help="Print the graph after a pass.")
@@ -110,6 +132,9 @@ def run(model: Path, options: dict[str, Any]) -> None:
             measure=options["measure"],
             require=options["require"],
             curves=options["sensitivity"],
+            min_sqnr=options["min_sqnr"],
+            max_drop=options["max_drop"],
+            score=options["score"],
         )
         _check_printed(options["print_after"], [name for name, _, _ in progress.seconds], known)
         if not options["dry_run"]:

@@ -89,6 +89,10 @@ class Progress(Watcher):
         if self._status is not None:
             self._status.update(f"timing {what}")
 
+    def measuring(self, what: str) -> None:
+        if self._status is not None:
+            self._status.update(f"measuring {what}")
+
     def after(self, one: Pass, made: PassResult, report: PassReport) -> None:
         whole = time.perf_counter() - self._start
         self.seconds.append((one.name, report.seconds, max(0.0, whole - report.seconds)))

@@ -31,13 +31,14 @@ Examples:
   slimc model.onnx --passes prune,quant --target jetson --calib samples/
   slimc model.onnx --passes 'prune{ratio=0.3,keep=["head/*"]}' -o small.onnx
   slimc model.onnx --passes 'prune{ratio=0.3}' --target cpu --measure --require faster=1.2
+  slimc model.onnx --passes quant --target cpu --calib samples/ --min-sqnr 30
   slimc model.onnx --recipe small.yaml --report report.json
   slimc show model.onnx --as table       slimc diff model.onnx small.onnx
   slimc bench model.onnx small.onnx      slimc explain model.onnx --pass prune
   slimc passes prune                     slimc targets jetson
 
-Exit status: 0 done; 1 sound, but not what --require asked for: no model is written; 2 your input
-needs mending; 70 a fault of slimc.
+Exit status: 0 done; 1 sound, but not what --require, --min-sqnr or --max-drop asked for: no model
+is written; 2 your input needs mending; 70 a fault of slimc.
 """
 
 

@@ -31,7 +31,9 @@ from slimc.pipeline.checks import Checker
 from slimc.pipeline.curves_file import curves_for
 from slimc.pipeline.index_map import index_map
 from slimc.pipeline.integers import ONNXRUNTIME, achieved, intended
+from slimc.pipeline.keep_promise import keep_promise
 from slimc.pipeline.latency import Stopwatch, Timer, hold, required_ratio
+from slimc.pipeline.promises import Promise, promised
 from slimc.pipeline.provenance import digest, versions, written
 from slimc.pipeline.sizing import made_up_samples, measure_sample
 from slimc.pipeline.steps import TEXT_SUFFIX, Runner, Watcher, until
@@ -85,6 +87,9 @@ def compile(
     require: str = "",
     timer: Timer = time_rounds,
     curves: Curves | str | Path | None = None,
+    min_sqnr: float | None = None,
+    max_drop: str = "",
+    score: str | Path | None = None,
 ) -> Compiled:
     """Compile a model for a target.
 
@@ -96,9 +101,13 @@ def compile(
     pay; the report's recipe then names them, and makes the same without measuring. require:
     `faster`, or `faster=1.2`: how many times as fast the result must be. timer: takes the seconds
     for both, onnxruntime on this machine, or runs on a device. curves: of `sensitivity`, or their
-    file: channel removal chooses widths by them. Raises SlimcError, and PromiseError "not-faster".
+    file: channel removal chooses widths by them. min_sqnr: dB at the outputs, max_drop: `1%` or
+    `0.01` of score(run) in the file `score`: what quantization must keep; the recipe then names
+    the nodes that stay in floats. Raises SlimcError, and PromiseError "not-faster",
+    "promise-missed".
     """
     required_ratio(require)
+    promise = promised(min_sqnr, max_drop, score, stop_after)
     names = names or catalogue()
     given_passes = names.parse(passes) if isinstance(passes, str) else passes
     chosen = tuple(part for one in given_passes for part in one.parts())
@@ -108,30 +117,62 @@ def compile(
     first = [*binding_passes(bind or {}, shape or {}), *(p for p in chosen if _binds(p))]
     graph, bound = _bound(given, first, names, goal, watcher)
     samples = samples_from(data, graph, seed)
-    sizes = default_sizes(graph) | samples.sizes()
-    ctx = Context(names.ops, goal, samples, sizes, seed, names.scores, quantizes(chosen))
-    repairs = any(one.repairs for one in chosen)
-    ctx = replace(ctx, repairs=repairs, curves=curves_for(curves, chosen))
+    ctx = context_for(graph, samples, chosen, names, goal, seed, curves)
     checker = Checker.of(graph, [dict(feed) for feed in samples.head(CHECK_FEEDS)])
     watch = Stopwatch.of(graph, checker.feeds[0], ctx, timer) if measure or require else None
     folder = Path(dump) if dump else None
     runner = Runner(ctx, checker, watcher, folder, list(bound), watch if measure else None)
-    canonical = (Canonicalize(),) if graph.form is Form.IMPORTED else ()
-    steps = (*canonical, *(p for p in chosen if not _binds(p)))
-    marked = runner.run(graph, until(steps, stop_after))
-    final = marked if stop_after else runner.run(marked, LOWERING)
-    latency = _whole(watch, graph, final, watcher) if watch is not None else ()
-    if require:
-        hold(require, latency)
+    steps = steps_of(graph, chosen)
+    runner, marked, final = _made(runner, graph, steps, stop_after, promise)
+    latency = _timed(watch, graph, final, watcher, require) if watch is not None else ()
     recipe = _recipe(passes, chosen, steps, runner.ran)
     source = None if isinstance(model, Graph) else Path(model)
     report = _report(recipe, source, (given, graph, marked, final), runner, latency)
     return Compiled(final, report, goal)
 
 
-def _whole(watch: Stopwatch, before: Graph, after: Graph, watcher: Watcher) -> tuple[Latency, ...]:
+def context_for(
+    graph: Graph,
+    samples: Data,
+    passes: Sequence[Pass],
+    names: Catalogue,
+    target: Target,
+    seed: int,
+    curves: Curves | str | Path | None = None,
+) -> Context:
+    """Return what passes that run on a graph may look at."""
+    sizes = default_sizes(graph) | samples.sizes()
+    ctx = Context(names.ops, target, samples, sizes, seed, names.scores, quantizes(passes))
+    repairs = any(one.repairs for one in passes)
+    return replace(ctx, repairs=repairs, curves=curves_for(curves, passes))
+
+
+def steps_of(graph: Graph, passes: Sequence[Pass]) -> tuple[Pass, ...]:
+    """Return what runs on a graph whose inputs are fixed."""
+    canonical = (Canonicalize(),) if graph.form is Form.IMPORTED else ()
+    return (*canonical, *(one for one in passes if not _binds(one)))
+
+
+def _made(
+    runner: Runner, graph: Graph, steps: Sequence[Pass], stop_after: str, promise: Promise
+) -> tuple[Runner, Graph, Graph]:
+    """Run the passes and lower: return who ran what holds, and the graph before and after that."""
+    if promise:
+        made = keep_promise(promise, runner, graph, steps)
+        return made.runner, made.marked, made.final
+    marked = runner.run(graph, until(steps, stop_after))
+    return runner, marked, marked if stop_after else runner.run(marked, LOWERING)
+
+
+def _timed(
+    watch: Stopwatch, before: Graph, after: Graph, watcher: Watcher, require: str
+) -> tuple[Latency, ...]:
+    """Compare the result with the original, and hold it to what is required."""
     watcher.timing("the result")
-    return watch.whole(before, after)
+    latency = watch.whole(before, after)
+    if require:
+        hold(require, latency)
+    return latency
 
 
 def _recipe(
@@ -257,6 +298,7 @@ def _notes(runner: Runner, latency: Sequence[Latency]) -> tuple[Remark, ...]:
         found.append(
             note(f"latency is that of onnxruntime on this machine; {target.name} runs otherwise")
         )
+    found += runner.said
     found += _fitted(runner.reports, data)
     if not latency and runner.removals:
         found.append(_predicted(runner.removals))

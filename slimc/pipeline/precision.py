@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 
+from slimc.analysis.cost import macs
 from slimc.analysis.precision import Region, in_float, regions
+from slimc.analysis.shapes import infer
 from slimc.calib.data import Data
 from slimc.calib.loss import SAMPLES, Load, Loss
 from slimc.execute.ort import Session
@@ -17,8 +19,6 @@ from slimc.passes.insert_qdq import InsertQdq
 from slimc.pipeline.integers import ONNXRUNTIME
 
 _UNSEEN = 5  # every fifth feed is kept from calibration where a result is judged
-
-Counted = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,14 +39,27 @@ class Simulation:
         """The quantized regions, in graph order."""
         return regions(self.marked, self.ctx.ops)
 
+    def graph_without(self, floating: Collection[Region]) -> Graph:
+        """Return the graph with Q/DQ, with some regions in floats and all others quantized."""
+        graph = in_float(self.marked, floating, self.before)
+        return InsertQdq().run(graph, self.ctx).graph
+
     def loss_without(self, floating: Collection[Region]) -> float:
         """Return the loss with some regions in floats and all others quantized."""
-        graph = in_float(self.marked, floating, self.before)
-        return self.loss(InsertQdq().run(graph, self.ctx).graph)
+        return self.loss(self.graph_without(floating))
 
     def loss_of(self, region: Region) -> float:
         """Return the loss with one region quantized and all others in floats."""
         return self.loss_without([one for one in self.regions if one is not region])
+
+    def macs(self, region: Region) -> int:
+        """Return the multiply-accumulates of a region."""
+        return sum(self._macs.get(name, 0) for name in region.nodes)
+
+    @cached_property
+    def _macs(self) -> Mapping[str, int]:
+        facts = infer(self.before, self.ctx.ops, self.ctx.sizes_of(self.before))
+        return macs(self.before, self.ctx.ops, facts)
 
 
 def load_for(target: Target) -> Load:

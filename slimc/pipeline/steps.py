@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from slimc.errors import SlimcError, did_you_mean
 from slimc.execute.threads import one_blas_thread
@@ -32,6 +33,9 @@ class Watcher:
     def timing(self, what: str) -> None:
         """Hear that runs are timed, which takes a while."""
 
+    def measuring(self, what: str) -> None:
+        """Hear that graphs are run to see how accurate they are."""
+
     def after(self, one: Pass, made: PassResult, report: PassReport) -> None:
         """Hear what a pass made."""
 
@@ -42,7 +46,7 @@ class Runner:
 
     dump: folder for the graph before a pass that fails; watch: times what channel removal gains,
     which gives back what does not pay; ran: the passes as they ran in the end; cuts: what they
-    took out.
+    took out; said: what the report is to say besides.
     """
 
     ctx: Context
@@ -53,6 +57,20 @@ class Runner:
     watch: Stopwatch | None = None
     ran: list[Pass] = field(default_factory=list)
     cuts: list[Removal] = field(default_factory=list)
+    said: list[Remark] = field(default_factory=list)
+
+    def fork(self) -> Runner:
+        """Return a runner that goes on from here and leaves this one as it is."""
+        own = (list(self.reports), list(self.ran), list(self.cuts), list(self.said))
+        reports, ran, cuts, said = own
+        return replace(self, reports=reports, ran=ran, cuts=cuts, said=said)
+
+    def add_facts(self, kind: type[Pass], facts: Mapping[str, Any]) -> None:
+        """Add to what the report says of the passes of a kind."""
+        for place, one in enumerate(self.ran, len(self.reports) - len(self.ran)):
+            if isinstance(one, kind):
+                known = self.reports[place]
+                self.reports[place] = replace(known, facts={**known.facts, **facts})
 
     @property
     def removals(self) -> tuple[PassReport, ...]:
