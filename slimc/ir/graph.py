@@ -11,6 +11,7 @@ from types import MappingProxyType
 import numpy as np
 
 from slimc.ir.constant import Constant
+from slimc.ir.pairs import within_pairs
 from slimc.ir.types import DType, ValueType
 
 OPSET = 28  # the ONE opset of the default domain that the IR speaks
@@ -93,8 +94,10 @@ class Quantization:
     """How the elements of a value become integers: q = clip(round(x / scale) + zero_point).
 
     scale: f32[] per tensor, or f32[C] along `axis`; zero_point: same shape, integers of `dtype`.
-    `low`, `high`: the integers used (7-bit weights use -64..64). Neutral of the target's file
-    form: where Q and DQ stand and how the integers are stored is the emitter's business.
+    `low`, `high`: the integers used (weights use -127..127). `pairs`: the axes of a weight that a
+    kernel sums over, outermost first, neighbours in 16 bits: they stay small enough (`ir.pairs`).
+    Neutral of the target's file form: where Q and DQ stand and how the integers are stored is the
+    emitter's business.
     """
 
     dtype: DType
@@ -103,13 +106,15 @@ class Quantization:
     low: int
     high: int
     axis: int | None = None
+    pairs: tuple[int, ...] = ()
 
     def quantize(self, array: np.ndarray) -> np.ndarray:
         """Return the integers of `array`, as `dtype`."""
         scale, zero = self._spread(array.ndim)
         q = np.rint(array.astype(np.float32) / scale) + zero
         clipped: np.ndarray = np.clip(q, self.low, self.high)
-        return clipped.astype(self.dtype.numpy)
+        integers = clipped.astype(self.dtype.numpy)
+        return within_pairs(integers, self.pairs) if self.pairs else integers
 
     def dequantize(self, integers: np.ndarray) -> np.ndarray:
         """Return the f32 numbers that `integers` stand for."""

@@ -327,7 +327,8 @@ def _read_record(cursor: Cursor) -> Quantization:
         low = int(read_digits(cursor))
         cursor.need("..")
         high = int(read_digits(cursor))
-    return Quantization(dtype, scale, zero, low, high, axis)
+    pairs = cursor.take("pairs=[") and read_list(cursor, "]", read_digits)
+    return Quantization(dtype, scale, zero, low, high, axis, pairs=tuple(map(int, pairs or ())))
 
 
 def _read_numbers(cursor: Cursor, dtype: np.dtype) -> np.ndarray:

@@ -159,7 +159,8 @@ class _Writer:
         text += f" scale={self._numbers(record.scale)}"
         text += f" zero={self._numbers(record.zero_point)}" if record.zero_point.any() else ""
         whole = (record.low, record.high) == record.dtype.span
-        yield text + ("" if whole else f" range={record.low}..{record.high}")
+        text += "" if whole else f" range={record.low}..{record.high}"
+        yield text + (f" pairs={list(record.pairs)}" if record.pairs else "")
 
     def _numbers(self, array: np.ndarray) -> str:
         numbers = [write_number(v, self.detail) for v in array.ravel()]

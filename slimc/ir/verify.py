@@ -99,10 +99,12 @@ def _record_problem(record: Quantization, graph: Graph, value: str) -> str:
         return "has a scale that is not positive"
     if record.scale.shape != record.zero_point.shape:
         return "has scales and zero points of other shapes"
-    if record.axis is None:
-        return "" if record.scale.ndim == 0 else "has several scales but no axis"
     kind = graph.type_of(value)
     shape = kind.shape if isinstance(kind, TensorType) else None
+    if shape is not None and any(not 0 <= axis < len(shape) for axis in record.pairs):
+        return f"pairs neighbours along axes {list(record.pairs)} of {len(shape)}"
+    if record.axis is None:
+        return "" if record.scale.ndim == 0 else "has several scales but no axis"
     size = None if shape is None else shape[record.axis]
     if isinstance(size, int) and record.scale.shape != (size,):
         return f"has {record.scale.size} scales along an axis of {size}"

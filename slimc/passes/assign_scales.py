@@ -133,16 +133,18 @@ def _attach(
         for value in group.values:
             editor.set_record(value, record)
     taken = {value for group in shared for value in group.values}
-    weights: dict[str, tuple[Grid, int | None]] = {}
+    weights: dict[str, tuple[Grid, int | None, tuple[int, ...]]] = {}
     for site in choice.sites.values():
         editor.update(site.node.name, integer=True)
         if site.weight is None or site.wants.weights is None:
             continue
-        value, axis, grid = site.weight, site.channel_axis, site.wants.weights
-        if value in taken or weights.setdefault(value, (grid, axis)) != (grid, axis):
+        value, grid = site.weight, site.wants.weights
+        how = (grid, site.channel_axis, site.sums)
+        if value in taken or weights.setdefault(value, how) != how:
             value = editor.add_constant(graph.constants[value], f"{site.node.name}.weight")
             editor.set_input(site.node.name, site.takes[1], value)
-        editor.set_record(value, weight_record(grid, graph.constants[site.weight].array, axis))
+        array = graph.constants[site.weight].array
+        editor.set_record(value, weight_record(grid, array, *how[1:]))
     return editor.done(form=Form.QUANTIZED)
 
 

@@ -23,7 +23,9 @@ SMALL_CPU = Speed(macs=2e10, bytes=1e10, node_seconds=1e-6)  # orders of magnitu
 class Grid:
     """Integers that a target takes.
 
-    dtype and the range used; symmetric: zero point 0; per_channel: one scale per channel.
+    dtype and the range used; symmetric: zero point 0; per_channel: one scale per channel; paired:
+    products of such weights with u8 data are added in pairs of 16 bits (`ir.pairs`): scales are so
+    that no pair saturates.
     """
 
     dtype: DType
@@ -31,6 +33,7 @@ class Grid:
     high: int
     symmetric: bool
     per_channel: bool = False
+    paired: bool = False
 
 
 @dataclass(frozen=True)

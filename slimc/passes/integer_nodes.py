@@ -9,6 +9,7 @@ from math import inf, prod
 import numpy as np
 
 from slimc.analysis.shapes import Facts, call_of
+from slimc.analysis.sum_order import sum_order
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import DType, TensorType
 from slimc.ops.axes import Axis, Bound
@@ -22,7 +23,8 @@ class Site:
     """A node that can run in integers.
 
     takes: operands taken as integers (bias excepted). weight: the second of them where it is a
-    constant of a contraction, with its axis of output channels. adds_bias_of: the contraction whose
+    constant of a contraction, with its axis of output channels, and those it is summed over, in the
+    order of the kernel (`sum_order`). adds_bias_of: the contraction whose
     bias this node adds: the kernel of that one does it, in the integers of its sums.
     """
 
@@ -32,6 +34,7 @@ class Site:
     takes: tuple[int, ...]
     weight: str | None = None
     channel_axis: int | None = None
+    sums: tuple[int, ...] = ()
     adds_bias_of: str = ""
 
     @property
@@ -170,7 +173,7 @@ def _contraction(
         return f"{channels[0]} channels in, {channels[1]} out: {least}"
     if _is_short(bound, parts, wants.short):
         site = replace(site, wants=replace(wants, between=True))
-    return replace(site, weight=weight, channel_axis=axis)
+    return replace(site, weight=weight, channel_axis=axis, sums=sum_order(bound, parts))
 
 
 def _channels(bound: Bound, parts: Weighted) -> tuple[int, ...]:

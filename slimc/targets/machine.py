@@ -27,8 +27,8 @@ def choose(machine: str, found: frozenset[str]) -> Target:
     if integer:
         return _chosen(CPU_VNNI, f"this machine has {integer}")
     if found:
-        return _chosen(CPU_AVX2, "this machine has no VNNI, so weights get 7 bits")
-    return _chosen(CPU_AVX2, f"the flags of this CPU ({machine}) are not known: 7 bits are safe")
+        return _chosen(CPU_AVX2, "this machine has no VNNI, so weights get 7 to 8 bits")
+    return _chosen(CPU_AVX2, f"the flags of this CPU ({machine}) are not known: 7 to 8 bits fit")
 
 
 def flags(path: Path) -> frozenset[str]:

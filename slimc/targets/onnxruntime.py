@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from slimc.passes.context import Grid, Placement, Quantize, Target
-from slimc.targets.grids import S8_ASYMMETRIC, U8, W7, W8, rows
+from slimc.targets.grids import S8_ASYMMETRIC, U8, W8, W8_PAIRED, rows
 from slimc.targets.rules_common import COMMON
 from slimc.targets.rules_onnxruntime import CPU, CPU_SATURATING
 from slimc.targets.speeds import ARM64, AVX2, AVX512
@@ -50,10 +50,10 @@ def _quantize(
 CPU_AVX2 = Target(
     name="cpu-avx2",
     runtime="onnxruntime",
-    summary="x86 with AVX2: U8 activations, 7-bit weights (8 bits saturate without VNNI)",
+    summary="x86 with AVX2: U8 activations, 7- to 8-bit weights (more saturate without VNNI)",
     opset=17,
     opset_max=21,
-    quantize=_quantize(U8, W7, _SHORT),
+    quantize=_quantize(U8, W8_PAIRED, _SHORT),
     placement=PLACEMENT,
     fuse_bias=True,
     domains=frozenset({"", "ai.onnx.ml", "com.microsoft"}),

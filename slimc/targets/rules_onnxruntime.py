@@ -9,7 +9,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from slimc.analysis.shapes import infer
+from slimc.analysis.sum_order import sum_order
 from slimc.ir.graph import Graph, Node
+from slimc.ir.pairs import LARGEST_PAIR, pair_sums
 from slimc.ir.types import DType
 from slimc.ops.op import OpTable, Quant
 from slimc.passes.context import Finding, Target, TargetRule
@@ -17,8 +20,6 @@ from slimc.passes.emit_qdq import QUANTIZE
 from slimc.targets.contractions import dequantized, integer_contractions
 from slimc.targets.rules_qdq import PARAMETERS
 from slimc.targets.rules_widths import aligned_channels, folded_normalisation, stored_float16
-
-UNSATURATED = 64  # largest weight whose product pairs with u8 fit 16 bits
 
 
 def _quantized_results(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
@@ -79,20 +80,22 @@ def _whole_operands(graph: Graph, ops: OpTable, target: Target) -> Iterator[Find
 
 
 def _unsaturated_weights(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
-    """Without VNNI, u8 times s8 is summed in pairs of 16 bits, which saturate."""
+    """Without VNNI, u8 times s8 is summed in pairs of 16 bits, which saturate (`ir.pairs`)."""
+    bounds = infer(graph, ops).bounds
     for node, parts in integer_contractions(graph, ops):
         data = dequantized(graph, node.inputs[parts.data])
         weight = dequantized(graph, node.inputs[parts.weight])
         if data is None or weight is None or data.integers is not DType.U8:
             continue
-        stored = graph.array(weight.node.inputs[0])
-        if stored is None or stored.dtype != np.int8:
+        stored, bound = graph.array(weight.node.inputs[0]), bounds.get(node.name)
+        if stored is None or stored.dtype != np.int8 or bound is None:
             continue
-        largest = int(np.abs(stored.astype(np.int32)).max(initial=0))
-        if largest > UNSATURATED:
+        sums = pair_sums(stored.astype(np.int32), sum_order(bound, parts))
+        beyond = int((sums > LARGEST_PAIR).sum())
+        if beyond:
             message = (
-                f"its weights reach {largest}: with u8 data sums saturate beyond {UNSATURATED}, "
-                "and results are wrong"
+                f"{beyond} of {sums.size} pairs of weights sum up to {sums.max()}: with u8 data "
+                f"sums saturate beyond {LARGEST_PAIR}, and results are wrong"
             )
             yield Finding("unsaturated-weights", "silent", node.name, message)
 
@@ -106,4 +109,6 @@ CPU = (
     TargetRule("stored-float16", "nothing is f16", stored_float16),
     TargetRule("aligned-channels", "channels are multiples of what kernels like", aligned_channels),
 )
-CPU_SATURATING = (TargetRule("unsaturated-weights", "weights have 7 bits", _unsaturated_weights),)
+CPU_SATURATING = (
+    TargetRule("unsaturated-weights", "pairs of weights fit 16 bits", _unsaturated_weights),
+)

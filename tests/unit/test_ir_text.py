@@ -163,7 +163,13 @@ def test_names_of_every_sort() -> None:
 
 def test_all_facts_of_a_graph() -> None:
     i8 = Quantization(
-        DType.I8, np.array([0.1, 0.25], np.float32), np.zeros(2, np.int8), -64, 64, axis=0
+        DType.I8,
+        np.array([0.1, 0.25], np.float32),
+        np.zeros(2, np.int8),
+        -64,
+        64,
+        axis=0,
+        pairs=(0,),
     )
     u8 = Quantization(DType.U8, np.array(0.02, np.float32), np.array(3, np.uint8), 0, 255)
     node = Node(
@@ -195,7 +201,7 @@ def test_all_facts_of_a_graph() -> None:
     comes_back(graph)
     short = to_text(graph, "short")
     assert "%x quantized u8 scale=0.02 zero=3\n" in short
-    assert "%w quantized i8 axis=0 scale=[0.1, 0.25] range=-64..64\n" in short
+    assert "%w quantized i8 axis=0 scale=[0.1, 0.25] range=-64..64 pairs=[0]\n" in short
     assert "_, %y = com.microsoft.Gelu(%x, _, %w) @n\n" in short
 
 

@@ -72,3 +72,12 @@ def test_one_scale_where_the_target_has_no_more() -> None:
     record = weight_record(tensor, np.array([[1.0, -4.0]], np.float32), 1)
     assert record.axis is None
     assert record.scale == np.float32(4 / 127)
+
+
+def test_a_paired_grid_leaves_each_channel_the_bits_that_its_pairs_allow() -> None:
+    weight = np.array([[1, 1, 0, 0], [1, -1, 0.5, 0.1], [0, 0, 0, 2]], np.float32)
+    paired = Grid(DType.I8, -127, 127, symmetric=True, per_channel=True, paired=True)
+    record = weight_record(paired, weight, 0, (1,))
+    assert record.scale == pytest.approx([2 / 128, 1 / 127, 2 / 127])
+    assert record.quantize(weight)[0].tolist() == [64, 64, 0, 0]
+    assert weight_record(paired, weight, 0).scale == pytest.approx([1 / 127, 1 / 127, 2 / 127])
