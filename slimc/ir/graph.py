@@ -93,9 +93,11 @@ class Node:
 class Quantization:
     """How the elements of a value become integers: q = clip(round(x / scale) + zero_point).
 
-    scale: f32[] per tensor, or f32[C] along `axis`; zero_point: same shape, integers of `dtype`.
-    `low`, `high`: the integers used (weights use -127..127). `pairs`: the axes of a weight that a
-    kernel sums over, outermost first, neighbours in 16 bits: they stay small enough (`ir.pairs`).
+    scale: f32[] per tensor, f32[C] along `axis`, or, where `block` elements along it share one, of
+    the value's rank with so many fewer indices there. zero_point: same shape, of `dtype`.
+    `low`, `high`: the integers used (7-bit weights use -64..64). `pairs`: the axes, outermost first,
+    that a kernel sums a weight over, neighbours in 16 bits: those stay small enough (`ir.pairs`).
+    An 8-bit float `dtype` takes the place of integers: then q is the nearest of its numbers.
     Neutral of the target's file form: where Q and DQ stand and how the integers are stored is the
     emitter's business.
     """
@@ -106,28 +108,38 @@ class Quantization:
     low: int
     high: int
     axis: int | None = None
+    block: int = 0
     pairs: tuple[int, ...] = ()
 
     def quantize(self, array: np.ndarray) -> np.ndarray:
         """Return the integers of `array`, as `dtype`."""
-        scale, zero = self._spread(array.ndim)
-        q = np.rint(array.astype(np.float32) / scale) + zero
-        clipped: np.ndarray = np.clip(q, self.low, self.high)
+        scale, zero = self.spread(array.shape)
+        steps = array.astype(np.float32) / scale
+        if self.dtype.is_float:
+            nearest: np.ndarray = np.clip(steps, self.low, self.high).astype(self.dtype.numpy)
+            return nearest
+        clipped: np.ndarray = np.clip(np.rint(steps) + zero, self.low, self.high)
         integers = clipped.astype(self.dtype.numpy)
         return within_pairs(integers, self.pairs) if self.pairs else integers
 
     def dequantize(self, integers: np.ndarray) -> np.ndarray:
         """Return the f32 numbers that `integers` stand for."""
-        scale, zero = self._spread(integers.ndim)
+        scale, zero = self.spread(integers.shape)
         real: np.ndarray = (integers.astype(np.float32) - zero) * scale
         return real.astype(np.float32)
 
-    def _spread(self, rank: int) -> tuple[np.ndarray, np.ndarray]:
-        if self.axis is None:
-            return self.scale, self.zero_point.astype(np.float32)
-        shape = [1] * rank
-        shape[self.axis] = -1
-        return self.scale.reshape(shape), self.zero_point.astype(np.float32).reshape(shape)
+    def spread(self, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """Return scale and zero point of each element of a value of that shape, as f32."""
+        return self._spread(self.scale, shape), self._spread(
+            self.zero_point.astype(np.float32), shape
+        )
+
+    def _spread(self, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        if self.axis is not None and self.block:
+            array = np.repeat(array, self.block, self.axis)
+        elif self.axis is not None:
+            array = array.reshape([-1 if i == self.axis else 1 for i in range(len(shape))])
+        return np.broadcast_to(array, shape)
 
 
 @dataclass(frozen=True, eq=False)

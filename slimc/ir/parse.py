@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import prod
 
 import numpy as np
 
@@ -317,18 +318,33 @@ def _read_origin(cursor: Cursor) -> Origin:
 def _read_record(cursor: Cursor) -> Quantization:
     dtype = read_dtype(cursor)
     axis = int(read_digits(cursor)) if cursor.take("axis=") else None
+    block, shape = 0, None
+    if cursor.take("block="):
+        block = int(read_digits(cursor))
+        cursor.need("scales=[")
+        shape = tuple(map(int, read_list(cursor, "]", read_digits)))
     cursor.need("scale=")
     scale = _read_numbers(cursor, np.dtype(np.float32))
     zero = np.zeros_like(scale, dtype.numpy)
     if cursor.take("zero="):
         zero = _read_numbers(cursor, dtype.numpy)
+    if shape is not None:
+        scale, zero = _shaped(cursor, scale, shape), _shaped(cursor, zero, shape)
     low, high = dtype.span
     if cursor.take("range="):
         low = int(read_digits(cursor))
         cursor.need("..")
         high = int(read_digits(cursor))
-    pairs = cursor.take("pairs=[") and read_list(cursor, "]", read_digits)
-    return Quantization(dtype, scale, zero, low, high, axis, pairs=tuple(map(int, pairs or ())))
+    pairs: tuple[int, ...] = ()
+    if cursor.take("pairs=["):
+        pairs = tuple(map(int, read_list(cursor, "]", read_digits)))
+    return Quantization(dtype, scale, zero, low, high, axis, block, pairs)
+
+
+def _shaped(cursor: Cursor, numbers: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    if numbers.size != prod(shape):
+        raise cursor.error(f"{prod(shape)} numbers, for scales={list(shape)}")
+    return numbers.reshape(shape)
 
 
 def _read_numbers(cursor: Cursor, dtype: np.dtype) -> np.ndarray:

@@ -5,6 +5,7 @@
       %w = constant f32[4,3,3,3] random(0)
       %k = constant i64[2] [1, -1]
       %x quantized u8 scale=0.02 zero=3
+      %k quantized i4 axis=0 block=1 scales=[2] scale=[0.2, 0.3]
       %c: f32[N,4,6,6] = Conv(%x, %w, _) {strides=[2, 2]} @conv integer
       %a: f32[2], _ = com.microsoft.Two(%c) @two by fold(@conv, @bn)
       %a note "key" "text that the maker of a file attached"
@@ -156,6 +157,8 @@ class _Writer:
             return
         text = f"{indent}{_value(value)} quantized {record.dtype.text}"
         text += "" if record.axis is None else f" axis={record.axis}"
+        if record.block:
+            text += f" block={record.block} scales={list(record.scale.shape)}"
         text += f" scale={self._numbers(record.scale)}"
         text += f" zero={self._numbers(record.zero_point)}" if record.zero_point.any() else ""
         whole = (record.low, record.high) == record.dtype.span

@@ -70,7 +70,9 @@ class DType(Enum):
 
     @property
     def span(self) -> tuple[int, int]:
-        """Lowest and highest value of an integer type."""
+        """Lowest and highest value of an integer type, or of 8-bit floats without infinities."""
+        if self is DType.F8E4M3FN:
+            return -448, 448
         if self.text[0] == "u":
             return 0, (1 << self.bits) - 1
         return -(1 << (self.bits - 1)), (1 << (self.bits - 1)) - 1

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from slimc.errors import SlimcError
 from slimc.ir.graph import Form, Graph, Quantization
-from slimc.ir.types import TensorType
+from slimc.ir.types import Shape, TensorType
 
 
 def verify(graph: Graph) -> None:
@@ -105,9 +105,26 @@ def _record_problem(record: Quantization, graph: Graph, value: str) -> str:
         return f"pairs neighbours along axes {list(record.pairs)} of {len(shape)}"
     if record.axis is None:
         return "" if record.scale.ndim == 0 else "has several scales but no axis"
+    if record.block:
+        return _block_problem(record, shape)
     size = None if shape is None else shape[record.axis]
     if isinstance(size, int) and record.scale.shape != (size,):
         return f"has {record.scale.size} scales along an axis of {size}"
+    return ""
+
+
+def _block_problem(record: Quantization, shape: Shape | None) -> str:
+    """Scales have the value's rank, and along the axis one index per block."""
+    if shape is None:
+        return ""
+    wanted = list(shape)
+    size = wanted[record.axis or 0]
+    if isinstance(size, int):
+        if size % record.block:
+            return f"has blocks of {record.block} along an axis of {size}"
+        wanted[record.axis or 0] = size // record.block
+    if list(record.scale.shape) != wanted:
+        return f"has scales {list(record.scale.shape)} where blocks want {wanted}"
     return ""
 
 

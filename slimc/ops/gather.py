@@ -196,7 +196,8 @@ def non_zero_axes(call: Call) -> Laid:
 
 
 GATHER = table(
-    Op("Gather", gather_axes, quant=Quant.PASS_THROUGH, value=_gather_value, refit=refit_gather),
+    Op("Gather", gather_axes, quant=Quant.PASS_THROUGH, table=0, value=_gather_value,
+       refit=refit_gather),
     Op("GatherElements", gather_elements_axes, quant=Quant.PASS_THROUGH),
     Op("GatherND", gather_nd_axes, quant=Quant.PASS_THROUGH),
     Op("ScatterElements", scatter_elements_axes),

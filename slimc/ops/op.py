@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -162,6 +162,7 @@ class Op:
     dtypes: element type of the results: that of operand i (an int), a fixed one, that named by an
         attribute (a str), or a function; default: that of operand 0.
     quant: what integer arithmetic can mean. weighted: which operands do what (quant is WEIGHTED).
+    table: the operand that parts are looked up in: where it is constant, an embedding.
     macs: see `mac_labels`.
     refit: (call before, its bound signature, label sizes after) -> what must follow.
     value: elements of the results as far as they follow from those of the operands (shape
@@ -174,6 +175,9 @@ class Op:
         result reads at each tap, -1 in the padding.
     running: operands that are mean and variance of operand 0 per channel, constants in inference.
     clamp: the operator is y = min(max(x, low), high) of operand 0; the bounds, None if computed.
+    growth: what floats of 16 bits must beware of. "exponential": an error of an operand grows in the
+        result with the operand's size; "sum": sums on the way to the result may be as large as the
+        number of elements times the largest of them.
     """
 
     kind: str
@@ -181,6 +185,7 @@ class Op:
     dtypes: DTypesRule = 0
     quant: Quant = Quant.FLOAT_ONLY
     weighted: Weighted | None = None
+    table: int | None = None
     macs: tuple[tuple[int, ...], ...] = ()
     refit: RefitRule | None = None
     value: ValueRule | None = None
@@ -189,6 +194,12 @@ class Op:
     taps: TapsRule | None = None
     running: tuple[int, int] | None = None
     random: bool = False
+    growth: Literal["exponential", "sum"] | None = None
+
+    @property
+    def parameter(self) -> int | None:
+        """The operand that holds what a network has learned, where it is constant."""
+        return self.weighted.weight if self.weighted is not None else self.table
 
     def bind(self, call: Call) -> Bound:
         """Lay the signature on a call. Raises Unmatched with the reason if it does not fit."""

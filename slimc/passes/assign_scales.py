@@ -13,16 +13,16 @@ from slimc.calib.data import Data
 from slimc.calib.observers import observer
 from slimc.calib.table import Range
 from slimc.errors import SlimcError
-from slimc.ir.editor import Editor
-from slimc.ir.graph import Form, Graph
+from slimc.ir.graph import Graph
 from slimc.ir.types import DType
+from slimc.passes.attach_records import attach, said
 from slimc.passes.base import Pass, PassResult, Promise, option
-from slimc.passes.context import Context, Grid, Target
-from slimc.passes.integer_nodes import Choice, choose
+from slimc.passes.context import Context, Target
+from slimc.passes.integer_nodes import choose
 from slimc.passes.scale_groups import ScaleGroup, groups
-from slimc.passes.scales import activation_record, weight_record
-from slimc.remarks import Remark, applied, note, skipped
-from slimc.rewrite.rule import names_matching
+from slimc.passes.schemes import Scheme, schemes_of
+from slimc.passes.stored_weights import choose_weights
+from slimc.remarks import Remark, note, skipped
 
 
 @dataclass(frozen=True)
@@ -30,16 +30,31 @@ class AssignScales(Pass):
     """Choose the nodes that run in integers, measure ranges, attach a record to each value.
 
     Activations: one scale per tensor, from the range in the samples, zero always a number of the
-    grid. Weights: one per output channel, largest magnitude / largest integer. Values of operators
-    that move or join elements share one scale where the target wants it. The graph still computes
-    in floats; the target's emitter writes the integers.
+    grid. Weights: one per output channel, largest magnitude / largest integer; of 4 bits one per
+    block of what is summed, by least squared error. Values of operators that move or join elements
+    share one scale where the target wants it. The graph still computes in floats; the target's
+    emitter writes the integers.
     Source: Jacob et al., CVPR 2018; Nagel et al., "A white paper on neural network quantization".
     """
 
     name: ClassVar[str] = "assign-scales"
     promise: ClassVar[Promise] = "integers"
 
-    scheme: Literal["int8"] = option("int8", "8-bit weights and activations, ranges fixed ahead")
+    scheme: Scheme = option(
+        "auto",
+        "what becomes integers: weights and activations, whose ranges are fixed ahead (int8, "
+        "int16-act, fp8) or measured in each run (int8-dynamic); weights alone (*-weights; uint4: "
+        "with zero points); auto: the target's best",
+    )
+    mixed: tuple[str, ...] = option(
+        (), 'other schemes for some nodes: "pattern=scheme", or "=float"; the last match counts'
+    )
+    block: int | None = option(
+        None, "elements of a 4-bit weight that share a scale; none: the target's, 32", least=16
+    )
+    min_elements: int = option(
+        1024, "of a weight that is worth storing in integers alone: scales take room too", least=0
+    )
     calibrator: Literal["minmax", "moving-average", "percentile", "entropy", "mse"] = option(
         "mse", "how a range follows from the samples: their extremes, or what is best to clip to"
     )
@@ -50,27 +65,32 @@ class AssignScales(Pass):
     def run(self, graph: Graph, ctx: Context) -> PassResult:
         """Raise SlimcError: bad-option-value, already-quantized, unknown-node, not-finite."""
         _check(self, graph)
-        if not ctx.target.quantize or ctx.target.placement is None:
+        if not ctx.target.schemes or ctx.target.placement is None:
             return PassResult(graph, (_no_integers(ctx.target),))
-        kept = frozenset(names_matching(graph, self.keep, f"option keep of pass {self.name}"))
-        choice = choose(graph, ctx, infer(graph, ctx.ops, ctx.sizes), kept)
-        left = tuple(
-            skipped(node, f"stays in float: {why}") for node, why in choice.reasons.items()
+        schemes = schemes_of(
+            graph, ctx.target, self.scheme, self.mixed, self.keep, self.block, self.name
         )
-        if not choice.sites:
+        facts = infer(graph, ctx.ops, ctx.sizes)
+        choice = choose(graph, ctx, facts, schemes)
+        weights = choose_weights(graph, ctx, facts, schemes, self.min_elements)
+        reasons = {**choice.reasons, **weights.reasons}
+        left = tuple(skipped(node, f"stays in float: {why}") for node, why in reasons.items())
+        if not choice.sites and not weights.found:
             nothing = note(f"nothing in this graph runs in integers on {ctx.target.name}")
             return PassResult(graph, (nothing, *left), {"integer": 0})
         data = ctx.data.first_samples(self.samples)
         shared = groups(graph, ctx.target.placement, choice)
         ranges = self._measure(graph, data, shared)
-        made = _attach(graph, choice, shared, ranges)
-        facts = {
+        made = attach(graph, ctx.ops, choice, weights, ranges)
+        report = {
             "calibrator": self.calibrator,
             "samples": data.samples,
-            "integer": sum(site.row.weighted is not None for site in choice.sites.values()),
+            "integer": sum(site.row.weighted is not None for site in choice.sites.values())
+            + sum(one.integer for one in weights.found),
+            "weights": sum(not one.integer for one in weights.found),
             "ranges": {v: [r.low, r.high] for one, r in ranges.items() for v in one.values},
         }
-        return PassResult(made, (*_remarks(ctx, made, choice), *left), facts)
+        return PassResult(made, (*said(ctx, made, choice, weights), *left), report)
 
     def _measure(
         self, graph: Graph, data: Data, shared: Sequence[ScaleGroup]
@@ -87,8 +107,8 @@ class AssignScales(Pass):
             for value in group.sources
             if value not in graph.constants
         }
-        table = collect(graph, data, observers)
-        return {group: _joined(graph, group, table.ranges) for group in shared}
+        measured = collect(graph, data, observers).ranges if observers else {}
+        return {group: _joined(graph, group, measured) for group in shared}
 
 
 def _check(options: AssignScales, graph: Graph) -> None:
@@ -118,63 +138,6 @@ def _joined(graph: Graph, group: ScaleGroup, measured: Mapping[str, Range]) -> R
             array = graph.constants[value].array
             parts.append(Range(float(array.min()), float(array.max())))
     return reduce(Range.join, parts, Range(0.0, 0.0))
-
-
-def _attach(
-    graph: Graph,
-    choice: Choice,
-    shared: Sequence[ScaleGroup],
-    ranges: Mapping[ScaleGroup, Range],
-) -> Graph:
-    """Mark the nodes, and attach a record to each of their values."""
-    editor = Editor(graph, made_by=AssignScales.name)
-    for group in shared:
-        record = activation_record(group.grid, ranges[group])
-        for value in group.values:
-            editor.set_record(value, record)
-    taken = {value for group in shared for value in group.values}
-    weights: dict[str, tuple[Grid, int | None, tuple[int, ...]]] = {}
-    for site in choice.sites.values():
-        editor.update(site.node.name, integer=True)
-        if site.weight is None or site.wants.weights is None:
-            continue
-        value, grid = site.weight, site.wants.weights
-        how = (grid, site.channel_axis, site.sums)
-        if value in taken or weights.setdefault(value, how) != how:
-            value = editor.add_constant(graph.constants[value], f"{site.node.name}.weight")
-            editor.set_input(site.node.name, site.takes[1], value)
-        array = graph.constants[site.weight].array
-        editor.set_record(value, weight_record(grid, array, *how[1:]))
-    return editor.done(form=Form.QUANTIZED)
-
-
-def _remarks(ctx: Context, graph: Graph, choice: Choice) -> list[Remark]:
-    said: list[Remark] = []
-    if ctx.data.synthetic:
-        said.append(
-            note(
-                "ranges come from made-up samples: the integers may not fit real ones",
-                help="give real samples with --calib",
-            )
-        )
-    for site in choice.sites.values():
-        if site.adds_bias_of:
-            said.append(applied(site.node.name, f"adds the bias of '{site.adds_bias_of}'"))
-            continue
-        node = graph.by_name[site.node.name]
-        operands = [node.inputs[i] for i in site.takes if node.inputs[i] in graph.records]
-        said.append(applied(node.name, f"takes {', '.join(_seen(graph, v) for v in operands)}"))
-    return said
-
-
-def _seen(graph: Graph, value: str) -> str:
-    """Describe a value as integers: `'w' as i8, 16 scales`."""
-    record = graph.records[value]
-    if record.axis is not None:
-        return f"'{value}' as {record.dtype.text} with {record.scale.size} scales"
-    zero, scale = int(record.zero_point), float(record.scale)
-    low, high = (record.low - zero) * scale, (record.high - zero) * scale
-    return f"'{value}' as {record.dtype.text} {low:.6g}..{high:.6g}"
 
 
 def _no_integers(target: Target) -> Remark:

@@ -24,8 +24,8 @@ class Grid:
     """Integers that a target takes.
 
     dtype and the range used; symmetric: zero point 0; per_channel: one scale per channel; paired:
-    products of such weights with u8 data are added in pairs of 16 bits (`ir.pairs`): scales are so
-    that no pair saturates.
+    of weights whose products with u8 data the kernel adds in pairs of 16 bits (`ir.pairs`): scales
+    are so that no pair saturates; block: elements along the summed axis that share a scale; 0: all.
     """
 
     dtype: DType
@@ -34,14 +34,17 @@ class Grid:
     symmetric: bool
     per_channel: bool = False
     paired: bool = False
+    block: int = 0
 
 
 @dataclass(frozen=True)
 class Quantize:
-    """What a target wants of an operator that it runs in integers.
+    """What a target wants of an operator in one scheme.
 
-    activations: the grid of its floating operands, and of its results where `Placement.output`.
-    weights: the grid of the constant weight of a contraction; None: the operator has none.
+    activations: the grid of its floating operands, and of its results where `Placement.output`;
+        None: they stay floats, and only the weight is stored in integers.
+    dynamic: the operator runs in integers all the same: the runtime measures its data.
+    weights: the grid of a constant weight, or of a table that is looked up; None: there is none.
     needs_constant: a contraction of two activations stays in float; else its second operand has the
         grid `activations`.
     scales: whether operands and results have scales of their own or share one; "operator" leaves it
@@ -54,8 +57,9 @@ class Quantize:
         `between`.
     """
 
-    activations: Grid
+    activations: Grid | None
     weights: Grid | None = None
+    dynamic: bool = False
     needs_constant: bool = False
     scales: Literal["operator", "own", "shared"] = "operator"
     free_result: bool = False
@@ -119,12 +123,12 @@ class Target:
     opset: what the file is written in where that expresses the graph, else the next one that does,
     up to `opset_max`, the last one that the runtime reads. forbids: operators it cannot run (kind
     -> why); domains: those it knows; decompose: operators that it lacks and we express otherwise.
-    floats: the float types it computes with; prefer: the one to emit. quantize: kind -> what it
-    runs in integers. fuse_bias: its integer kernels add a bias to products of matrices (Gemm), not
-    of stacks of them. align: channel multiple that its kernels like, for integer and float graphs.
-    speed: its rates, by which latencies are predicted; the default is that of a small CPU.
-    notes: what whoever compiles for it must know. chosen: for an alias such as `cpu`, what it
-    stands for and why.
+    floats: the float types it computes with; prefer: the one to emit. schemes: name -> kind -> what
+    it wants of the operator, the best scheme first. fuse_bias: its integer kernels add a bias to
+    products of matrices (Gemm), not of stacks of them. align: channel multiple that its kernels
+    like, for integer and float graphs. speed: its rates, by which latencies are predicted; the
+    default is that of a small CPU. notes: what whoever compiles for it must know. chosen: for an
+    alias such as `cpu`, what it stands for and why.
     """
 
     name: str
@@ -136,7 +140,7 @@ class Target:
     ir_version: int = 8
     floats: tuple[DType, ...] = (DType.F32,)
     prefer: DType = DType.F32
-    quantize: Mapping[str, Quantize] = field(default_factory=dict)
+    schemes: Mapping[str, Mapping[str, Quantize]] = field(default_factory=dict)
     placement: Placement | None = None  # None: no Q/DQ may appear
     fuse_bias: bool = False
     forbids: Mapping[str, str] = field(default_factory=dict)
@@ -148,6 +152,11 @@ class Target:
     rules: tuple[TargetRule, ...] = ()
     notes: tuple[str, ...] = ()
     chosen: str = ""
+
+    @property
+    def quantize(self) -> Mapping[str, Quantize]:
+        """What it runs in 8-bit integers, with ranges fixed ahead: kind -> its wishes."""
+        return self.schemes.get("int8", {})
 
 
 @dataclass(frozen=True)
@@ -192,5 +201,5 @@ class Context:
     @property
     def align(self) -> int:
         """The multiple of channels that the target's kernels like in what comes out."""
-        integers = self.quantizes and bool(self.target.quantize)
+        integers = self.quantizes and bool(self.target.schemes)
         return self.target.align_integer if integers else self.target.align_float

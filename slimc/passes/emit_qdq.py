@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from slimc.ir.editor import Editor
-from slimc.ir.graph import Graph, Node, Quantization
+from slimc.ir.graph import Attr, Graph, Node, Quantization
 from slimc.ir.types import DType, TensorType
 from slimc.ops.op import Weighted
 from slimc.passes.context import Placement
@@ -206,7 +206,7 @@ class Emitter:
             inputs,
             outputs=[result],
             types=[TensorType(dtype, shape)],
-            attrs={} if record.axis is None else {"axis": record.axis},
+            attrs=_attrs(record),
             name=name,
             near=near,
         )
@@ -226,6 +226,13 @@ class Emitter:
             zero = self._editor.add_constant(record.zero_point, f"{hint}.zero")
             self._constants[id(record), dtype] = record, scale, zero
         return scale, zero
+
+
+def _attrs(record: Quantization) -> dict[str, Attr]:
+    """Return the attributes of a Q or DQ."""
+    if record.axis is None:
+        return {}
+    return {"axis": record.axis, **({"block_size": record.block} if record.block else {})}
 
 
 def with_room_for(record: Quantization, bias: np.ndarray) -> Quantization:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -46,11 +46,12 @@ class InsertQdq(Pass):
 
 def place(graph: Graph, ops: OpTable, placement: Placement) -> PassResult:
     """Insert Q/DQ in the style of a placement. Raises SlimcError "record-missing"."""
+    floats = tuple(node.name for node in graph.nodes if not node.integer)
     graph, remarks = emit_dynamic(graph, ops, InsertQdq.name)
     if placement.activation == "absorb":
         graph, absorbed = absorb_clamps(graph, ops)
         remarks += absorbed
-    made, said = _insert(graph, ops, placement)
+    made, said = _insert(graph, ops, placement, floats)
     return PassResult(made, (*remarks, *said))
 
 
@@ -110,7 +111,7 @@ def same_record(a: Quantization, b: Quantization) -> bool:
     """Tell whether two records map real numbers to the same integers."""
     if a is b:
         return True
-    same = a.dtype is b.dtype and a.axis == b.axis and (a.low, a.high) == (b.low, b.high)
+    same = (a.dtype, a.axis, a.block, a.low, a.high) == (b.dtype, b.axis, b.block, b.low, b.high)
     return same and bool(
         a.scale.shape == b.scale.shape
         and (a.scale == b.scale).all()
@@ -118,14 +119,18 @@ def same_record(a: Quantization, b: Quantization) -> bool:
     )
 
 
-def _insert(graph: Graph, ops: OpTable, placement: Placement) -> tuple[Graph, list[Remark]]:
+def _insert(
+    graph: Graph, ops: OpTable, placement: Placement, floats: Sequence[str]
+) -> tuple[Graph, list[Remark]]:
     emitter = Emitter(graph, placement, InsertQdq.name)
-    remarks = []
+    remarks: list[Remark] = []
     order = {node.name: i for i, node in enumerate(graph.nodes)}
     if placement.output:
         for node in graph.nodes:
             if node.integer:
                 emitter.quantize_results(node)
+    for name in floats:
+        remarks += _store_weight(emitter, graph, ops, name)
     for node in graph.nodes:
         if not node.integer:
             continue
@@ -136,6 +141,19 @@ def _insert(graph: Graph, ops: OpTable, placement: Placement) -> tuple[Graph, li
         else:
             remarks.append(_quantize_contraction(emitter, graph, node, weighted))
     return emitter.done(), remarks
+
+
+def _store_weight(emitter: Emitter, graph: Graph, ops: OpTable, name: str) -> Iterator[Remark]:
+    """Put a DQ between a node that computes in floats and its weight, where that has a record."""
+    node = graph.by_name.get(name)
+    row = ops.get(node.kind) if node is not None else None
+    operand = row.parameter if row is not None else None
+    if node is None or operand is None or operand >= len(node.inputs):
+        return
+    record = graph.records.get(node.inputs[operand])
+    if record is not None and node.inputs[operand] in graph.constants:
+        emitter.quantize_operand(node, operand)
+        yield applied(node.name, f"computes in floats with {record.dtype.text} weights")
 
 
 def _quantize_contraction(emitter: Emitter, graph: Graph, node: Node, weighted: Weighted) -> Remark:

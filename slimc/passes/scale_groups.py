@@ -9,7 +9,8 @@ from slimc.ir.graph import Graph, Node
 from slimc.ir.types import TensorType
 from slimc.ops.op import Quant
 from slimc.passes.context import Grid, Placement
-from slimc.passes.integer_nodes import Choice, Site, made_alone
+from slimc.passes.integer_nodes import Choice
+from slimc.passes.site import Site, made_alone
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,10 @@ def groups(graph: Graph, placement: Placement, choice: Choice) -> tuple[ScaleGro
     grids: dict[str, Grid] = {}
     for site in choice.sites.values():
         for value in _operands(graph, placement, choice, site):
-            grids.setdefault(value, site.wants.activations)
+            grids.setdefault(value, site.activations)
         if placement.output:
             for value in _results(graph, choice, site):
-                grids.setdefault(value, site.wants.activations)
+                grids.setdefault(value, site.activations)
     leader = {value: value for value in grids}
     for site in choice.sites.values():
         if site.shares_scale:

@@ -51,7 +51,10 @@ def achieved(file: Path, target: Target) -> int | None:
     """
     if target.runtime != ONNXRUNTIME:
         return None
-    signed = any(wish.activations.dtype is DType.I8 for wish in target.quantize.values())
+    signed = any(
+        wish.activations is not None and wish.activations.dtype is DType.I8
+        for wish in target.quantize.values()
+    )
     return count_integer(optimized_ops(file, signed))
 
 

@@ -10,7 +10,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from slimc.passes.context import Grid, Placement, Quantize, Target
-from slimc.targets.grids import S8_ASYMMETRIC, U8, W8, W8_PAIRED, rows
+from slimc.targets.grids import (
+    S8_ASYMMETRIC,
+    U8,
+    W4,
+    W4_ZERO,
+    W8,
+    W8_PAIRED,
+    measured,
+    rows,
+    stored,
+)
 from slimc.targets.rules_common import COMMON
 from slimc.targets.rules_onnxruntime import CPU, CPU_SATURATING
 from slimc.targets.speeds import ARM64, AVX2, AVX512
@@ -47,13 +57,29 @@ def _quantize(
     }
 
 
+# A DQ in front of a MatMul becomes MatMulNBits; elsewhere it runs each time: a smaller file only.
+_WEIGHTED = "Conv ConvTranspose Gather Gemm MatMul"
+
+
+def _schemes(
+    activations: Grid, weights: Grid, short: tuple[int, int] = (0, 0)
+) -> Mapping[str, Mapping[str, Quantize]]:
+    return {
+        "int8": _quantize(activations, weights, short),
+        "int8-dynamic": measured("Gemm MatMul", weights),
+        "int8-weights": stored(_WEIGHTED, W8),
+        "int4-weights": stored(_WEIGHTED, W4),
+        "uint4-weights": stored(_WEIGHTED, W4_ZERO),
+    }
+
+
 CPU_AVX2 = Target(
     name="cpu-avx2",
     runtime="onnxruntime",
     summary="x86 with AVX2: U8 activations, 7- to 8-bit weights (more saturate without VNNI)",
     opset=17,
     opset_max=21,
-    quantize=_quantize(U8, W8_PAIRED, _SHORT),
+    schemes=_schemes(U8, W8_PAIRED, _SHORT),
     placement=PLACEMENT,
     fuse_bias=True,
     domains=frozenset({"", "ai.onnx.ml", "com.microsoft"}),
@@ -67,7 +93,7 @@ CPU_VNNI = replace(
     CPU_AVX2,
     name="cpu-vnni",
     summary="x86 with VNNI (or AMX): U8 activations, 8-bit weights",
-    quantize=_quantize(U8, W8, _SHORT),
+    schemes=_schemes(U8, W8, _SHORT),
     align_integer=16,
     align_float=16,
     speed=AVX512,
@@ -78,7 +104,7 @@ CPU_ARM64 = replace(
     CPU_AVX2,
     name="cpu-arm64",
     summary="64-bit ARM: S8 activations, 8-bit weights",
-    quantize=_quantize(S8_ASYMMETRIC, W8),
+    schemes=_schemes(S8_ASYMMETRIC, W8),
     align_integer=4,
     align_float=4,
     speed=ARM64,

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from slimc.ir.types import DType
 from slimc.passes.context import Placement, Quantize, Target
-from slimc.targets.grids import S8, W8, rows
+from slimc.targets.grids import S8, W4, W8, rows, stored
 from slimc.targets.rules_common import COMMON
 from slimc.targets.rules_tensorrt import FLOAT_ONLY, INT8
 from slimc.targets.speeds import NANO, ORIN
@@ -60,7 +60,11 @@ JETSON_ORIN = Target(
     opset=17,
     opset_max=20,
     floats=(DType.F32, DType.F16, DType.BF16),
-    quantize=QUANTIZE,
+    schemes={
+        "int8": QUANTIZE,
+        "int8-weights": stored("Gemm MatMul", W8),
+        "int4-weights": stored("Gemm MatMul", W4),
+    },
     placement=PLACEMENT,
     forbids=_lacking("10.3", _NEVER, _NOT_IN_10_3),
     align_integer=32,

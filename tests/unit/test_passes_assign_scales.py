@@ -33,7 +33,7 @@ def every_result(**more: Quantize) -> Target:
     kinds = {"Conv": contraction, "MatMul": contraction, "Gemm": contraction, "Add": between,
              "Mul": between, "MaxPool": between, "Reshape": between, "Concat": between}  # fmt: skip
     placement = Placement(True, "absorb", "int32", "integers", "both")
-    return Target("every", "test", "", quantize={**kinds, **more}, placement=placement)
+    return Target("every", "test", "", schemes={"int8": {**kinds, **more}}, placement=placement)
 
 
 def operands_only() -> Target:
@@ -41,7 +41,7 @@ def operands_only() -> Target:
     contraction = Quantize(S8, W8, needs_constant=True)
     kinds = {"Conv": contraction, "MatMul": contraction, "Add": Quantize(S8)}
     placement = Placement(False, "after", "float", "integers", "skip")
-    return Target("operands", "test", "", quantize=kinds, placement=placement)
+    return Target("operands", "test", "", schemes={"int8": kinds}, placement=placement)
 
 
 def assigned(graph: Graph, target: Target, feeds: int = 2, **options: object) -> PassResult:

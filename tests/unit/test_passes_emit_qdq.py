@@ -76,10 +76,10 @@ def test_a_value_read_twice_is_quantized_once() -> None:
         assert sum(node.op == "QuantizeLinear" for node in graph.nodes) == 2
 
 
-def test_a_weight_that_floats_read_too_stays_for_them() -> None:
+def test_a_weight_with_a_record_is_stored_once_for_nodes_in_integers_and_in_floats() -> None:
     text = CONV.replace("Neg(%c) @neg", "Conv(%c, %w) @float")
     graph = emitted(text, ORT)
-    assert graph.by_name["float"].inputs == ("c.dq", "w")
+    assert graph.by_name["float"].inputs == ("c.dq", "w.dq")
     assert graph.by_name["conv"].inputs[1] == "w.dq"
 
 

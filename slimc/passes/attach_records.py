@@ -1,0 +1,111 @@
+"""Write what was chosen on a graph: records on values, marks on nodes; and say so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from slimc.calib.table import Range
+from slimc.ir.editor import Editor
+from slimc.ir.graph import Form, Graph
+from slimc.ops.op import OpTable
+from slimc.passes.context import Context, Grid
+from slimc.passes.integer_nodes import Choice
+from slimc.passes.scale_groups import ScaleGroup
+from slimc.passes.scales import activation_record, weight_record
+from slimc.passes.stored_weights import StoredWeight, StoredWeights
+from slimc.remarks import Remark, applied, note
+
+MADE_BY = "assign-scales"
+
+
+def attach(
+    graph: Graph,
+    ops: OpTable,
+    choice: Choice,
+    weights: StoredWeights,
+    ranges: Mapping[ScaleGroup, Range],
+) -> Graph:
+    """Mark the nodes, and attach a record to each of their values."""
+    editor = Editor(graph, made_by=MADE_BY)
+    for group, of in ranges.items():
+        record = activation_record(group.grid, of)
+        for value in group.values:
+            editor.set_record(value, record)
+    for name in choice.sites:
+        editor.update(name, integer=True)
+    taken = {value for group in ranges for value in group.values}
+    laid: dict[str, tuple[Grid, int | None, tuple[int, ...]]] = {}
+    every = [*_site_weights(choice), *weights.found]
+    for one in every:
+        if one.integer:
+            editor.update(one.node.name, integer=True)
+        value, how = one.value, (one.grid, one.axis, one.sums)
+        if value in laid and laid[value] == how:
+            continue
+        if value in taken or laid.setdefault(value, how) != how:
+            value = _own_copy(editor, graph, one.node.name, one.operand)
+        array = graph.constants[one.value].array
+        editor.set_record(value, weight_record(one.grid, array, one.axis, one.sums))
+    chosen = {*choice.sites, *(one.node.name for one in every)}
+    _keep_floats(editor, graph, ops, {*taken, *laid}, chosen)
+    return editor.done(form=Form.QUANTIZED)
+
+
+def _site_weights(choice: Choice) -> Iterator[StoredWeight]:
+    for site in choice.sites.values():
+        if site.weight is not None and site.wants.weights is not None:
+            yield StoredWeight(
+                site.node, site.takes[1], site.wants.weights, site.channel_axis, site.sums
+            )
+
+
+def _keep_floats(
+    editor: Editor, graph: Graph, ops: OpTable, recorded: set[str], chosen: set[str]
+) -> None:
+    """Give nodes that stay in float a weight without a record, where others have one on it."""
+    for node in graph.nodes:
+        row = ops.get(node.kind)
+        operand = row.parameter if row is not None else None
+        if operand is None or node.name in chosen or operand >= len(node.inputs):
+            continue
+        value = node.inputs[operand]
+        if value in graph.constants and value in recorded:
+            _own_copy(editor, graph, node.name, operand)
+
+
+def _own_copy(editor: Editor, graph: Graph, node: str, operand: int) -> str:
+    constant = graph.constants[graph.by_name[node].inputs[operand]]
+    value = editor.add_constant(constant, f"{node}.weight")
+    editor.set_input(node, operand, value)
+    return value
+
+
+def said(ctx: Context, graph: Graph, choice: Choice, weights: StoredWeights) -> Iterator[Remark]:
+    """Say of each node what it takes in integers, and how they came about."""
+    if ctx.data.synthetic and choice.sites:
+        yield note(
+            "ranges come from made-up samples: the integers may not fit real ones",
+            help="give real samples with --calib",
+        )
+    for site in choice.sites.values():
+        if site.adds_bias_of:
+            yield applied(site.node.name, f"adds the bias of '{site.adds_bias_of}'")
+            continue
+        node = graph.by_name[site.node.name]
+        operands = [node.inputs[i] for i in site.takes if node.inputs[i] in graph.records]
+        yield applied(node.name, f"takes {', '.join(_seen(graph, v) for v in operands)}")
+    for one in weights.found:
+        value = graph.by_name[one.node.name].inputs[one.operand]
+        verb = "takes measured data and" if one.integer else "stores"
+        yield applied(one.node.name, f"{verb} {_seen(graph, value)}")
+
+
+def _seen(graph: Graph, value: str) -> str:
+    """Describe a value as integers: `'w' as i8 with 16 scales`."""
+    record = graph.records[value]
+    if record.axis is not None:
+        blocks = f", one per {record.block} elements" if record.block else ""
+        return f"'{value}' as {record.dtype.text} with {record.scale.size} scales{blocks}"
+    zero, scale = float(record.zero_point), float(record.scale)
+    low, high = (record.low - zero) * scale, (record.high - zero) * scale
+    return f"'{value}' as {record.dtype.text} {low:.6g}..{high:.6g}"

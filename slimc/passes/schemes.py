@@ -1,0 +1,109 @@
+"""Which scheme each node gets, and what the target then wants of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from slimc.errors import SlimcError, did_you_mean
+from slimc.ir.graph import Graph, Node
+from slimc.passes.context import Quantize, Target
+from slimc.rewrite.rule import names_matching
+
+# int8, int16-act, fp8: ranges are fixed ahead. int8-dynamic: those of data are measured in each
+# run. *-weights: only weights are stored small; uint4 has a zero point. auto: the target's best.
+Scheme = Literal[
+    "auto",
+    "int8",
+    "int8-dynamic",
+    "int8-weights",
+    "int4-weights",
+    "uint4-weights",
+    "int16-act",
+    "fp8",
+]
+FLOAT = "float"  # of a node that is left as it is
+
+
+@dataclass(frozen=True)
+class Schemes:
+    """The scheme of every node: `most`, but for those in `of`.
+
+    block: replaces the target's number of elements that share a scale, where it wants blocks.
+    """
+
+    target: Target
+    most: str
+    of: Mapping[str, str]
+    block: int | None = None
+
+    def of_node(self, node: Node) -> str:
+        """Return the name of the scheme of a node."""
+        return self.of.get(node.name, self.most)
+
+    def wish(self, node: Node) -> Quantize | None:
+        """Return what the target wants of a node; None where it runs in float."""
+        found = self.target.schemes.get(self.of_node(node), {}).get(node.kind)
+        grid = found.weights if found is not None else None
+        if found is None or grid is None or self.block is None or not grid.block:
+            return found
+        return replace(found, weights=replace(grid, block=self.block))
+
+    def refusal(self, node: Node) -> str:
+        """Say why a node without a wish stays in float."""
+        scheme = self.of_node(node)
+        if scheme == FLOAT:
+            return "it is kept"
+        if scheme == "int8":
+            return f"{self.target.name} runs {node.kind} in float"
+        return f"{self.target.name} has no {scheme} for {node.kind}"
+
+    def is_static(self, node: Node) -> bool:
+        """Tell whether a node's scheme fixes ranges of activations ahead."""
+        wishes = self.target.schemes.get(self.of_node(node), {})
+        return any(wish.activations is not None for wish in wishes.values())
+
+
+def schemes_of(
+    graph: Graph,
+    target: Target,
+    most: str,
+    mixed: Sequence[str],
+    keep: Sequence[str],
+    block: int | None,
+    owner: str,
+) -> Schemes:
+    """Read the options of a pass: `mixed` are "pattern=scheme", the last that matches counts.
+
+    Raises SlimcError: scheme-unsupported, bad-option-value, unknown-node.
+    """
+    of: dict[str, str] = {}
+    for entry in mixed:
+        pattern, equals, scheme = entry.rpartition("=")
+        if not equals or not pattern:
+            raise SlimcError(
+                "bad-option-value",
+                f"'{entry}' in mixed is no pattern=scheme",
+                f"pass {owner}",
+                'for example mixed=["head/*=int8-weights", "*/fc2=float"]',
+            )
+        chosen = scheme if scheme == FLOAT else _known(target, scheme, owner)
+        of |= dict.fromkeys(names_matching(graph, (pattern,), f"option mixed of {owner}"), chosen)
+    of |= dict.fromkeys(names_matching(graph, keep, f"option keep of pass {owner}"), FLOAT)
+    return Schemes(target, _known(target, most, owner), of, block)
+
+
+def _known(target: Target, scheme: str, owner: str) -> str:
+    if scheme == "auto":
+        return next(iter(target.schemes))
+    if scheme not in target.schemes:
+        runs = ", ".join(target.schemes)
+        near = did_you_mean(scheme, [*target.schemes, FLOAT])
+        raise SlimcError(
+            "scheme-unsupported",
+            f"target {target.name} has no scheme '{scheme}'; it has {runs or 'none'}",
+            f"pass {owner}",
+            near or "slimc targets lists the schemes of each target",
+        )
+    return scheme
