@@ -8,7 +8,7 @@ import pytest
 
 from slimc.calib.collect import collect, key
 from slimc.calib.data import Data
-from slimc.calib.observers import MinMax, Observer, Percentile
+from slimc.calib.observers import MinMax, MovingAverage, Observer, Percentile
 from slimc.calib.table import Range
 from slimc.errors import SlimcError
 from slimc.ir.constant import Constant
@@ -68,9 +68,16 @@ def test_elements_are_sampled_where_they_are_many() -> None:
 def test_values_are_split_where_their_elements_would_take_too_much() -> None:
     calls: list[tuple[int, int]] = []
     observers = {v: Percentile(99) for v in ("x", "a", "m", "y")}
-    split = collect(GRAPH, DATA, observers, live_bytes=5000, progress=lambda *n: calls.append(n))
-    assert calls == [(i + 1, 6) for i in range(6)]  # 2048 bytes a value: two at a time, 3 feeds
-    whole = collect(GRAPH, DATA, {v: Percentile(99) for v in observers})
+    split = collect(
+        GRAPH,
+        DATA,
+        observers,
+        elements=3 * 1024,
+        live_bytes=10000,
+        progress=lambda *n: calls.append(n),
+    )
+    assert calls == [(3, 6), (6, 6)]  # 4096 bytes a value: two at a time; three feeds, together
+    whole = collect(GRAPH, DATA, {v: Percentile(99) for v in observers}, elements=3 * 1024)
     assert split.ranges == whole.ranges
 
 
@@ -94,7 +101,7 @@ def test_what_is_not_finite_is_named(observer: type[Observer], bad: float, what:
         collect(GRAPH, Data.from_feeds(feeds, GRAPH), {v: observer() for v in ("y", "a")})
     assert caught.value.name == "not-finite"
     assert f"value 'a' holds {what}" in caught.value.message  # the first in the graph
-    assert caught.value.where == "feed 1 of a list, made by 'add' (Add)"
+    assert caught.value.where == "feeds 0 to 1 of a list, made by 'add' (Add)"
 
 
 def test_large_numbers_are_finite_though_their_sum_is_not() -> None:
@@ -107,6 +114,48 @@ def test_no_feeds() -> None:
     data = Data.from_feeds(lambda: iter(()), GRAPH)
     with pytest.raises(SlimcError, match="gives no samples"):
         collect(GRAPH, data, {"x": MinMax()})
+
+
+def test_feeds_of_several_shapes() -> None:
+    graph = parse_text("""
+graph (%x: f32[N,C,H,W]) -> (%y)
+  %y: f32[N,C,H,W] = Relu(%x) @relu
+""")
+    shapes = [(1, 2, 3, 4), (2, 2, 5, 7), (2, 2, 5, 7), (1, 3, 1, 1)]
+    feeds = [{"x": RANDOM.standard_normal(shape).astype(np.float32)} for shape in shapes]
+    data = Data.from_feeds(feeds, graph)
+    whole = np.concatenate([feed["x"].ravel() for feed in feeds])
+    kept = Kept()
+    table = collect(graph, data, {"x": MinMax(), "y": kept})
+    assert table.ranges["x"] == Range(float(whole.min()), float(whole.max()))
+    assert np.concatenate(kept.arrays).tolist() == np.maximum(whole, 0).tolist()
+
+
+def test_the_low_end_of_what_is_clamped_is_its_bound() -> None:
+    graph = parse_text("""
+graph (%x: f32[N,2,4,4]) -> (%y)
+  %r: f32[N,2,4,4] = Relu(%x) @relu
+  %y: f32[N,2,4,4] = Neg(%r) @neg
+""")
+    data = Data.from_feeds([{"x": np.full((2, 2, 4, 4), 3, np.float32)}], graph)
+    assert collect(graph, data, {"r": MinMax()}).ranges["r"] == Range(3, 3)
+    assert collect(graph, data, {"r": MinMax()}, floors={"r": 0.0}).ranges["r"] == Range(0, 3)
+
+
+def test_a_moving_average_sees_every_feed_alone() -> None:
+    feeds = [{"x": np.full((1, 4, 8, 8), n, np.float32)} for n in (0, 10)]
+    table = collect(GRAPH, Data.from_feeds(feeds, GRAPH), {"x": MovingAverage()})
+    assert table.ranges["x"] == Range(1, 1)
+
+
+def test_a_graph_that_takes_one_sample_only_has_its_feeds_alone() -> None:
+    graph = parse_text("""
+graph (%x: f32[N,4]) -> (%y)
+  %shape = constant i64[2] [1, 4]
+  %y: f32[1,4] = Reshape(%x, %shape) @fixed
+""")
+    feeds = [{"x": np.full((1, 4), n, np.float32)} for n in (1, 2)]
+    assert collect(graph, Data.from_feeds(feeds, graph), {"y": MinMax()}).ranges["y"].high == 2
 
 
 def test_key_follows_graph_data_and_observers() -> None:
