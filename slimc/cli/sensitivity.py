@@ -1,4 +1,4 @@
-"""`slimc sensitivity`: what the loss of a share of each family of channels does to the outputs."""
+"""`slimc sensitivity`: what the loss of channels, or integers of a region, do to the outputs."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from slimc.cli.options import (
     plugin_option,
     seed_option,
 )
+from slimc.cli.regions import check_for_regions, run_regions
 from slimc.errors import SlimcError
 from slimc.io.write import replaced
 from slimc.passes.sensitivity import RATIOS
@@ -30,15 +31,27 @@ Examples:
   slimc sensitivity model.onnx --calib samples/ --ratios 0.1,0.2,0.4,0.8
   slimc sensitivity model.onnx --calib samples/ --score accuracy.py -o accuracy.json
   slimc model.onnx --passes prune --calib samples/ --sensitivity model.sensitivity.json
+  slimc sensitivity model.onnx --passes quant --target cpu --calib samples/ --plot bars.svg
 """
 _SUFFIXES = (".png", ".svg")
 
 
 @click.command(
-    "sensitivity", short_help="Measure how much each width of a model matters.", epilog=_EXAMPLES
+    "sensitivity",
+    short_help="Measure how much each width, or each quantized region, matters.",
+    epilog=_EXAMPLES,
 )
 @click.argument("model", type=PATH)
 @calib_option
+@click.option(
+    "--passes",
+    metavar="TEXT",
+    help="Measure quantized regions instead of widths: quantize by these passes (--passes quant), "
+    "and run the model with each region alone in integers.",
+)
+@click.option(
+    "--target", metavar="NAME", help="With --passes: what to quantize for. Default: generic-onnx."
+)
 @click.option(
     "--score",
     type=PATH,
@@ -48,17 +61,15 @@ _SUFFIXES = (".png", ".svg")
 )
 @click.option(
     "--ratios",
-    default=",".join(map(str, RATIOS)),
-    show_default=True,
     metavar="LIST",
-    help="Shares of the channels of a family to remove, one after the other.",
+    help="Shares of the channels of a family to remove, one after the other. "
+    f"Default: {','.join(map(str, RATIOS))}.",
 )
 @click.option(
     "--criterion",
-    default="auto",
-    show_default=True,
     metavar="NAME",
-    help="What orders the channels: as option score of remove-channels (slimc passes prune).",
+    help="What orders the channels: as option score of remove-channels (slimc passes prune). "
+    "Default: auto.",
 )
 @click.option(
     "--samples",
@@ -79,14 +90,15 @@ _SUFFIXES = (".png", ".svg")
     type=PATH,
     metavar="OUT",
     help="JSON file of the points, written after each one; if it is there, what it holds is not "
-    "measured again. Default: <stem>.sensitivity.json beside the model.",
+    "measured again. Default: <stem>.sensitivity.json beside the model. With --passes: of the "
+    "regions, written in the end. Default: none.",
 )
 @click.option(
     "--plot",
     type=PATH,
     multiple=True,
     metavar="FILE",
-    help="Draw a heat map and the curves: .png or .svg. May be given twice.",
+    help="Draw a heat map and the curves, or bars of regions: .png or .svg. May be given twice.",
 )
 @click.option(
     "--bind", multiple=True, metavar="NAME=VALUE", help="Make an input a constant: --bind sr=16000"
@@ -103,18 +115,32 @@ def sensitivity_command(model: Path, **options: Any) -> None:
     A family is a width of the network: channels that must leave together. The curves tell which
     widths matter, and channel removal chooses by them: slimc MODEL --passes prune --sensitivity
     FILE. A run that was broken off goes on where it stopped.
+
+    With --passes quant, every region of the quantized model: a contraction and the operators whose
+    integers hang on it. The table tells what to leave in floats: slimc MODEL --min-sqnr 30 does it.
     """
     for path in options["plot"]:
         _check_suffix(path)
         check_place(path, model, "--plot")
+    if options["passes"] is not None:
+        check_for_regions(options)
+        run_regions(model, options)
+        return
+    if options["target"] is not None:
+        raise SlimcError(
+            "bad-option-value",
+            "widths matter alike on every target",
+            "option --target",
+            "leave it out, or measure quantized regions: --passes quant",
+        )
     output = options["output"] or model.with_name(f"{model.stem}.sensitivity.json")
     check_place(output, model, "-o")
     with counting("points") as watch:
         made = sensitivity(
             model,
             options["calib"],
-            ratios=_ratios(options["ratios"]),
-            criterion=options["criterion"],
+            ratios=_ratios(options["ratios"]) if options["ratios"] is not None else RATIOS,
+            criterion=options["criterion"] or "auto",
             score=options["score"],
             samples=options["samples"] or 0,
             refit=options["refit"],

@@ -108,6 +108,47 @@ def compile(
     """
     required_ratio(require)
     promise = promised(min_sqnr, max_drop, score, stop_after)
+    made = prepared(
+        model, passes, target, data, bind, shape, seed, names, watcher=watcher, curves=curves
+    )
+    runner, graph = made.runner, made.graph
+    timed = measure or require
+    watch = Stopwatch.of(graph, runner.checker.feeds[0], runner.ctx, timer) if timed else None
+    runner.watch = watch if measure else None
+    runner.dump = Path(dump) if dump else None
+    runner, marked, final = _made(runner, graph, made.steps, stop_after, promise)
+    latency = _timed(watch, graph, final, runner.watcher, require) if watch is not None else ()
+    recipe = _recipe(passes, made.chosen, made.steps, runner.ran)
+    source = None if isinstance(model, Graph) else Path(model)
+    report = _report(recipe, source, (made.given, graph, marked, final), runner, latency)
+    return Compiled(final, report, runner.ctx.target)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model as it was given, with its inputs fixed, and what is to run on it, by whom."""
+
+    given: Graph
+    graph: Graph
+    chosen: tuple[Pass, ...]
+    steps: tuple[Pass, ...]  # those that fix inputs have run
+    runner: Runner
+
+
+def prepared(
+    model: Graph | str | Path,
+    passes: str | Sequence[Pass],
+    target: str | Target,
+    data: DataSource,
+    bind: Mapping[str, str] | None = None,
+    shape: Mapping[str, str] | None = None,
+    seed: int = 0,
+    names: Catalogue | None = None,
+    *,
+    watcher: Watcher | None = None,
+    curves: Curves | str | Path | None = None,
+) -> Prepared:
+    """Read all that a compile starts from: as `compile`."""
     names = names or catalogue()
     given_passes = names.parse(passes) if isinstance(passes, str) else passes
     chosen = tuple(part for one in given_passes for part in one.parts())
@@ -117,40 +158,14 @@ def compile(
     first = [*binding_passes(bind or {}, shape or {}), *(p for p in chosen if _binds(p))]
     graph, bound = _bound(given, first, names, goal, watcher)
     samples = samples_from(data, graph, seed)
-    ctx = context_for(graph, samples, chosen, names, goal, seed, curves)
-    checker = Checker.of(graph, [dict(feed) for feed in samples.head(CHECK_FEEDS)])
-    watch = Stopwatch.of(graph, checker.feeds[0], ctx, timer) if measure or require else None
-    folder = Path(dump) if dump else None
-    runner = Runner(ctx, checker, watcher, folder, list(bound), watch if measure else None)
-    steps = steps_of(graph, chosen)
-    runner, marked, final = _made(runner, graph, steps, stop_after, promise)
-    latency = _timed(watch, graph, final, watcher, require) if watch is not None else ()
-    recipe = _recipe(passes, chosen, steps, runner.ran)
-    source = None if isinstance(model, Graph) else Path(model)
-    report = _report(recipe, source, (given, graph, marked, final), runner, latency)
-    return Compiled(final, report, goal)
-
-
-def context_for(
-    graph: Graph,
-    samples: Data,
-    passes: Sequence[Pass],
-    names: Catalogue,
-    target: Target,
-    seed: int,
-    curves: Curves | str | Path | None = None,
-) -> Context:
-    """Return what passes that run on a graph may look at."""
     sizes = default_sizes(graph) | samples.sizes()
-    ctx = Context(names.ops, target, samples, sizes, seed, names.scores, quantizes(passes))
-    repairs = any(one.repairs for one in passes)
-    return replace(ctx, repairs=repairs, curves=curves_for(curves, passes))
-
-
-def steps_of(graph: Graph, passes: Sequence[Pass]) -> tuple[Pass, ...]:
-    """Return what runs on a graph whose inputs are fixed."""
+    ctx = Context(names.ops, goal, samples, sizes, seed, names.scores, quantizes(chosen))
+    repairs = any(one.repairs for one in chosen)
+    ctx = replace(ctx, repairs=repairs, curves=curves_for(curves, chosen))
+    checker = Checker.of(graph, [dict(feed) for feed in samples.head(CHECK_FEEDS)])
     canonical = (Canonicalize(),) if graph.form is Form.IMPORTED else ()
-    return (*canonical, *(one for one in passes if not _binds(one)))
+    steps = (*canonical, *(p for p in chosen if not _binds(p)))
+    return Prepared(given, graph, chosen, steps, Runner(ctx, checker, watcher, None, list(bound)))
 
 
 def _made(

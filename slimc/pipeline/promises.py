@@ -18,6 +18,7 @@ from slimc.pipeline.plugin import run_file
 from slimc.pipeline.precision import load_for
 
 _PERCENT = 100
+LEAST_JUDGED = 32  # samples, where there are so many: on fewer the noise is that of single ones
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,10 @@ def metric_of(path: str | Path) -> Metric:
 def output_error(original: Graph, ctx: Context, unseen: Data) -> OutputError:
     """Return the error against a graph as the target runs. Raises SlimcError "no-float-output"."""
     coupling = couple(original, ctx.ops, infer(original, ctx.ops, ctx.sizes_of(original)))
-    error = OutputError.of(coupling, evaluation_feeds(coupling, unseen))
+    feeds = evaluation_feeds(coupling, unseen)
+    if sum(samples_of(specs_of(feed), original) for feed in feeds) < LEAST_JUDGED:
+        feeds = evaluation_feeds(coupling, unseen, LEAST_JUDGED)
+    error = OutputError.of(coupling, feeds)
     return replace(error, load=load_for(ctx.target))
 
 

@@ -1,8 +1,8 @@
-"""Pictures of measured curves, as PNG or SVG; the same curves give the same bytes."""
+"""Pictures of what was measured, as PNG or SVG; the same numbers give the same bytes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from slimc.analysis.calibrate import monotone
 from slimc.analysis.curves import Curve, Curves
+from slimc.pipeline.region_noise import RegionNoise, RegionNoises
 
 Form = Literal["png", "svg"]
 
@@ -38,6 +39,8 @@ _NAMED = 5  # curves that are named: so many of the most sensitive, and of the l
 _ALL_NAMED = 16  # all curves are named where there are so many at most
 _HEAT, _DEPTH = "YlOrRd", "viridis"
 _LEAST, _MOST = 1e-3, 3.0  # errors at the ends of the colours: hardly any, and nothing is left
+_BARS = 48  # regions with a bar of their own
+_BAR_PANEL, _BAR_TEXT, _BAR_BOTTOM = 4.2, 1.0, 0.5  # inches: bars, text behind the longest, axis
 _HIGHEST = 2.5  # errors above are drawn at the edge: outputs unlike the model's are all alike
 
 
@@ -47,12 +50,56 @@ def picture(curves: Curves, form: Form, title: str, score: bool = False) -> byte
     score: the curves are losses of a score, on a scale of their own, and not relative errors.
     """
     shown = [curve for curve in curves.curves if curve.points]
+    return _drawn(lambda: _figure(shown, curves.ratios, title, score), form)
+
+
+def bar_chart(made: RegionNoises, form: Form, title: str) -> bytes:
+    """Draw the share of each region in the noise, the worst on top; return the bytes of the file.
+
+    The smallest ones are one bar together where there are many.
+    """
+    return _drawn(lambda: _bars(made, title), form)
+
+
+def _drawn(make: Callable[[], Figure], form: Form) -> bytes:
     with style.context(["default", _STYLE], after_reset=True):
-        figure = _figure(shown, curves.ratios, title, score)
+        figure = make()
         FigureCanvasAgg(figure)
         buffer = BytesIO()
         figure.savefig(buffer, format=form, dpi=_DPI, metadata=_NO_DATES[form])
     return buffer.getvalue()
+
+
+def _bars(made: RegionNoises, title: str) -> Figure:
+    shown, rest = made.regions[:_BARS], made.regions[_BARS:]
+    rows = [(_cut(one.name), made.share(one), _told(one, made.score)) for one in shown]
+    if rest:
+        rows.append((f"{len(rest)} others", sum(map(made.share, rest)), ""))
+    names = _LETTER * max(len(name) for name, _, _ in rows) + 0.2
+    width = _SIDE + names + _BAR_PANEL + _BAR_TEXT + _SIDE
+    high = _ROW * len(rows)
+    height = _TOP + high + _BAR_BOTTOM
+    figure = Figure(figsize=(width, height))
+    figure.text(_SIDE / width, 1 - 0.28 / height, title, fontsize=10, weight="bold", va="center")
+    place = ((_SIDE + names) / width, _BAR_BOTTOM / height, _BAR_PANEL / width, high / height)
+    axes = figure.add_axes(place)
+    shares = [100 * share for _, share, _ in rows]
+    colours = [colormaps[_HEAT](0.25 + 0.7 * share) for _, share, _ in rows]
+    axes.barh(np.arange(len(rows)), shares, height=0.75, color=colours)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_xlim(0, max(max(shares), 1e-9))
+    axes.set_yticks(np.arange(len(rows)), [name for name, _, _ in rows])
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel("share of what regions do alone, in percent")
+    for row, (_, share, text) in enumerate(rows):
+        said = f" {100 * share:.1f} %" + (f", {text}" if text else "")
+        axes.text(100 * share, row, said, va="center", fontsize=_END)
+    return figure
+
+
+def _told(region: RegionNoise, score: str) -> str:
+    """Say what a region alone does: signal over noise, or what the score loses."""
+    return f"{_number(region.noise)} lost" if score else f"{region.sqnr_db:.1f} dB"
 
 
 def _figure(shown: list[Curve], ratios: tuple[float, ...], title: str, score: bool) -> Figure:
@@ -208,10 +255,14 @@ def _root(values: Any) -> Any:
 
 
 def _short(curve: Curve) -> str:
-    name = curve.family
-    if len(name) > _NAME:
-        name = f"{name[: _NAME // 3]}…{name[-(_NAME - _NAME // 3 - 1) :]}"
-    return f"{name} ({curve.width})"
+    return f"{_cut(curve.family)} ({curve.width})"
+
+
+def _cut(name: str) -> str:
+    """Shorten a long name in the middle."""
+    return (
+        name if len(name) <= _NAME else f"{name[: _NAME // 3]}…{name[-(_NAME - _NAME // 3 - 1) :]}"
+    )
 
 
 def _percent(ratio: float) -> str:
