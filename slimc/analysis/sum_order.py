@@ -25,5 +25,15 @@ def sum_order(bound: Bound, parts: Weighted) -> tuple[int, ...]:
     return (*window, *channels)
 
 
+def data_channels(bound: Bound, parts: Weighted) -> tuple[int, int] | None:
+    """Return the axis of channels of the data, and its size, if that is known."""
+    weight = _labels(bound.inputs[parts.weight])
+    for i, axis in enumerate(bound.inputs[parts.data] or ()):
+        size = bound.size(axis)
+        if _labels((axis,)) & weight and isinstance(size, int):
+            return i, size
+    return None
+
+
 def _labels(axes: tuple[Axis, ...] | None) -> set[str]:
     return {label.name for axis in axes or () for term in axis for label in term}

@@ -84,6 +84,8 @@ class Placement:
         "rounded", in simulations: as the f32 numbers that the integers stand for.
     residual: a pointwise operator has Q/DQ on all operands ("both"), or on all but the one that a
         contraction makes for it alone ("skip": the runtime fuses the two).
+    guard_floats: the runtime quantizes by itself what floats it finds between DQ and Q, unless the
+        scale of their data stands once per channel.
     """
 
     output: bool
@@ -91,6 +93,7 @@ class Placement:
     bias: Literal["int32", "float"]
     weights: Literal["integers", "fp32-qdq", "rounded"]
     residual: Literal["both", "skip"]
+    guard_floats: bool = False
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from slimc.passes.base import Pass, PassResult, Promise
 from slimc.passes.context import Context, Placement
 from slimc.passes.emit_dynamic import emit_dynamic
 from slimc.passes.emit_qdq import DEQUANTIZE, Emitter
+from slimc.passes.guarded_floats import guard_floats
 from slimc.remarks import Remark, applied, skipped
 
 
@@ -52,6 +53,9 @@ def place(graph: Graph, ops: OpTable, placement: Placement) -> PassResult:
         graph, absorbed = absorb_clamps(graph, ops)
         remarks += absorbed
     made, said = _insert(graph, ops, placement, floats)
+    if placement.guard_floats:
+        made, guarded = guard_floats(made, ops, InsertQdq.name)
+        said = [*said, *guarded]
     return PassResult(made, (*remarks, *said))
 
 

@@ -28,7 +28,12 @@ from slimc.targets.speeds import ARM64, AVX2, AVX512
 # An integer kernel takes the place of an operator only where all its operands come from DQ and Q
 # alone reads its result; a Relu in between is absorbed where the least integer means zero.
 PLACEMENT = Placement(
-    output=True, activation="absorb", bias="int32", weights="integers", residual="both"
+    output=True,
+    activation="absorb",
+    bias="int32",
+    weights="integers",
+    residual="both",
+    guard_floats=True,
 )
 
 _PLAIN_GEMM = {"transA": (None, 0), "alpha": (None, 1.0), "beta": (None, 1.0)}

@@ -17,6 +17,7 @@ from slimc.ir.types import DType
 from slimc.ops.op import OpTable, Quant
 from slimc.passes.context import Finding, Target, TargetRule
 from slimc.passes.emit_qdq import QUANTIZE
+from slimc.passes.guarded_floats import quantized_by_runtime
 from slimc.targets.contractions import dequantized, integer_contractions
 from slimc.targets.rules_qdq import PARAMETERS
 from slimc.targets.rules_widths import aligned_channels, folded_normalisation, stored_float16
@@ -100,10 +101,21 @@ def _unsaturated_weights(graph: Graph, ops: OpTable, target: Target) -> Iterator
             yield Finding("unsaturated-weights", "silent", node.name, message)
 
 
+def _guarded_floats(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
+    """Find float contractions between DQ and Q: onnxruntime quantizes their weights itself."""
+    for border in quantized_by_runtime(graph, ops):
+        message = (
+            "it stands between DQ and Q: onnxruntime runs it in integers, with one weight scale"
+        )
+        help = "let the DQ of its data have one scale per channel"
+        yield Finding("guarded-floats", "silent", border.node.name, message, help)
+
+
 CPU = (
     *PARAMETERS,
     TargetRule("quantized-results", "one Q reads a contraction's result", _quantized_results),
     TargetRule("covered-clamps", "no Relu stands between contraction and Q", _covered_clamps),
+    TargetRule("guarded-floats", "what is kept in float stays there", _guarded_floats),
     TargetRule("whole-operands", "all operands of an operator are quantized", _whole_operands),
     TargetRule("folded-normalisation", "no BatchNormalization is left", folded_normalisation),
     TargetRule("stored-float16", "nothing is f16", stored_float16),

@@ -119,6 +119,9 @@ ONNXRUNTIME_CASES = {
     "quantized-results": ("conv", {"-> (%y)": "-> (%y, %c)"}),
     "covered-clamps": ("conv", {
         "%d: u8": "%r: f32[1,32,4,4] = Relu(%c) @relu\n  %d: u8", "Linear(%c,": "Linear(%r,"}),
+    "guarded-floats": ("conv", {
+        "%w: f32[32,32,1,1] = DequantizeLinear(%w.q, %w.s, %w.z) {axis=0} @dqw":
+        "%w = constant f32[32,32,1,1] random(5)"}),
     "whole-operands": ("add", {"Add(%e, %a)": "Add(%e, %x)"}),
     "unsaturated-weights": ("conv", {"-64..64": "-120..120"}),
     "stored-float16": ("", {
