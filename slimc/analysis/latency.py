@@ -29,12 +29,14 @@ class Speed:
 
     macs: multiply-accumulates; bytes: to and from memory, of elements as the graph stores them
     (twice the data sheet's where the device computes f32 graphs in f16); node_seconds: what a node
-    takes whatever its size. Ratios of predicted latencies are meaningful, seconds are not.
+    takes whatever its size; integer: how many times as many of 8-bit integers it multiplies. Ratios
+    of predicted latencies are meaningful, seconds are not.
     """
 
     macs: float
     bytes: float
     node_seconds: float
+    integer: float = 2.0
 
 
 def latency(

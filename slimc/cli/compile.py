@@ -97,6 +97,14 @@ DEFAULT_TARGET = "generic-onnx"
     help="For --max-drop: a Python file with score(run) -> float, where run(feed) gives the list "
     "of outputs and higher is better.",
 )
+@click.option(
+    "--budget",
+    default="",
+    metavar="SHARE",
+    help="Choose the scheme of every region (float too) so that noise at the outputs is least and "
+    "constants take at most so much of their bytes, or the model of its predicted latency: "
+    "--budget size=0.3, --budget latency=0.6",
+)
 @seed_option
 @click.option("--dump", type=PATH, metavar="DIR", help="Where to leave the graph if a pass fails.")
 @click.option("--print-after", multiple=True, metavar="PASS", help="Print the graph after a pass.")
@@ -135,6 +143,7 @@ def run(model: Path, options: dict[str, Any]) -> None:
             min_sqnr=options["min_sqnr"],
             max_drop=options["max_drop"],
             score=options["score"],
+            budget=options["budget"],
         )
         _check_printed(options["print_after"], [name for name, _, _ in progress.seconds], known)
         if not options["dry_run"]:

@@ -33,6 +33,7 @@ from slimc.pipeline.index_map import index_map
 from slimc.pipeline.integers import ONNXRUNTIME, achieved, intended
 from slimc.pipeline.keep_promise import keep_promise
 from slimc.pipeline.latency import Stopwatch, Timer, hold, required_ratio
+from slimc.pipeline.mixed_precision import Budget, budget_of
 from slimc.pipeline.promises import Promise, promised
 from slimc.pipeline.provenance import digest, versions, written
 from slimc.pipeline.sizing import made_up_samples, measure_sample
@@ -90,6 +91,7 @@ def compile(
     min_sqnr: float | None = None,
     max_drop: str = "",
     score: str | Path | None = None,
+    budget: str = "",
 ) -> Compiled:
     """Compile a model for a target.
 
@@ -102,12 +104,13 @@ def compile(
     `faster`, or `faster=1.2`: how many times as fast the result must be. timer: takes the seconds
     for both, onnxruntime on this machine, or runs on a device. curves: of `sensitivity`, or their
     file: channel removal chooses widths by them. min_sqnr: dB at the outputs, max_drop: `1%` or
-    `0.01` of score(run) in the file `score`: what quantization must keep; the recipe then names
-    the nodes that stay in floats. Raises SlimcError, and PromiseError "not-faster",
-    "promise-missed".
+    `0.01` of score(run) in the file `score`: what quantization must keep; budget: `size=0.3` or
+    `latency=0.6` of the float model's, within which the target's schemes are mixed; the recipe then
+    names the nodes. Raises SlimcError, and PromiseError "not-faster", "promise-missed".
     """
     required_ratio(require)
     promise = promised(min_sqnr, max_drop, score, stop_after)
+    spend = budget_of(budget, stop_after)
     made = prepared(
         model, passes, target, data, bind, shape, seed, names, watcher=watcher, curves=curves
     )
@@ -116,7 +119,7 @@ def compile(
     watch = Stopwatch.of(graph, runner.checker.feeds[0], runner.ctx, timer) if timed else None
     runner.watch = watch if measure else None
     runner.dump = Path(dump) if dump else None
-    runner, marked, final = _made(runner, graph, made.steps, stop_after, promise)
+    runner, marked, final = _made(runner, graph, made.steps, stop_after, promise, spend)
     latency = _timed(watch, graph, final, runner.watcher, require) if watch is not None else ()
     recipe = _recipe(passes, made.chosen, made.steps, runner.ran)
     source = None if isinstance(model, Graph) else Path(model)
@@ -169,11 +172,16 @@ def prepared(
 
 
 def _made(
-    runner: Runner, graph: Graph, steps: Sequence[Pass], stop_after: str, promise: Promise
+    runner: Runner,
+    graph: Graph,
+    steps: Sequence[Pass],
+    stop_after: str,
+    promise: Promise,
+    budget: Budget,
 ) -> tuple[Runner, Graph, Graph]:
     """Run the passes and lower: return who ran what holds, and the graph before and after that."""
-    if promise:
-        made = keep_promise(promise, runner, graph, steps)
+    if promise or budget:
+        made = keep_promise(promise, budget, runner, graph, steps)
         return made.runner, made.marked, made.final
     marked = runner.run(graph, until(steps, stop_after))
     return runner, marked, marked if stop_after else runner.run(marked, LOWERING)

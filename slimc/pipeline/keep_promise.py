@@ -8,11 +8,14 @@ from typing import Any
 
 from slimc.analysis.pins import listed
 from slimc.analysis.precision import Region
+from slimc.calib.loss import Loss
+from slimc.errors import SlimcError
 from slimc.ir.graph import Graph
 from slimc.passes.assign_scales import AssignScales
 from slimc.passes.base import Pass
-from slimc.pipeline.precision import Simulation, noises, split
-from slimc.pipeline.promises import Judge, Judged, Promise, ranking_loss
+from slimc.pipeline.mixed_precision import Budget, within_budget
+from slimc.pipeline.precision import Simulation, exactly, noises, split
+from slimc.pipeline.promises import Judge, Judged, Promise, output_error, ranking_loss
 from slimc.pipeline.steps import Runner
 from slimc.remarks import note
 from slimc.targets.lowering import LOWERING
@@ -45,6 +48,15 @@ class Stage:
     steps: tuple[Pass, ...]  # the first one chooses scales
     judge: Judge
 
+    def within(self, budget: Budget, error: Loss) -> Stage:
+        """Return the stage with schemes that are within a budget."""
+        first, runner = self.steps[0], self.runner
+        if not isinstance(first, AssignScales):
+            return self
+        made = within_budget(budget, first, self.before, runner.ctx, error, runner.watcher)
+        runner.said.append(made[1])
+        return replace(self, steps=(made[0], *self.steps[1:]))
+
     def attempt(self, kept: Sequence[Region]) -> Attempt:
         """Compile with regions in floats."""
         fork = self.runner.fork()
@@ -58,14 +70,12 @@ class Stage:
         return Attempt(fork, marked, final, self.judge(final))
 
 
-def exactly(name: str) -> str:
-    """Return the pattern that matches one name."""
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
-
-
-def keep_promise(promise: Promise, runner: Runner, graph: Graph, steps: Sequence[Pass]) -> Attempt:
+def keep_promise(
+    promise: Promise, budget: Budget, runner: Runner, graph: Graph, steps: Sequence[Pass]
+) -> Attempt:
     """Run passes and lowering; give regions back to floats until the promise holds.
 
+    A budget has chosen the schemes of regions before.
     Regions are ranked by the noise of each alone, the worst go first; a simulation says how many
     have to, and which of them need not after all; a compile says whether that is true. The passes
     that ran name what stays in floats, and make the same again without measuring. Passes leave the
@@ -79,7 +89,10 @@ def keep_promise(promise: Promise, runner: Runner, graph: Graph, steps: Sequence
     before = runner.run(graph, steps[:at])
     stage = Stage(runner, before, tuple(steps[at:]), judge)
     if at == len(steps):
-        return _without_scales(stage)
+        return _without_scales(stage, budget)
+    if budget:
+        error = judge.error or output_error(graph, runner.ctx, unseen)
+        stage = stage.within(budget, error)
     first = stage.attempt(())
     if first.judged.excess <= 1:
         return _told(first, stage, (), {})
@@ -92,8 +105,15 @@ def keep_promise(promise: Promise, runner: Runner, graph: Graph, steps: Sequence
     return _searched(stage, simulation, floats)
 
 
-def _without_scales(stage: Stage) -> Attempt:
+def _without_scales(stage: Stage, budget: Budget) -> Attempt:
     """Judge a compile that quantizes nothing."""
+    if budget:
+        raise SlimcError(
+            "bad-option-value",
+            "no pass of this compile chooses scales, and a budget chooses among those",
+            "option budget",
+            "--passes quant; for channels: --passes 'prune{ratio=0.3}'",
+        )
     fork = stage.runner.fork()
     final = fork.run(stage.before, LOWERING)
     made = Attempt(fork, stage.before, final, stage.judge(final))
@@ -166,6 +186,8 @@ def _fewer(chosen: Regions, excess: Excess, aim: float, simulation: Simulation) 
 def _told(made: Attempt, stage: Stage, kept: Regions, noise: Mapping[str, float]) -> Attempt:
     """Say in the report what holds, and which regions had to be in floats."""
     runner, judge = made.runner, stage.judge
+    if not judge.promise:
+        return made
     on = f" on {judge.samples} samples that calibration has not seen" if judge.samples else ""
     text = f"{judge.promise} holds: {made.judged}{on}"
     if kept:

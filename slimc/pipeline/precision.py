@@ -93,6 +93,11 @@ def _tail(data: Data, start: int) -> Data:
     return replace(data, make=lambda: islice(data.make(), start, None), specs=specs, identify=None)
 
 
+def exactly(name: str) -> str:
+    """Return the pattern that matches one name of a node."""
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
+
+
 def noises(simulation: Simulation) -> Iterator[tuple[Region, float]]:
     """Yield every region with the loss of it alone."""
     for region in simulation.regions:

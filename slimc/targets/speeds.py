@@ -11,12 +11,13 @@ from slimc.analysis.latency import Speed
 
 # Fitted to ONNX Runtime on one core: 16 models, each whole and with 3/4 and 1/2 of its channels.
 # The predicted share of the time that is left is off by 0.08 in the mean.
-AVX512 = Speed(macs=7e10, bytes=2e10, node_seconds=7e-7)
-# Half the width of its vectors.
-AVX2 = Speed(macs=3.5e10, bytes=2e10, node_seconds=7e-7)
+# VPDPBUSD multiplies four times the elements of a fused multiply-add of f32.
+AVX512 = Speed(macs=7e10, bytes=2e10, node_seconds=7e-7, integer=4.0)
+# Half the width of its vectors; three instructions where VNNI has one.
+AVX2 = Speed(macs=3.5e10, bytes=2e10, node_seconds=7e-7, integer=4 / 3)
 # Data sheet of a Raspberry Pi 5: Cortex-A76 of 2.4 GHz with two 4-wide fused multiply-adds, a
 # quarter of LPDDR4X-4267.
-ARM64 = Speed(macs=1.9e10, bytes=4.3e9, node_seconds=1e-6)
+ARM64 = Speed(macs=1.9e10, bytes=4.3e9, node_seconds=1e-6, integer=4.0)  # SDOT
 # Data sheet of a Jetson Orin Nano 8 GB: 10 TFLOPS dense f16, 68 GB/s, f16 in memory. Launching a
 # kernel takes some 5 us.
 ORIN = Speed(macs=5e12, bytes=1.36e11, node_seconds=5e-6)

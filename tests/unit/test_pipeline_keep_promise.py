@@ -14,8 +14,8 @@ from slimc.ir.text import parse_text
 from slimc.passes.assign_scales import AssignScales
 from slimc.passes.canonicalize import Canonicalize
 from slimc.pipeline.compiler import Compiled, compile
-from slimc.pipeline.keep_promise import enough, exactly, seen_only
-from slimc.pipeline.precision import split
+from slimc.pipeline.keep_promise import enough, seen_only
+from slimc.pipeline.precision import exactly, split
 from slimc.pipeline.promises import promised
 
 # The middle convolution has weights of very different size in one channel: 8 bits lose most there.
