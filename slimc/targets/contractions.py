@@ -65,6 +65,12 @@ class Conversion:
         return int(axis) % rank if isinstance(axis, int) and rank else None
 
     @property
+    def block(self) -> int:
+        """Elements along the axis that share a scale; 0: one scale per index."""
+        block = self.node.attrs.get("block_size", 0)
+        return block if isinstance(block, int) else 0
+
+    @property
     def rank(self) -> int | None:
         kind = self.graph.type_of(self.node.inputs[0])
         return len(kind.shape) if isinstance(kind, TensorType) and kind.shape is not None else None

@@ -8,11 +8,15 @@ from typing import ClassVar
 from slimc.errors import SlimcError
 from slimc.io.downgrade import downgrade, lowest_opset
 from slimc.ir.graph import Form, Graph
+from slimc.ir.types import DType
 from slimc.ops.op import OpTable
 from slimc.passes.base import Pass, PassResult
 from slimc.passes.context import Context, Finding, Target
 from slimc.remarks import Remark, note
+from slimc.targets.contractions import conversions
 from slimc.targets.decompose import decompose
+
+_QUANTIZED = 21  # opset in which Q and DQ have blocks and all types of our schemes
 
 
 @dataclass(frozen=True)
@@ -54,17 +58,27 @@ def file_opset(graph: Graph, target: Target) -> int:
     """Return the opset to write the file in: the first from the target's on that expresses it.
 
     Beyond the last one that the runtime reads, operators are expressed by the bodies of their ONNX
-    functions. Raises SlimcError "opset-cannot-express".
+    functions. A target with schemes in types that came later reads Q and DQ of these.
+    Raises SlimcError "opset-cannot-express".
     """
-    opset = min(lowest_opset(graph, target.opset), target.opset_max)
+    last = max(target.opset_max, _QUANTIZED) if _has_late_types(graph, target) else target.opset_max
+    opset = min(lowest_opset(graph, target.opset), last)
     try:
         downgrade(graph, opset)
     except SlimcError as error:
-        reads = f"target {target.name} reads opset {target.opset_max} and older"
+        reads = f"target {target.name} reads opset {last} and older"
         raise SlimcError(
             error.name, error.message, f"{error.where}; {reads}", error.help
         ) from error
     return opset
+
+
+def _has_late_types(graph: Graph, target: Target) -> bool:
+    """Tell whether Q or DQ have types that a scheme of the target uses, and older opsets lack."""
+    wishes = [wish for scheme in target.schemes.values() for wish in scheme.values()]
+    grids = [grid for wish in wishes for grid in (wish.activations, wish.weights) if grid]
+    late = {grid.dtype for grid in grids} - {DType.I8, DType.U8}
+    return any(one.integers in late for one in conversions(graph))
 
 
 def _error(name: str, findings: list[Finding], target: Target) -> SlimcError:

@@ -38,8 +38,13 @@ def _fitting_scales(graph: Graph, ops: OpTable, target: Target) -> Iterator[Find
         axis = one.axis
         if axis is None or not isinstance(kind, TensorType) or kind.shape is None:
             continue
-        if isinstance(kind.shape[axis], int) and kind.shape[axis] != one.scale.size:
-            message = f"{one.scale.size} scales along axis {axis}, which has {kind.shape[axis]}"
+        size = kind.shape[axis]
+        if not isinstance(size, int):
+            continue
+        scales = one.scale.shape[axis] if one.block else one.scale.size
+        if scales != -(-size // max(one.block, 1)):
+            blocks = f" in blocks of {one.block}" if one.block else ""
+            message = f"{scales} scales along axis {axis}, which has {size}{blocks}"
             yield Finding("fitting-scales", "error", one.node.name, message)
 
 
@@ -59,7 +64,7 @@ def _channel_axis(graph: Graph, ops: OpTable, target: Target) -> Iterator[Findin
     bounds = infer(graph, ops).bounds if any(one is not None for _, _, one in found) else {}
     for node, parts, one in found:
         axes = bounds[node.name].inputs[parts.weight] if node.name in bounds else None
-        if one is None or one.axis is None or axes is None:
+        if one is None or one.axis is None or one.block or axes is None:
             continue
         if parts.channel not in {label.name for term in axes[one.axis] for label in term}:
             message = f"the scales of its weight lie along axis {one.axis}, not the output channels"
@@ -71,6 +76,8 @@ def _symmetric_weights(graph: Graph, ops: OpTable, target: Target) -> Iterator[F
         one = dequantized(graph, node.inputs[parts.weight])
         if one is None or not one.stored:
             continue
+        if one.integers in (DType.I4, DType.U4):
+            continue  # weights alone: floats are what is wanted
         if one.integers is not DType.I8 or (one.zero is not None and one.zero.any()):
             message = f"its weight '{one.source}' is not symmetric i8: it runs in float"
             yield Finding("symmetric-weights", "silent", node.name, message)

@@ -66,18 +66,26 @@ def _scalar_scales(graph: Graph, ops: OpTable, target: Target) -> Iterator[Findi
 
 
 def _both_operands(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
-    """Both the data and the weight of a contraction come from a DQ, or neither."""
+    """Both the data and the weight of an integer contraction come from a DQ."""
     for node, parts in contractions(graph, ops):
         data = _behind_commuting(graph, node.inputs[parts.data])
         weight = dequantized(graph, node.inputs[parts.weight])
         if (data is None) == (weight is None):
             continue
+        if not node.integer and _stores_weights(target, node.kind) and data is None:
+            continue  # floats with weights that are stored small
         value = node.inputs[parts.data]
         if data is None and (_broken_by(graph, value) or _unequal(graph, value)):
             continue  # a rule below says more
         part = "data" if data is None else "weight"
         message = f"its {part} is not quantized, so it runs in float"
         yield Finding("both-operands", "silent", node.name, message)
+
+
+def _stores_weights(target: Target, kind: str) -> bool:
+    """Tell whether a scheme of the target stores an operator's weights small, and nothing else."""
+    wishes = [scheme[kind] for scheme in target.schemes.values() if kind in scheme]
+    return any(wish.activations is None for wish in wishes)
 
 
 def _behind_activation(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:

@@ -63,7 +63,7 @@ JETSON_ORIN = Target(
     schemes={
         "int8": QUANTIZE,
         "int8-weights": stored("Gemm MatMul", W8),
-        "int4-weights": stored("Gemm MatMul", W4),
+        "int4-weights": stored("Gemm MatMul", W4),  # its importer knows the DQ of opset 21
     },
     placement=PLACEMENT,
     forbids=_lacking("10.3", _NEVER, _NOT_IN_10_3),

@@ -27,17 +27,19 @@ def test_aliases_say_what_they_stand_for() -> None:
 @pytest.mark.parametrize("name", list(TARGETS))
 def test_what_a_target_wants_in_integers_the_operator_can(name: str) -> None:
     target = resolve(name)
-    for kind, wish in target.quantize.items():
+    for kind, wish in ((k, w) for scheme in target.schemes.values() for k, w in scheme.items()):
         row = OPS.get(kind)
         assert row is not None, kind
         assert row.quant is not Quant.FLOAT_ONLY, kind
-        assert (wish.weights is not None) == (row.weighted is not None), kind
+        assert wish.weights is None or row.parameter is not None, kind
+        assert wish.weights is not None or row.weighted is None, kind
+        assert wish.activations is not None or wish.weights is not None, kind
 
 
 @pytest.mark.parametrize("name", list(TARGETS))
 def test_a_target_takes_q_and_dq_exactly_if_it_runs_something_in_integers(name: str) -> None:
     target = resolve(name)
-    assert (target.placement is not None) == bool(target.quantize)
+    assert (target.placement is not None) == bool(target.schemes)
     assert 13 <= target.opset <= target.opset_max <= 28
     assert target.prefer in target.floats
 
