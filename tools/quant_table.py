@@ -117,7 +117,8 @@ class Model:
         graph = slimc.load(self.path)
         if not self.bound:
             return graph
-        return slimc.compile(graph, "", bind=self.bound, stop_after="canonicalize").graph
+        last, data = "canonicalize", str(self.calib)
+        return slimc.compile(graph, "", data=data, bind=self.bound, stop_after=last).graph
 
     @cached_property
     def bound(self) -> dict[str, str]:
@@ -194,8 +195,9 @@ def compiled(model: Model, row: Row, file: Path) -> Row:
 
 
 def _complaint(text: str) -> str:
-    lines = [line for line in text.splitlines() if line.strip()]
-    return next((line for line in lines if line.startswith("error")), lines[-1] if lines else "")
+    """Return the error that slimc tells, or the last line of a traceback."""
+    lines = [line for line in text.splitlines() if line.strip() and "report it" not in line]
+    return next((line for line in lines if line.startswith("error[")), lines[-1] if lines else "")
 
 
 def measured(model: Model, row: Row, file: Path) -> Row:
