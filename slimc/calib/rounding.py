@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
-from scipy.linalg import cholesky, solve_triangular
 
 from slimc.calib.observers import TINY
 from slimc.ir.graph import Quantization
@@ -43,6 +42,11 @@ class Lattice:
         found: np.ndarray = (steps - zero) * scale
         return found
 
+    def permuted(self, order: np.ndarray) -> Lattice:
+        """Return the lattice of columns in another order. order: i64[g, 1, p]."""
+        scale, zero = (np.take_along_axis(one, order, 2) for one in (self.scale, self.zero))
+        return replace(self, scale=scale, zero=zero)
+
     def beside(self, w: np.ndarray, q: np.ndarray) -> np.ndarray:
         """Return the other neighbours of w, where q are the nearest; at an end the one inside."""
         above, below = self.nearest(q + self.scale), self.nearest(q - self.scale)
@@ -59,41 +63,38 @@ def round_columns(w: np.ndarray, lattice: Lattice, h: np.ndarray) -> np.ndarray:
     """
     if w.shape[2] <= EXACT:
         return _best_neighbours(w, lattice, h)
-    made = np.empty_like(w)
-    for g in range(len(w)):
-        made[g] = _one_group(w[g], lattice, h[g], g)
-    return made
+    order = np.argsort(-np.einsum("gpp->gp", h), axis=1, kind="stable")
+    sorted_h = np.take_along_axis(np.take_along_axis(h, order[:, :, None], 1), order[:, None], 2)
+    back = np.argsort(order, axis=1)[:, None]
+    own = lattice.permuted(order[:, None])
+    left = np.take_along_axis(w, order[:, None], 2)
+    return np.take_along_axis(_in_turn(left, own, _inverse_factor(sorted_h)), back, 2)
 
 
-def _one_group(w: np.ndarray, lattice: Lattice, h: np.ndarray, g: int) -> np.ndarray:
-    order = np.argsort(-np.diag(h), kind="stable")
-    scale, zero = lattice.scale[g][:, order], lattice.zero[g][:, order]
-    own = Lattice(scale, zero, lattice.low, lattice.high, lattice.rounded)
-    factor = _inverse_factor(h[order][:, order])
-    left = w[:, order].copy()
+def _in_turn(left: np.ndarray, lattice: Lattice, factor: np.ndarray) -> np.ndarray:
+    """Round columns from the first to the last; `left` is what is left to round."""
     q = np.empty_like(left)
-    columns = left.shape[1]
+    columns = left.shape[2]
     for start in range(0, columns, BLOCK):
         stop = min(start + BLOCK, columns)
-        errors = np.zeros((len(left), stop - start))
+        errors = np.zeros((*left.shape[:2], stop - start))
         for i in range(start, stop):
-            q[:, i] = own.nearest(left[:, i], i)
-            errors[:, i - start] = (left[:, i] - q[:, i]) / factor[i, i]
-            left[:, i + 1 : stop] -= np.outer(errors[:, i - start], factor[i, i + 1 : stop])
-        left[:, stop:] -= errors @ factor[start:stop, stop:]
-    made = np.empty_like(q)
-    made[:, order] = q
-    return made
+            q[..., i] = lattice.nearest(left[..., i], i)
+            error = (left[..., i] - q[..., i]) / factor[:, i, i, None]
+            left[..., i + 1 : stop] -= error[..., None] * factor[:, None, i, i + 1 : stop]
+            errors[..., i - start] = error
+        left[..., stop:] -= errors @ factor[:, start:stop, stop:]
+    return q
 
 
 def _inverse_factor(h: np.ndarray) -> np.ndarray:
-    """Return U, upper, with U' U = H^-1 of the damped H."""
-    damp = DAMP * float(np.diag(h).mean()) or 1.0
-    damped = h + damp * np.eye(len(h))
-    lower = cholesky(damped, lower=True, check_finite=False)
-    root = solve_triangular(lower, np.eye(len(h)), lower=True, check_finite=False)
-    found: np.ndarray = cholesky(root.T @ root, lower=False, check_finite=False)
-    return found
+    """Return U, upper, with U' U = H^-1 of the damped H. h: [g, p, p]."""
+    damped = h.copy()
+    diagonal = np.einsum("gpp->gp", damped)
+    damp = DAMP * diagonal.mean(axis=1, keepdims=True)
+    diagonal += np.where(damp > 0, damp, 1.0)
+    root = np.linalg.inv(np.linalg.cholesky(damped))
+    return np.linalg.cholesky(root.transpose(0, 2, 1) @ root).transpose(0, 2, 1)
 
 
 def _best_neighbours(w: np.ndarray, lattice: Lattice, h: np.ndarray) -> np.ndarray:
