@@ -37,8 +37,8 @@ Examples:
   slimc bench model.onnx small.onnx      slimc explain model.onnx --pass prune
   slimc passes prune                     slimc targets jetson
 
-Exit status: 0 done; 1 sound, but not what --require, --min-sqnr or --max-drop asked for: no model
-is written; 2 your input needs mending; 70 a fault of slimc.
+Exit status: 0 done; 1 sound, but not what --require, --min-sqnr, --max-drop or --budget asked for:
+no model is written; 2 your input needs mending; 70 a fault of slimc.
 """
 
 

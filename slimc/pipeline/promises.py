@@ -133,13 +133,15 @@ class Judged:
 class Judge:
     """Measures whether graphs keep a promise.
 
-    error, metric: losses, None where not asked; samples: that the error is of.
+    error, metric: losses, None where not asked; samples: that the error is of; unseen: passes have
+    left them out.
     """
 
     promise: Promise
     error: OutputError | None
     metric: MetricLoss | None
     samples: int
+    unseen: bool
 
     @classmethod
     def of(cls, promise: Promise, original: Graph, ctx: Context, unseen: Data) -> Judge:
@@ -151,7 +153,15 @@ class Judge:
             metric = replace(MetricLoss.of(original, promise.metric), load=load_for(ctx.target))
         feeds = error.feeds if error is not None else ()
         count = sum(samples_of(specs_of(feed), original) for feed in feeds)
-        return cls(promise, error, metric, count)
+        return cls(promise, error, metric, count, unseen is not ctx.data)
+
+    @property
+    def where(self) -> str:
+        """Say on which samples outputs are compared, if they are."""
+        if not self.samples:
+            return ""
+        seen = "has not seen" if self.unseen else "has seen too: there is one feed only"
+        return f" on {self.samples} samples that calibration {seen}"
 
     def __call__(self, graph: Graph) -> Judged:
         """Measure a graph with Q/DQ."""
@@ -169,10 +179,9 @@ class Judge:
 
     def broken(self, best: Judged, how: str) -> PromiseError:
         """Return the error of a promise that cannot be kept."""
-        on = f" on {self.samples} samples that calibration has not seen" if self.samples else ""
         return PromiseError(
             "promise-missed",
-            f"{self.promise} was asked for, and {how} reaches {best}{on}",
+            f"{self.promise} was asked for, and {how} reaches {best}{self.where}",
             where="nothing was written",
             help="ask for less; or remove less before (prune), which loses accuracy too",
         )

@@ -78,3 +78,16 @@ def test_a_drop_needs_a_score(
     status, out, _ = slimc(capsys, model, *words)
     assert status == 0
     assert "max-drop 5% holds" in out
+
+
+def test_a_budget_mixes_schemes(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--passes", "quant{min_elements=0}", "--budget")
+    status, out, err = slimc(capsys, model, *words, "size=0.8")
+    assert (status, err) == (0, "")
+    assert "budget size=0.8: " in out
+    status, _, err = slimc(capsys, model, *words, "size=0.001", "-o", tmp_path / "o.onnx")
+    assert status == 1
+    assert "error[budget-missed]: no choice of schemes is within size=0.001" in err
+    assert not (tmp_path / "o.onnx").exists()

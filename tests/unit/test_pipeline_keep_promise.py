@@ -85,6 +85,11 @@ def test_a_compile_without_integers_is_judged_too() -> None:
         compile(parse_text(TEXT), "prune{ratio=0.5,align=1}", data=feeds(), min_sqnr=60.0)
 
 
+def test_samples_of_one_feed_are_seen_by_all_and_the_report_says_so() -> None:
+    made = compile(parse_text(TEXT), "quant", "cpu-vnni", feeds(1), min_sqnr=5.0)
+    assert any("has seen too: there is one feed" in note.message for note in made.report.notes)
+
+
 def test_a_score_may_drop_by_so_much(tmp_path: Path) -> None:
     scorer = tmp_path / "scorer.py"
     scorer.write_text(
