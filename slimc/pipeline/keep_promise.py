@@ -188,8 +188,7 @@ def _told(made: Attempt, stage: Stage, kept: Regions, noise: Mapping[str, float]
     runner, judge = made.runner, stage.judge
     if not judge.promise:
         return made
-    on = f" on {judge.samples} samples that calibration has not seen" if judge.samples else ""
-    text = f"{judge.promise} holds: {made.judged}{on}"
+    text = f"{judge.promise} holds: {made.judged}{judge.where}"
     if kept:
         names = listed([region.name for region in kept])
         text += f"; {len(kept)} of {max(len(noise), len(kept))} regions stay in floats: {names}"
