@@ -71,11 +71,13 @@ def sample_rows(
     samples: int,
     seed: int,
     own: int = 0,
+    wanted: int = 0,
 ) -> Rows:
     """Choose results of one feed; the same for any two networks whose result has this shape.
 
     shape: of the node's result; first_sample: number of the feed's first sample among `samples`;
-    own: samples of this feed, where the leading axis may count parts of them (windows).
+    own: samples of this feed, where the leading axis may count parts of them (windows); wanted: how
+    many results, all samples together; 0: as many as a least-squares problem takes.
     Places differ between samples and feeds. Every fifth sample is held out (`is_held`); of fewer
     than five samples, every fifth place.
     """
@@ -83,7 +85,7 @@ def sample_rows(
     if own and leading % own == 0:
         leading = own
     places = count // max(1, leading)
-    wanted = max(ROWS, ROWS_PER_COLUMN * one.columns)
+    wanted = wanted or max(ROWS, ROWS_PER_COLUMN * one.columns)
     each = min(places, -(-wanted // max(1, samples)))
     rng = np.random.default_rng((seed, crc32(one.node.name.encode()), feed))
     if each == places:

@@ -1,0 +1,52 @@
+"""How far the outputs of graphs are off, sample by sample: which of two graphs is nearer.
+
+Errors of one graph differ by orders of magnitude between samples (a softmax is all but exact where
+it is sure), so sums of squares are those of a few samples. The ratio of the errors of two graphs on
+one sample does not: graphs are compared by the mean of its logarithm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from slimc.calib.feeds import Feed, samples_of, specs_of
+from slimc.execute.ort import Session
+from slimc.ir.graph import Graph
+
+SURE = 2.0  # standard errors of the mean that a difference must exceed: one in forty by chance
+LEAST = 8  # samples, below which a standard error says nothing
+_FLOOR = 1e-12  # of the energy of the outputs: errors below are rounding of f32
+
+
+def sample_errors(graph: Graph, other: Graph, feeds: Sequence[Feed]) -> np.ndarray:
+    """Return ||y - y0||^2 / ||y0||^2 of every sample, summed over the floating outputs.
+
+    graph: makes y0; other: makes y, with Q and DQ as they stand. A feed whose outputs have no
+    leading axis of samples counts as one sample.
+    """
+    sessions = Session(graph), Session(other, fuse_integers=False)
+    found: list[np.ndarray] = []
+    for feed in feeds:
+        wanted, made = (session.run(feed) for session in sessions)
+        names = [v for v, y in wanted.items() if getattr(y, "dtype", np.dtype(int)).kind == "f"]
+        leading = samples_of(specs_of(feed), graph)
+        apart = all(wanted[v].ndim and len(wanted[v]) == leading for v in names)
+        error = np.zeros(leading if apart else 1)
+        for name in names:
+            y = wanted[name].astype(np.float64).reshape(len(error), -1)
+            off = np.square(made[name].astype(np.float64).reshape(y.shape) - y).sum(axis=1)
+            error += off / np.maximum(np.square(y).sum(axis=1), _FLOOR)
+        found.append(error)
+    errors: np.ndarray = np.maximum(np.concatenate(found), _FLOOR)
+    return errors
+
+
+def gain(before: np.ndarray, after: np.ndarray) -> tuple[float, bool]:
+    """Return by how many dB errors shrink, in the mean over samples, and whether that is sure."""
+    ratios = 10 * np.log10(before / after)
+    if len(ratios) < LEAST or not np.isfinite(ratios).all():
+        return 0.0, False
+    mean, spread = float(ratios.mean()), float(ratios.std(ddof=1) / np.sqrt(len(ratios)))
+    return mean, mean > SURE * spread
