@@ -81,3 +81,25 @@ def test_a_paired_grid_leaves_each_channel_the_bits_that_its_pairs_allow() -> No
     assert record.scale == pytest.approx([2 / 128, 1 / 127, 2 / 127])
     assert record.quantize(weight)[0].tolist() == [64, 64, 0, 0]
     assert weight_record(paired, weight, 0).scale == pytest.approx([1 / 127, 1 / 127, 2 / 127])
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_few_bits_clip_where_that_loses_less(symmetric: bool) -> None:
+    dtype = DType.I4 if symmetric else DType.U4
+    grid = Grid(dtype, *dtype.span, symmetric=symmetric, per_channel=True, block=32)
+    weight = np.random.default_rng(0).standard_t(4, (64, 8)).astype(np.float32)
+
+    def error(ratios: int | None) -> float:
+        record = weight_record(grid, weight, 0, ratios=ratios)
+        assert record.scale.shape == (2, 8)
+        return float(np.square(simulate(record, weight) - weight).sum())
+
+    assert error(None) == error(40) < 0.95 * error(1)
+
+
+def test_one_ratio_keeps_the_largest_number_of_each_block() -> None:
+    grid = Grid(DType.U4, 0, 15, symmetric=False, per_channel=True, block=2)
+    weight = np.array([[1.0], [4.0], [-2.0], [1.0]], np.float32)
+    record = weight_record(grid, weight, 0, ratios=1)
+    assert record.scale.ravel() == pytest.approx([4 / 15, 3 / 15])
+    assert record.zero_point.astype(int).ravel().tolist() == [0, 10]
