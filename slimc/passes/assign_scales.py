@@ -17,6 +17,7 @@ from slimc.ir.graph import Graph
 from slimc.ir.types import DType
 from slimc.passes.attach_records import attach, said
 from slimc.passes.base import Pass, PassResult, Promise, option
+from slimc.passes.bodies_in_float import left_in_bodies
 from slimc.passes.context import Context, Target
 from slimc.passes.integer_nodes import choose
 from slimc.passes.scale_groups import ScaleGroup, groups
@@ -74,9 +75,13 @@ class AssignScales(Pass):
         choice = choose(graph, ctx, facts, schemes)
         weights = choose_weights(graph, ctx, facts, schemes, self.min_elements)
         reasons = {**choice.reasons, **weights.reasons}
-        left = tuple(skipped(node, f"stays in float: {why}") for node, why in reasons.items())
+        inside = left_in_bodies(graph, ctx.ops)
+        left = (*(skipped(n, f"stays in float: {why}") for n, why in reasons.items()), *inside)
         if not choice.sites and not weights.found:
-            nothing = note(f"nothing in this graph runs in integers on {ctx.target.name}")
+            help = next((one.help for one in inside if one.help), "")
+            nothing = note(
+                f"nothing in this graph runs in integers on {ctx.target.name}", help=help
+            )
             return PassResult(graph, (nothing, *left), {"integer": 0})
         data = ctx.data.first_samples(self.samples)
         shared = groups(graph, ctx.target.placement, choice)

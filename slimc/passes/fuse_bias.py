@@ -8,8 +8,9 @@ from typing import ClassVar
 import numpy as np
 
 from slimc.ir.graph import Graph
-from slimc.passes.base import Pass, PassResult
+from slimc.passes.base import Pass, PassResult, option
 from slimc.passes.context import Context
+from slimc.passes.schemes import Scheme, fixes_ranges
 from slimc.rewrite.rule import Made, Match, Rule, Skip, rewrite
 from slimc.rewrite.sizes import target_of
 from slimc.rewrite.weights import Contraction
@@ -20,13 +21,16 @@ class FuseBias(Pass):
     """Let MatMul by a constant and Add of a bias be Reshape, Gemm, Reshape.
 
     x: f32[N,T,K], w: f32[K,M], b: f32[M]; (x w) + b = reshape(reshape(x, [N T,K]) w + b, [N,T,M]).
-    Only for targets whose integer kernels add a bias to matrices alone. Exact.
+    Only for targets whose integer kernels add a bias to matrices alone, and for schemes that fix
+    ranges ahead: kernels that measure their data take stacks and biases as they are. Exact.
     """
 
     name: ClassVar[str] = "fuse-bias"
 
+    scheme: Scheme = option("auto", "the scheme that assign-scales is to give to most nodes")
+
     def run(self, graph: Graph, ctx: Context) -> PassResult:
-        if not ctx.target.fuse_bias:
+        if not ctx.target.fuse_bias or not fixes_ranges(ctx.target, self.scheme):
             return PassResult(graph)
         return rewrite(graph, RULES, ops=ctx.ops, made_by=self.name)
 

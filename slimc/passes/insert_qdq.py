@@ -14,6 +14,7 @@ from slimc.ops.op import OpTable, Weighted
 from slimc.passes.base import Pass, PassResult, Promise
 from slimc.passes.context import Context, Placement
 from slimc.passes.emit_dynamic import emit_dynamic
+from slimc.passes.emit_lookups import emit_lookups
 from slimc.passes.emit_qdq import DEQUANTIZE, Emitter
 from slimc.passes.guarded_floats import guard_floats
 from slimc.remarks import Remark, applied, skipped
@@ -47,8 +48,10 @@ class InsertQdq(Pass):
 
 def place(graph: Graph, ops: OpTable, placement: Placement) -> PassResult:
     """Insert Q/DQ in the style of a placement. Raises SlimcError "record-missing"."""
-    floats = tuple(node.name for node in graph.nodes if not node.integer)
     graph, remarks = emit_dynamic(graph, ops, InsertQdq.name)
+    graph, looked_up = emit_lookups(graph, ops, InsertQdq.name)
+    remarks += looked_up
+    floats = tuple(node.name for node in graph.nodes if not node.integer)
     if placement.activation == "absorb":
         graph, absorbed = absorb_clamps(graph, ops)
         remarks += absorbed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import inf, prod
 
@@ -57,10 +57,6 @@ def choose(graph: Graph, ctx: Context, facts: Facts, schemes: Schemes) -> Choice
     sites = _with_biases(graph, ctx, sites, schemes)
     clamps = frozenset(n.name for n in graph.nodes if _is_clamp(graph, ctx, facts, n))
     reasons |= withdraw(graph, ctx, sites, clamps)
-    for node in _inside(graph):
-        row = ctx.ops.get(node.kind)
-        if row is not None and row.macs:
-            reasons[node.name] = "it stands in a body (If, Loop, Scan), where no range is measured"
     return Choice(sites, reasons, clamps)
 
 
@@ -70,18 +66,12 @@ def _is_clamp(graph: Graph, ctx: Context, facts: Facts, node: Node) -> bool:
     return clamp is not None and clamp(call_of(graph, facts, node)) is not None
 
 
-def _inside(graph: Graph) -> Iterator[Node]:
-    for node in graph.nodes:
-        for body in node.bodies:
-            yield from body.walk()
-
-
 def _site(
     graph: Graph, ctx: Context, facts: Facts, schemes: Schemes, node: Node, row: Op
 ) -> Site | str:
     """Return how a node runs in integers, or why it cannot."""
     wants, name = schemes.wish(node), ctx.target.name
-    if wants is None or row.quant is Quant.FLOAT_ONLY:
+    if wants is None or wants.activations is None or row.quant is Quant.FLOAT_ONLY:
         return schemes.refusal(node)
     for key, allowed in wants.only.items():
         value = node.attrs.get(key)

@@ -24,6 +24,7 @@ Scheme = Literal[
     "fp8",
 ]
 FLOAT = "float"  # of a node that is left as it is
+AUTO = "auto"
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,13 @@ class Schemes:
 
     def is_static(self, node: Node) -> bool:
         """Tell whether a node's scheme fixes ranges of activations ahead."""
-        wishes = self.target.schemes.get(self.of_node(node), {})
-        return any(wish.activations is not None for wish in wishes.values())
+        return fixes_ranges(self.target, self.of_node(node))
+
+
+def fixes_ranges(target: Target, scheme: str) -> bool:
+    """Tell whether a scheme of a target fixes ranges of activations ahead."""
+    wishes = target.schemes.get(_best(target) if scheme == AUTO else scheme, {})
+    return any(wish.activations is not None for wish in wishes.values())
 
 
 def schemes_of(
@@ -95,8 +101,8 @@ def schemes_of(
 
 
 def _known(target: Target, scheme: str, owner: str) -> str:
-    if scheme == "auto":
-        return next(iter(target.schemes))
+    if scheme == AUTO:
+        return _best(target)
     if scheme not in target.schemes:
         runs = ", ".join(target.schemes)
         near = did_you_mean(scheme, [*target.schemes, FLOAT])
@@ -107,3 +113,7 @@ def _known(target: Target, scheme: str, owner: str) -> str:
             near or "slimc targets lists the schemes of each target",
         )
     return scheme
+
+
+def _best(target: Target) -> str:
+    return next(iter(target.schemes), "")

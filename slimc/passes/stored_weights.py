@@ -49,16 +49,16 @@ class StoredWeights:
 def choose_weights(
     graph: Graph, ctx: Context, facts: Facts, schemes: Schemes, min_elements: int
 ) -> StoredWeights:
-    """Choose among the nodes whose scheme fixes no ranges ahead."""
+    """Choose among the nodes whose scheme fixes no ranges ahead, and tables in any scheme."""
     found: list[StoredWeight] = []
     reasons: dict[str, str] = {}
     for node in graph.nodes:
         row = ctx.ops.get(node.kind)
-        if row is None or schemes.is_static(node) or not _has_weight(graph, row, node):
-            continue
-        if schemes.of_node(node) == FLOAT:
-            continue  # `choose` says so
+        if row is None or not _has_weight(graph, row, node) or schemes.of_node(node) == FLOAT:
+            continue  # of those that are kept, `choose` says so
         wish = schemes.wish(node)
+        if schemes.is_static(node) and (wish is None or wish.weights is None or row.weighted):
+            continue  # `choose` looks at it; a table is a weight in any scheme
         one = (
             schemes.refusal(node)
             if wish is None or wish.weights is None
