@@ -104,7 +104,9 @@ def targets_command(name: str | None, as_json: bool, plugin: tuple[Path, ...]) -
             say(f"{key + ':':<15} {value if not isinstance(value, list) else ', '.join(value)}")
     else:
         width = max(len(n) for n, _ in found)
-        say("\n".join(f"{n:<{width}}  {t.summary}" for n, t in found))
+        for n, t in found:
+            say(f"{n:<{width}}  {t.summary}")
+            say(f"{'':<{width}}  schemes: {', '.join(t.schemes) or 'none'}")
 
 
 def _target_dict(target: Target) -> dict[str, Any]:
@@ -113,6 +115,7 @@ def _target_dict(target: Target) -> dict[str, Any]:
         "runtime": target.runtime,
         "opset": target.opset,
         "float": target.prefer.text,
+        "schemes": list(target.schemes),
         "integers": sorted(target.quantize),
         "forbidden": sorted(target.forbids),
         "align_integer": target.align_integer,
