@@ -80,11 +80,18 @@ def within_budget(
     Every scheme of the target, or the one that the pass names, is assigned once, and each of its
     regions run alone. Raises PromiseError "budget-missed" where no choice is within the budget.
     """
+    if one.mixed:
+        raise SlimcError(
+            "bad-option-value",
+            "a budget chooses the schemes of nodes, and mixed names them already",
+            f"option mixed of pass {one.name}",
+            "leave out one of them; keep names nodes that stay in float",
+        )
     costs = _Costs.of(before, ctx, budget.kind)
     found: dict[str, list[Option]] = {}
     nodes: dict[str, set[str]] = {}
     for scheme in ctx.target.schemes if one.scheme == "auto" else (one.scheme,):
-        marked = replace(one, scheme=cast("Scheme", scheme), mixed=()).run(before, ctx).graph
+        marked = replace(one, scheme=cast("Scheme", scheme)).run(before, ctx).graph
         simulation = Simulation(marked, before, ctx, loss)
         for region in simulation.regions:
             watcher.measuring(f"{scheme} of '{region.name}'")
@@ -122,7 +129,7 @@ def _with_schemes(
         if option.scheme != usual
     }
     mixed = tuple(f"{exactly(n.name)}={of[n.name]}" for n in before.nodes if n.name in of)
-    return replace(one, scheme=cast("Scheme", usual), mixed=(*one.mixed, *mixed))
+    return replace(one, scheme=cast("Scheme", usual), mixed=mixed)
 
 
 def _told(budget: Budget, picked: Mapping[str, Option], rest: float, total: float) -> Remark:

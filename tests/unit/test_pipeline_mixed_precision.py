@@ -97,6 +97,7 @@ def test_a_budget_that_no_scheme_meets_writes_nothing() -> None:
         (QUANT, {"budget": "size=1.5"}),
         (QUANT, {"budget": "size=0.5", "stop_after": "assign-scales"}),
         ("", {"budget": "size=0.5"}),
+        ('assign-scales{mixed=["c=float"]}', {"budget": "size=0.5"}),
     ],
     ids=str,
 )
