@@ -76,7 +76,7 @@ class Session:
         carried = _with_carriers(with_roundings(replace(graph, outputs=self.outputs)))
         self._feed_names = dict(zip(self.inputs, carried.inputs, strict=True))
         self._result_names = carried.outputs
-        options = _options(threads, optimize)
+        options = _options(threads, optimize and not _has_float8(graph))
         if not fuse_integers:
             options.add_session_config_entry(_AS_THEY_STAND, "1")
         if exact_integers:
@@ -240,6 +240,12 @@ def _check_values(graph: Graph, values: Sequence[str]) -> None:
         if value not in known:
             message = f"the graph makes no value '{value}'"
             raise SlimcError("value-unknown", message, help=did_you_mean(value, graph.producers))
+
+
+def _has_float8(graph: Graph) -> bool:
+    """Tell whether a value has 8-bit floats: onnxruntime's optimizer drops a Relu before their Q."""
+    kinds = (kind for kind in graph.types.values() if isinstance(kind, TensorType))
+    return any(kind.dtype is DType.F8E4M3FN for kind in kinds)
 
 
 def _carrier(kind: object) -> DType | None:
