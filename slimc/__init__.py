@@ -12,6 +12,7 @@ docs/custom_pass.md shows how to write a pass.
 from slimc.analysis.family_view import FamilyView
 from slimc.analysis.ranking import Ranking
 from slimc.calib.data import Data
+from slimc.calib.images import Images
 from slimc.errors import PromiseError, SlimcError
 from slimc.io.write import write as save
 from slimc.ir.constant import Constant
@@ -39,6 +40,7 @@ __all__ = [
     "Editor",
     "FamilyView",
     "Graph",
+    "Images",
     "Made",
     "Match",
     "Measured",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from slimc.calib import stored
+from slimc.calib import images, stored
 from slimc.calib.feeds import (
     Feed,
     Spec,
@@ -25,13 +25,17 @@ from slimc.calib.feeds import (
     specs_of,
     tensor_type,
 )
-from slimc.calib.stacked import stack
+from slimc.calib.images import SUFFIXES, Album, Images
+from slimc.calib.stacked import Stack, stack
+from slimc.calib.store import Store
 from slimc.errors import SlimcError
 from slimc.ir.graph import Graph
 from slimc.ir.types import DType
 
 BATCH = 32  # samples in one feed where a file holds many and the graph takes any number
-Feeds = Iterable[Mapping[str, Any]]
+SPOOL_BYTES = 64 << 20  # of a one-shot iterator's feeds in memory; the others lie on disk
+Feeds = Iterable[Mapping[str, Any] | Any]  # an array alone is meant for the one input
+Source = str | Path | Images | Feeds | Callable[[], Feeds]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +56,36 @@ class Data:
     ignored: tuple[str, ...] = ()
 
     @classmethod
+    def of(cls, source: Source, graph: Graph) -> Data:
+        """Read samples from a path, from images, or from feeds, whatever is given."""
+        if isinstance(source, Images):
+            return cls.from_images(source, graph)
+        if isinstance(source, (str, Path)):
+            return cls.from_path(source, graph)
+        return cls.from_feeds(source, graph)
+
+    @classmethod
+    def from_images(cls, source: Images, graph: Graph, batch: int = BATCH) -> Data:
+        """Read a folder of images, those of one size `batch` at a time, as declared.
+
+        Raises SlimcError `calib-missing`, `calib-mismatch`, `calib-unreadable`, `bad-preprocess`,
+        `image-too-large`, `images-missing`.
+        """
+        folder, steps = Path(source.path), source.steps
+        files = images.files_of(folder) if folder.is_dir() else []
+        if not files:
+            wanted = ", ".join(SUFFIXES)
+            raise SlimcError("calib-missing", f"'{folder}' is no folder of images ({wanted})")
+        album = Album.of(files, steps, graph, batch)
+        for specs in {str(one): one for one in album.specs()}.values():
+            check(graph, specs, f"'{folder}'")
+        left = f", {album.left_over} left over" if album.left_over else ""
+        if not album.feeds_of:
+            raise SlimcError("calib-missing", f"the images of '{folder}' fill no feed{left}")
+        title = f"images in '{folder}' ({steps}{left})"
+        return cls(graph, title, album.feeds, album.specs(), album.digest)
+
+    @classmethod
     def from_path(cls, path: str | Path, graph: Graph, batch: int = BATCH) -> Data:
         """Read a folder of `.npz` files (`.npy` for a single input), one feed each, or a file.
 
@@ -62,7 +96,7 @@ class Data:
         """
         path = Path(path)
         if path.is_dir():
-            return _from_folder(path, graph)
+            return _from_folder(path, graph, batch)
         if path.suffix not in (".npz", ".npy") or not path.exists():
             raise SlimcError(
                 "calib-missing",
@@ -73,18 +107,25 @@ class Data:
 
     @classmethod
     def from_feeds(cls, feeds: Feeds | Callable[[], Feeds], graph: Graph) -> Data:
-        """Take feeds from a list, or from a function that starts a new run through them.
+        """Take feeds from a list, from what can be iterated again, or from a generator function.
 
-        An iterator can be gone through only once, so its feeds are kept in memory. Feeds of a
-        function are checked as they come. Raises SlimcError `calib-mismatch`, `calib-missing`.
+        Each run through them must give the same; they are checked as they come. An iterator can be
+        gone through only once: its feeds are kept, on disk beyond 64 MiB. A feed: arrays by input
+        name, or one array where the graph has one input. Raises SlimcError `calib-mismatch`,
+        `calib-missing`.
         """
         if callable(feeds):
             start = feeds
             return cls(graph, "a function", lambda: _checked(start(), graph))
-        held = list(_checked(feeds, graph))
-        if not held:
-            raise SlimcError("calib-missing", "the list of samples is empty")
-        return cls(graph, "a list", lambda: iter(held), tuple(specs_of(f) for f in held))
+        if isinstance(feeds, Sequence):
+            held = list(_checked(feeds, graph))
+            if not held:
+                raise SlimcError("calib-missing", "the list of samples is empty")
+            return cls(graph, "a list", lambda: iter(held), tuple(specs_of(f) for f in held))
+        if isinstance(feeds, Iterator):
+            return _spooled(feeds, graph)
+        many = feeds
+        return cls(graph, "an iterable", lambda: _checked(many, graph))
 
     @classmethod
     def synthesize(
@@ -113,12 +154,12 @@ class Data:
     @cached_property
     def count(self) -> int:
         """Feeds in one run."""
-        return len(self._all_specs)
+        return len(self.all_specs)
 
     @cached_property
     def samples(self) -> int:
         """Samples in one run: leading sizes, summed over the feeds."""
-        return sum(samples_of(specs, self.graph) for specs in self._all_specs)
+        return sum(samples_of(specs, self.graph) for specs in self.all_specs)
 
     @cached_property
     def digest(self) -> str:
@@ -159,7 +200,7 @@ class Data:
         if samples <= 0:
             return self
         seen = 0
-        for i, specs in enumerate(self._all_specs):
+        for i, specs in enumerate(self.all_specs):
             seen += samples_of(specs, self.graph)
             if seen >= samples:
                 return self.head(i + 1)
@@ -168,7 +209,7 @@ class Data:
     def describe(self) -> str:
         """Say in one line what was understood, for people."""
         inputs = self.graph.inputs
-        kinds = dict.fromkeys(", ".join(f"{n} {one[n]}" for n in inputs) for one in self._all_specs)
+        kinds = dict.fromkeys(", ".join(f"{n} {one[n]}" for n in inputs) for one in self.all_specs)
         first, *others = kinds
         text = f"{_counted(self.samples, 'sample')} in {_counted(self.count, 'feed')}"
         text += f" from {self.title}: {first}"
@@ -177,7 +218,8 @@ class Data:
         return text + (f"; left aside, no input is named so: {names}" if names else "")
 
     @cached_property
-    def _all_specs(self) -> tuple[Specs, ...]:
+    def all_specs(self) -> tuple[Specs, ...]:
+        """Types and shapes of each feed; where only a run tells, one run."""
         if self.specs is not None:
             return self.specs
         return tuple(specs_of(feed) for feed in self)
@@ -187,9 +229,42 @@ def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}" + ("" if count == 1 else "s")
 
 
+def _spooled(feeds: Iterator[Any], graph: Graph) -> Data:
+    """Keep the feeds of an iterator that can be gone through once."""
+    store = Store(SPOOL_BYTES)
+    specs = []
+    for i, feed in enumerate(_checked(feeds, graph)):
+        for name, array in feed.items():
+            store.put(name, i, array)
+        specs.append(specs_of(feed))
+    if not specs:
+        raise SlimcError("calib-missing", "the iterator gives no samples")
+
+    def make() -> Iterator[Feed]:
+        for i in range(len(specs)):
+            yield {name: store.get(name, i) for name in graph.inputs}
+
+    return Data(graph, "an iterator, kept", make, tuple(specs))
+
+
+def _named_arrays(given: Any, graph: Graph, i: int) -> Mapping[str, Any]:
+    """Name an array that comes alone after the one input."""
+    if isinstance(given, Mapping):
+        return given
+    if len(graph.inputs) == 1 and hasattr(given, "__array__"):
+        return {graph.inputs[0]: given}
+    raise SlimcError(
+        "calib-mismatch",
+        f"found a {type(given).__name__}, not arrays by the names of the inputs",
+        f"feed {i}",
+        "give dictionaries: " + ", ".join(f"'{name}': array" for name in graph.inputs),
+    )
+
+
 def _checked(feeds: Feeds, graph: Graph) -> Iterator[Feed]:
     for i, given in enumerate(feeds):
-        feed = {name: np.asarray(array) for name, array in given.items()}
+        arrays = _named_arrays(given, graph, i)
+        feed = {name: np.asarray(array) for name, array in arrays.items()}
         check(graph, specs_of(feed), f"feed {i}")
         yield _for_inputs(feed, graph)
 
@@ -212,31 +287,59 @@ def _named(arrays: Mapping[str, stored.Stored], path: Path, graph: Graph) -> dic
     return {graph.inputs[0]: arrays[""]}
 
 
-def _from_folder(path: Path, graph: Graph) -> Data:
+def _from_folder(path: Path, graph: Graph, batch: int) -> Data:
     files = sorted(path.glob("*.npz"))
     singles = sorted(path.glob("*.npy"))
     if bool(files) == bool(singles):
-        there = "both .npz and .npy files" if files else "neither .npz nor .npy files"
-        raise SlimcError(
-            "calib-missing",
-            f"folder '{path}' holds {there}",
-            help="give a folder of .npz files, one feed each, arrays named after the inputs",
-        )
+        raise _no_arrays(path, bool(files))
     files = files or singles
     found = [_named(stored.arrays(file), file, graph) for file in files]
-    specs = tuple({name: one.spec for name, one in arrays.items()} for arrays in found)
-    for file, feed in zip(files, specs, strict=True):
-        check(graph, feed, f"'{file}'")
-    wanted = [{name: arrays[name] for name in graph.inputs} for arrays in found]
+    piles = [_pile(graph, arrays, batch, file) for file, arrays in zip(files, found, strict=True)]
+    specs = tuple(one for pile in piles for one in pile.specs())
 
     def make() -> Iterator[Feed]:
-        return (_for_inputs(stored.load(arrays), graph) for arrays in wanted)
+        return (feed for pile in piles for feed in pile.feeds())
 
     def identify() -> str:
         text = "\n".join(f"{file.name} {stored.content_digest(file)}" for file in files)
-        return sha256(text.encode()).hexdigest()
+        return sha256(f"{[pile.rows for pile in piles]} {text}".encode()).hexdigest()
 
-    return Data(graph, f"'{path}'", make, specs, identify, ignored=_ignored(found, graph))
+    left_over = sum(pile.left_over for pile in piles)
+    title = f"'{path}'" + (f" ({left_over} left over)" if left_over else "")
+    return Data(graph, title, make, specs, identify, ignored=_ignored(found, graph))
+
+
+def _no_arrays(path: Path, both: bool) -> SlimcError:
+    """Say what a folder holds instead of feeds."""
+    if not both and images.files_of(path):
+        return SlimcError(
+            "calib-missing",
+            f"folder '{path}' holds images, and how the model wants them is not said",
+            help="--preprocess resize=256,crop=224,scale=1/255,layout=nchw, for example",
+        )
+    there = "both .npz and .npy files" if both else "neither .npz nor .npy files, nor images"
+    return SlimcError(
+        "calib-missing",
+        f"folder '{path}' holds {there}",
+        help="give a folder of .npz files, one feed each, arrays named after the inputs",
+    )
+
+
+def _pile(graph: Graph, arrays: Mapping[str, stored.Stored], batch: int, file: Path) -> Stack:
+    """Take a file of a folder as one feed; a `.npy` that is none, as stacked samples."""
+    specs = {name: one.spec for name, one in arrays.items()}
+    wanted = {name: arrays[name] for name in graph.inputs if name in arrays}
+    whole = Stack(graph, {}, wanted, 1, False, 0)
+    try:
+        check(graph, specs, f"'{file}'")
+    except SlimcError:
+        if file.suffix != ".npy":
+            raise
+        pile = stack(arrays, graph, batch, f"'{file}'")
+        for one in pile.specs():
+            check(graph, one, f"'{file}'")
+        return pile
+    return whole
 
 
 def _ignored(found: Iterable[Mapping[str, object]], graph: Graph) -> tuple[str, ...]:

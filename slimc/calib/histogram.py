@@ -47,6 +47,22 @@ class Histogram:
         self._counts += counts[:BINS]
         self._zeros += zeros
 
+    def joined(self, other: Histogram) -> Histogram:
+        """Return the histogram of the elements of both."""
+        both = Histogram()
+        for one in (self, other):
+            if one.extremes is not None:
+                widened = one.extremes
+                both.extremes = widened if both.extremes is None else both.extremes.join(widened)
+        both._limit = max(self._limit, other._limit)
+        for one in (self, other):
+            grown = Histogram()
+            grown._limit, grown._counts = one._limit, one._counts
+            grown._grow(both._limit)
+            both._counts = both._counts + grown._counts
+            both._zeros += one._zeros
+        return both
+
     def quantile(self, share: float) -> float:
         """Return the number that `share` (0..1) of the elements lie below, within one bin."""
         if self.extremes is None:
@@ -80,7 +96,7 @@ class Histogram:
         """Double the limit until `magnitude` fits."""
         mantissa, exponent = frexp(magnitude)
         wanted = max(2.0 ** (exponent - (mantissa == 0.5)), LEAST_LIMIT)
-        if not self._counts.any():
+        if not self._counts.any():  # nothing to merge
             self._limit = max(self._limit, wanted)
         while self._limit < wanted:
             self._limit *= 2

@@ -15,7 +15,7 @@ from slimc.calib.table import Range
 
 TINY = float(np.finfo(np.float32).tiny)  # the least scale that is no subnormal number
 _NEVER = 1e-12  # probability of a bin that Q leaves empty and P does not: finite, and bad
-Calibrator = Literal["minmax", "moving-average", "percentile", "entropy", "mse"]
+Calibrator = Literal["minmax", "moving-average", "percentile", "entropy", "mse", "auto"]
 
 
 class Observer(ABC):
@@ -102,8 +102,11 @@ class FromHistogram(Observer):
 
     def _count(self) -> None:
         if self._waiting:
-            self._histogram.add(np.concatenate(self._waiting))
+            self._add(np.concatenate(self._waiting))
         self._waiting, self._size = [], 0
+
+    def _add(self, elements: np.ndarray) -> None:
+        self._histogram.add(elements)
 
     @abstractmethod
     def _choose(self, histogram: Histogram, extremes: Range) -> Range: ...
@@ -140,16 +143,10 @@ class LeastError(FromHistogram):
         return f"LeastError {self._levels} {self._symmetric}"
 
     def _choose(self, histogram: Histogram, extremes: Range) -> Range:
-        x, counts = histogram.points()
-        best, least = extremes, np.inf
-        for share in np.linspace(1, self.LEAST, self.CANDIDATES):
-            clipped = clip(extremes, float(share) * extremes.magnitude)
-            step = grid_step(clipped, self._levels, self._symmetric)
-            rounded = np.rint(np.clip(x, clipped.low, clipped.high) / step) * step
-            error = float(counts @ np.square(x - rounded))
-            if error < least:
-                best, least = clipped, error
-        return best
+        shares = np.linspace(1, self.LEAST, self.CANDIDATES)
+        clipped = [clip(extremes, float(share) * extremes.magnitude) for share in shares]
+        errors = [squared_error(c, histogram, self._levels, self._symmetric) for c in clipped]
+        return clipped[int(np.argmin(errors))]
 
 
 class Entropy(FromHistogram):
@@ -183,6 +180,61 @@ class Entropy(FromHistogram):
         return best
 
 
+class LeastUnseenError(FromHistogram):
+    """The range of the rule that loses least on elements which it has not seen.
+
+    Rules: the extremes, three percentiles, entropy, squared error. Each chooses from one half of
+    the elements and is judged by its squared error on the other half, both ways; the best one (of
+    equal ones the first) chooses from all. levels, symmetric: as in LeastError.
+    """
+
+    PERCENTILES: ClassVar[tuple[float, ...]] = (99.9, 99.99, 99.999)
+
+    def __init__(self, levels: int, symmetric: bool) -> None:
+        super().__init__()
+        self._levels, self._symmetric = levels, symmetric
+        self._other = Histogram()
+
+    def __str__(self) -> str:
+        return f"LeastUnseenError {self._levels} {self._symmetric}"
+
+    def _add(self, elements: np.ndarray) -> None:
+        self._histogram.add(elements[::2])
+        if elements.size > 1:
+            self._other.add(elements[1::2])
+
+    def _choose(self, histogram: Histogram, extremes: Range) -> Range:
+        rules = self._rules(histogram.joined(self._other))
+        if self._other.extremes is None:
+            return extremes
+        errors = np.zeros(len(rules))
+        for seen, unseen in ((histogram, self._other), (self._other, histogram)):
+            errors += [self._error(one, unseen) for one in self._rules(seen)]
+        return rules[int(np.argmin(errors))]
+
+    def _rules(self, histogram: Histogram) -> list[Range]:
+        choosers: tuple[FromHistogram, ...] = (
+            LeastError(self._levels, self._symmetric),
+            Entropy(self._levels, self._symmetric),
+            *(Percentile(percent) for percent in self.PERCENTILES),
+        )
+        extremes = histogram.extremes
+        if extremes is None:
+            return []
+        return [*(one._choose(histogram, extremes) for one in choosers), extremes]
+
+    def _error(self, of: Range, histogram: Histogram) -> float:
+        return squared_error(of, histogram, self._levels, self._symmetric)
+
+
+def squared_error(of: Range, histogram: Histogram, levels: int, symmetric: bool) -> float:
+    """Return the sum of squared errors of rounding and clipping to a grid over the range."""
+    x, counts = histogram.points()
+    step = grid_step(of, levels, symmetric)
+    rounded = np.rint(np.clip(x, of.low, of.high) / step) * step
+    return float(counts @ np.square(x - rounded))
+
+
 def _divergence(inside: np.ndarray, outside: tuple[float, float], levels: int) -> float:
     """Return KL(P || Q): P saturates what is outside, Q has `levels` integers for what is inside.
 
@@ -214,6 +266,8 @@ def observer(calibrator: Calibrator, percent: float, levels: int, symmetric: boo
         return Percentile(percent)
     if calibrator == "entropy":
         return Entropy(levels, symmetric)
+    if calibrator == "auto":
+        return LeastUnseenError(levels, symmetric)
     return LeastError(levels, symmetric)
 
 

@@ -13,7 +13,7 @@ from slimc.ir.graph import Graph
 
 @dataclass(frozen=True)
 class Stack:
-    """Arrays that are cut along axis 0, `rows` at a time, and scalars that go into every feed.
+    """Arrays that are cut along axis 0, `rows` at a time, and others that go whole into every feed.
 
     drop_axis: a piece of one row is a feed of its own, without that axis. left_over: rows at the
     end that fill no feed of a graph with a fixed batch.
@@ -21,30 +21,32 @@ class Stack:
 
     graph: Graph
     cut: Mapping[str, Stored]
-    scalars: Mapping[str, Stored]
+    whole: Mapping[str, Stored]
     rows: int
     drop_axis: bool
     left_over: int
 
     def specs(self) -> tuple[dict[str, Spec], ...]:
         """Return types and shapes of every feed."""
+        if not self.cut:
+            return ({name: one.spec for name, one in self.whole.items()},)
         length = next(iter(self.cut.values())).spec.shape[0] - self.left_over
         made = []
         for start in range(0, length, self.rows):
             rows = () if self.drop_axis else (min(self.rows, length - start),)
             one = {n: Spec(s.spec.dtype, (*rows, *s.spec.shape[1:])) for n, s in self.cut.items()}
-            made.append({**one, **{name: s.spec for name, s in self.scalars.items()}})
+            made.append({**one, **{name: s.spec for name, s in self.whole.items()}})
         return tuple(made)
 
     def feeds(self) -> Iterator[Feed]:
         """Read the feeds one after another; only one is in memory."""
-        scalars = load(self.scalars)
+        whole = load(self.whole)
         streams = {name: batches(one, self.rows) for name, one in self.cut.items()}
         for _ in self.specs():
             feed = {name: next(stream) for name, stream in streams.items()}
             if self.drop_axis:
                 feed = {name: array[0] for name, array in feed.items()}
-            feed |= scalars
+            feed |= whole
             yield {n: native(feed[n], tensor_type(self.graph, n)) for n in self.graph.inputs}
 
 

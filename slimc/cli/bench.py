@@ -10,16 +10,15 @@ from typing import Any
 import click
 import numpy as np
 
-from slimc.calib.data import Data
 from slimc.calib.feeds import Feed, specs_of
+from slimc.calib.images import Images
 from slimc.cli.console import say, say_table, working
-from slimc.cli.options import PATH, calib_option, json_option
+from slimc.cli.options import PATH, calib_option, json_option, samples_or_made_up
 from slimc.errors import SlimcError
 from slimc.execute.ort import time_rounds
 from slimc.execute.speedup import speedup
 from slimc.ir.graph import Graph
 from slimc.pipeline.compiler import load
-from slimc.pipeline.sizing import made_up_samples
 from slimc.pipeline.steps import TEXT_SUFFIX
 
 ROUNDS = 50
@@ -54,7 +53,12 @@ Examples:
 )
 @json_option
 def bench_command(
-    a: Path, b: Path | None, calib: Path | None, rounds: int, threads: Sequence[int], as_json: bool
+    a: Path,
+    b: Path | None,
+    calib: Path | Images | None,
+    rounds: int,
+    threads: Sequence[int],
+    as_json: bool,
 ) -> None:
     """Measure how long onnxruntime takes for model A, and B, on this machine.
 
@@ -88,8 +92,8 @@ def bench_command(
     _tell(found, feed_text, rounds)
 
 
-def _feed(graph: Graph, calib: Path | None) -> Feed:
-    data = Data.from_path(calib, graph) if calib else made_up_samples(graph)
+def _feed(graph: Graph, calib: Path | Images | None) -> Feed:
+    data = samples_or_made_up(calib, graph)
     return dict(next(iter(data)))
 
 

@@ -11,6 +11,7 @@ import click
 from slimc.cli.console import Progress, say, say_table, working
 from slimc.cli.options import (
     PATH,
+    calib_cache_option,
     calib_option,
     check_place,
     json_option,
@@ -45,6 +46,7 @@ DEFAULT_TARGET = "generic-onnx"
     help="File to write. Default: <stem>.<target>.onnx beside the model.",
 )
 @calib_option
+@calib_cache_option
 @click.option("--recipe", type=PATH, metavar="FILE", help="YAML with passes, target, bind, shape.")
 @click.option("--report", type=PATH, metavar="FILE", help="Write the whole report: .json or .txt.")
 @json_option
@@ -140,6 +142,7 @@ def run(model: Path, options: dict[str, Any]) -> None:
             measure=options["measure"],
             require=options["require"],
             curves=options["sensitivity"],
+            calib_cache=options["calib_cache"],
             min_sqnr=options["min_sqnr"],
             max_drop=options["max_drop"],
             score=options["score"],

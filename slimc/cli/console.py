@@ -14,6 +14,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+from rich.progress_bar import ProgressBar
 from rich.status import Status
 from rich.table import Table
 
@@ -78,10 +79,12 @@ class Progress(Watcher):
         self._print_after = frozenset(print_after)
         self._err = err
         self._start = 0.0
+        self._name = ""
         self.seconds: list[tuple[str, float, float]] = []
 
     def before(self, one: Pass) -> None:
         self._start = time.perf_counter()
+        self._name = one.name
         if self._status is not None:
             self._status.update(one.name)
 
@@ -92,6 +95,13 @@ class Progress(Watcher):
     def measuring(self, what: str) -> None:
         if self._status is not None:
             self._status.update(f"measuring {what}")
+
+    def progress(self, what: str, done: int, wanted: int) -> None:
+        if self._status is not None:
+            line = Table.grid(padding=(0, 1))
+            bar = ProgressBar(wanted, done, width=30)
+            line.add_row(f"{self._name}: {what}", bar, f"{done} of {wanted}")
+            self._status.update(line)
 
     def after(self, one: Pass, made: PassResult, report: PassReport) -> None:
         whole = time.perf_counter() - self._start

@@ -10,15 +10,22 @@ from typing import Any
 
 import click
 
-from slimc.calib.data import Data
+from slimc.calib.images import Images
 from slimc.cli.console import say, say_table
-from slimc.cli.options import PATH, calib_option, json_option, names_with, plugin_option
+from slimc.cli.options import (
+    PATH,
+    calib_option,
+    json_option,
+    names_with,
+    plugin_option,
+    samples_or_made_up,
+)
 from slimc.ir.graph import Graph, Node
 from slimc.ir.literal import write_type
 from slimc.ops.op import OpTable
 from slimc.pipeline.agreement import agreement
 from slimc.pipeline.compiler import AGREEMENT_SAMPLES, load
-from slimc.pipeline.sizing import made_up_samples, measure_sample
+from slimc.pipeline.sizing import measure_sample
 from slimc.remarks import Agreement, Measure
 from slimc.report.json import agreement_dict, measure_dict
 from slimc.report.text import agreement_lines, measure_lines
@@ -31,7 +38,7 @@ from slimc.report.text import agreement_lines, measure_lines
 @json_option
 @plugin_option
 def diff_command(
-    a: Path, b: Path, calib: Path | None, as_json: bool, plugin: tuple[Path, ...]
+    a: Path, b: Path, calib: Path | Images | None, as_json: bool, plugin: tuple[Path, ...]
 ) -> None:
     """Compare models A and B: sizes, nodes, constants, and outputs on the same samples.
 
@@ -95,9 +102,9 @@ def _not_comparable(a: Graph, b: Graph) -> str:
     return ""
 
 
-def _agreement(graphs: tuple[Graph, Graph], calib: Path | None) -> tuple[Agreement, ...]:
+def _agreement(graphs: tuple[Graph, Graph], calib: Path | Images | None) -> tuple[Agreement, ...]:
     a, b = graphs
-    data = Data.from_path(calib, a) if calib else made_up_samples(a)
+    data = samples_or_made_up(calib, a)
     return agreement(a, b, data.first_samples(AGREEMENT_SAMPLES))
 
 

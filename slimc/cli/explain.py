@@ -9,9 +9,16 @@ from pathlib import Path
 import click
 
 from slimc.analysis.shapes import default_sizes
-from slimc.calib.data import Data
+from slimc.calib.images import Images
 from slimc.cli.console import say, working
-from slimc.cli.options import PATH, calib_option, json_option, names_with, plugin_option
+from slimc.cli.options import (
+    PATH,
+    calib_option,
+    json_option,
+    names_with,
+    plugin_option,
+    samples_or_made_up,
+)
 from slimc.errors import SlimcError, did_you_mean
 from slimc.ir.graph import Form, Graph
 from slimc.passes.base import quantizes
@@ -19,7 +26,6 @@ from slimc.passes.canonicalize import Canonicalize
 from slimc.passes.context import Context
 from slimc.pipeline.catalogue import Catalogue
 from slimc.pipeline.compiler import load
-from slimc.pipeline.sizing import made_up_samples
 from slimc.remarks import Remark
 
 
@@ -36,7 +42,7 @@ def explain_command(
     text: str,
     target: str,
     node: str,
-    calib: Path | None,
+    calib: Path | Images | None,
     as_json: bool,
     plugin: tuple[Path, ...],
 ) -> None:
@@ -61,10 +67,10 @@ def explain_command(
 
 
 def _remarks(
-    graph: Graph, text: str, target: str, calib: Path | None, names: Catalogue
+    graph: Graph, text: str, target: str, calib: Path | Images | None, names: Catalogue
 ) -> list[Remark]:
     sizes = default_sizes(graph)
-    data = Data.from_path(calib, graph) if calib else made_up_samples(graph)
+    data = samples_or_made_up(calib, graph)
     passes = names.parse(text)
     ctx = Context(
         names.ops,

@@ -9,17 +9,14 @@ from typing import Any
 
 import click
 
-from slimc.calib.data import Data
 from slimc.cli.console import say, say_table
-from slimc.cli.options import PATH, json_option, names_with, plugin_option
+from slimc.cli.options import json_option, names_with, plugin_option
 from slimc.errors import SlimcError, did_you_mean
 from slimc.ops.op import Op
 from slimc.passes.base import Pass
 from slimc.passes.context import Target
 from slimc.passes.text import options_of
 from slimc.pipeline.catalogue import Catalogue
-from slimc.pipeline.compiler import load
-from slimc.pipeline.sizing import made_up_samples
 
 
 @click.command("passes", short_help="List passes and stages, or the options of one.")
@@ -156,27 +153,3 @@ def _op_dict(row: Op) -> dict[str, str]:
 
 def _op_row(one: dict[str, str]) -> tuple[str, str, str]:
     return one["kind"], one["quant"], one["axes"]
-
-
-@click.command("data", short_help="Say what is understood of samples.")
-@click.argument("model", type=PATH)
-@click.argument("samples", type=PATH, required=False)
-@json_option
-def data_command(model: Path, samples: Path | None, as_json: bool) -> None:
-    """Say what slimc understands of SAMPLES for MODEL; without, what it would make up.
-
-    Example: slimc data model.onnx samples/
-    """
-    graph = load(model)
-    data = Data.from_path(samples, graph) if samples else made_up_samples(graph)
-    if as_json:
-        found = {
-            "feeds": data.count,
-            "samples": data.samples,
-            "sizes": data.sizes(),
-            "synthetic": data.synthetic,
-            "digest": data.digest,
-        }
-        say(json.dumps(found, indent=1))
-    else:
-        say(data.describe())

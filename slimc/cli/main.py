@@ -12,11 +12,12 @@ import click
 import slimc
 from slimc.cli.bench import bench_command
 from slimc.cli.compile import compile_command
+from slimc.cli.data import data_command
 from slimc.cli.demo import demo_command
 from slimc.cli.diff import diff_command
 from slimc.cli.explain import explain_command
 from slimc.cli.export_indices import export_indices_command
-from slimc.cli.lists import data_command, ops_command, passes_command, targets_command
+from slimc.cli.lists import ops_command, passes_command, targets_command
 from slimc.cli.sensitivity import sensitivity_command
 from slimc.cli.show import show_command
 from slimc.errors import PromiseError, SlimcError, did_you_mean

@@ -8,21 +8,79 @@ from typing import Any, TypeVar
 
 import click
 
+from slimc.calib.data import Data
+from slimc.calib.images import Images
+from slimc.calib.preprocess import Preprocess
 from slimc.errors import SlimcError
+from slimc.ir.graph import Graph
 from slimc.pipeline.catalogue import Catalogue, catalogue
+from slimc.pipeline.sizing import made_up_samples
 
 F = TypeVar("F", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
 
 
 def calib_option(command: F) -> F:
-    """Add `--calib`."""
-    return click.option(
+    """Add `--calib` and `--preprocess`; together they are one parameter, `calib`."""
+    calib = click.option(
         "--calib",
         type=PATH,
         metavar="DIR",
-        help="Samples: a folder of .npz files, one feed each, arrays named after the inputs, or "
-        "one .npz of stacked samples. Default: made-up samples.",
+        callback=join_preprocess,
+        help="Samples: a folder of .npz files, one feed each, arrays named after the inputs; of "
+        ".npy files for one input; one .npz or .npy of stacked samples; or a folder of images, "
+        "with --preprocess. Default: made-up samples.",
+    )
+    return calib(preprocess_option(command))
+
+
+def preprocess_option(command: F) -> F:
+    """Add `--preprocess`, which the parameter of samples takes in."""
+    return click.option(
+        "--preprocess",
+        metavar="TEXT",
+        is_eager=True,  # read before the samples that it belongs to
+        expose_value=False,
+        callback=_remember,
+        help="What is done to images before the model gets them, as text or a .yaml file of the "
+        "same keys: resize=256,crop=224,scale=1/255,mean=[..],std=[..],channels=rgb,layout=nchw.",
+    )(command)
+
+
+def _remember(ctx: click.Context, _: click.Parameter, text: str | None) -> None:
+    ctx.meta["slimc.preprocess"] = text
+
+
+def join_preprocess(
+    ctx: click.Context, _: click.Parameter, path: Path | None
+) -> Path | Images | None:
+    """Join a folder of images and what is to be done to them."""
+    text = ctx.meta.get("slimc.preprocess")
+    if not text:
+        return path
+    if path is None or not path.is_dir():
+        raise SlimcError(
+            "bad-preprocess",
+            "there is no folder of images to prepare",
+            "option --preprocess",
+            "give the folder with --calib",
+        )
+    return Images(path, Preprocess.of(text))
+
+
+def samples_or_made_up(source: Path | Images | None, graph: Graph) -> Data:
+    """Read samples, or make some up."""
+    return Data.of(source, graph) if source is not None else made_up_samples(graph)
+
+
+def calib_cache_option(command: F) -> F:
+    """Add `--calib-cache`."""
+    return click.option(
+        "--calib-cache",
+        type=PATH,
+        metavar="PLACE",
+        help="Where to keep calibrated ranges, and to take them from where model, samples and "
+        "options are the same: a .json file, or a folder that keeps those of many compiles.",
     )(command)
 
 

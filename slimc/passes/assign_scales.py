@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
-from typing import ClassVar, Literal
+from functools import partial, reduce
+from typing import ClassVar
 
 from slimc.analysis.shapes import infer
-from slimc.calib.collect import collect
+from slimc.calib.collect import collect, key
 from slimc.calib.data import Data
-from slimc.calib.observers import observer
+from slimc.calib.floors import floors
+from slimc.calib.observers import Calibrator, observer
 from slimc.calib.table import Range
 from slimc.errors import SlimcError
 from slimc.ir.graph import Graph
@@ -56,8 +57,10 @@ class AssignScales(Pass):
     min_elements: int = option(
         1024, "of a weight that is worth storing in integers alone: scales take room too", least=0
     )
-    calibrator: Literal["minmax", "moving-average", "percentile", "entropy", "mse"] = option(
-        "mse", "how a range follows from the samples: their extremes, or what is best to clip to"
+    calibrator: Calibrator = option(
+        "mse",
+        "how a range follows from the samples: their extremes, or what is best to clip to; auto: "
+        "by whichever of these loses least on elements held out",
     )
     percentile: float = option(99.99, "of the elements that the range covers, in percent")
     samples: int = option(0, "samples to calibrate on; 0: all", least=0)
@@ -85,7 +88,7 @@ class AssignScales(Pass):
             return PassResult(graph, (nothing, *left), {"integer": 0})
         data = ctx.data.first_samples(self.samples)
         shared = groups(graph, ctx.target.placement, choice)
-        ranges = self._measure(graph, data, shared)
+        ranges = self._measure(graph, ctx, data, shared)
         made = attach(graph, ctx.ops, choice, weights, ranges)
         report = {
             "calibrator": self.calibrator,
@@ -98,7 +101,7 @@ class AssignScales(Pass):
         return PassResult(made, (*said(ctx, made, choice, weights), *left), report)
 
     def _measure(
-        self, graph: Graph, data: Data, shared: Sequence[ScaleGroup]
+        self, graph: Graph, ctx: Context, data: Data, shared: Sequence[ScaleGroup]
     ) -> dict[ScaleGroup, Range]:
         """Return the range of every group: of its sources in the samples, and of its constants."""
         observers = {
@@ -112,8 +115,15 @@ class AssignScales(Pass):
             for value in group.sources
             if value not in graph.constants
         }
-        measured = collect(graph, data, observers).ranges if observers else {}
-        return {group: _joined(graph, group, measured) for group in shared}
+        if not observers:
+            return {group: _joined(graph, group, {}) for group in shared}
+        known = floors(graph, ctx.ops, infer(graph, ctx.ops, ctx.sizes))
+        tell = partial(ctx.progress, "calibrating")
+        table = ctx.tables.table(
+            key(graph, data, observers),
+            lambda: collect(graph, data, observers, progress=tell, floors=known),
+        )
+        return {group: _joined(graph, group, table.ranges) for group in shared}
 
 
 def _check(options: AssignScales, graph: Graph) -> None:

@@ -11,10 +11,18 @@ from slimc.analysis.latency import Speed
 from slimc.analysis.scores import Score
 from slimc.analysis.shapes import default_sizes
 from slimc.calib.data import Data
+from slimc.calib.tables import Tables
 from slimc.ir.graph import Graph
 from slimc.ir.types import DType
 from slimc.ops.op import OpTable
 from slimc.rewrite.slice_axes import Kept
+
+Progress = Callable[[str, int, int], None]
+
+
+def _untold(what: str, done: int, wanted: int) -> None:
+    """Tell no one."""
+
 
 SMALL_CPU = Speed(macs=2e10, bytes=1e10, node_seconds=1e-6)  # orders of magnitude: one core
 
@@ -183,7 +191,8 @@ class Context:
     quantizes: whether a pass of this compile chooses integers, so that earlier ones can suit them;
     repairs: whether one makes up for channels that leave;
     curves: what the loss of channels was measured to do (`slimc sensitivity`); reference: the graph
-    before channels left, if some did.
+    before channels left, if some did; tables: calibration tables made earlier, by key; progress: is
+    told (what, done, to do) by passes that take long.
     """
 
     ops: OpTable
@@ -196,6 +205,8 @@ class Context:
     repairs: bool = False
     curves: Curves | None = None
     reference: Reference | None = None
+    tables: Tables = field(default_factory=Tables)
+    progress: Progress = _untold
 
     def sizes_of(self, graph: Graph) -> dict[str, int]:
         """Return a number for every named size of a graph's inputs, usual ones if none is given."""

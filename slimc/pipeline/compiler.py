@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from slimc.analysis.curves import Curves
 from slimc.analysis.shapes import default_sizes
-from slimc.calib.data import Data
+from slimc.calib.data import Data, Source
+from slimc.calib.tables import StoredTables
 from slimc.execute.ort import check_loads, time_rounds
 from slimc.io.read import read
 from slimc.io.tensors import data_files
@@ -47,7 +47,7 @@ CHECK_FEEDS = 1  # feeds that every pass is checked on
 NAN_SAMPLES = 256  # that are looked at: as many as passes sum over
 AGREEMENT_SAMPLES = 64  # of the comparison at the end: enough for a stable SQNR, a few seconds
 
-DataSource = Data | str | Path | Iterable[Mapping[str, Any]] | None
+DataSource = Data | Source | None
 
 
 @dataclass(frozen=True)
@@ -92,11 +92,14 @@ def compile(
     max_drop: str = "",
     score: str | Path | None = None,
     budget: str = "",
+    calib_cache: str | Path | None = None,
 ) -> Compiled:
     """Compile a model for a target.
 
     passes: text such as `prune{ratio=0.3},quant`, or passes; data: samples for calibration and
-    checks, a path or feeds; without any, samples are made up, and the report says so.
+    checks, a path or feeds; without any, samples are made up, and the report says so. calib_cache:
+    a .json file or a folder for calibrated ranges, used again where all that they follow from is
+    the same.
     bind: input -> value, shape: input -> `1x3x224x224`: what is fixed before all else.
     stop_after: the name of the pass to stop after; dump: folder for the graph before a pass that
     fails. measure: time what channel removal gains, and give back families whose removal does not
@@ -113,7 +116,7 @@ def compile(
     spend = budget_of(budget, stop_after)
     made = prepared(
         model, passes, target, data, bind, shape, seed, names, watcher=watcher, curves=curves
-    )
+    ).keeping(calib_cache)
     runner, graph = made.runner, made.graph
     timed = measure or require
     watch = Stopwatch.of(graph, runner.checker.feeds[0], runner.ctx, timer) if timed else None
@@ -136,6 +139,12 @@ class Prepared:
     chosen: tuple[Pass, ...]
     steps: tuple[Pass, ...]  # those that fix inputs have run
     runner: Runner
+
+    def keeping(self, calib_cache: str | Path | None) -> Prepared:
+        """Let calibrated ranges be kept in a file or folder, and taken from there."""
+        if calib_cache is not None:
+            self.runner.ctx = replace(self.runner.ctx, tables=StoredTables(calib_cache))
+        return self
 
 
 def prepared(
@@ -164,7 +173,9 @@ def prepared(
     sizes = default_sizes(graph) | samples.sizes()
     ctx = Context(names.ops, goal, samples, sizes, seed, names.scores, quantizes(chosen))
     repairs = any(one.repairs for one in chosen)
-    ctx = replace(ctx, repairs=repairs, curves=curves_for(curves, chosen))
+    ctx = replace(
+        ctx, repairs=repairs, curves=curves_for(curves, chosen), progress=watcher.progress
+    )
     checker = Checker.of(graph, [dict(feed) for feed in samples.head(CHECK_FEEDS)])
     canonical = (Canonicalize(),) if graph.form is Form.IMPORTED else ()
     steps = (*canonical, *(p for p in chosen if not _binds(p)))
@@ -241,11 +252,7 @@ def samples_from(source: DataSource, graph: Graph, seed: int) -> Data:
     """Return the samples of a path or of feeds; without any, made-up ones."""
     if source is None:
         return made_up_samples(graph, seed)
-    if isinstance(source, Data):
-        return source
-    if isinstance(source, (str, Path)):
-        return Data.from_path(source, graph)
-    return Data.from_feeds(source, graph)
+    return source if isinstance(source, Data) else Data.of(source, graph)
 
 
 def _file_version(graph: Graph, target: Target) -> tuple[int | None, int | None]:
@@ -313,6 +320,8 @@ def _notes(runner: Runner, latency: Sequence[Latency]) -> tuple[Remark, ...]:
             )
         )
     found += _holding_nan(data)
+    if kept := runner.ctx.tables.summary():
+        found.append(note(kept))
     if target.chosen:
         found.append(note(target.chosen))
     if runner.ctx.curves is not None:

@@ -36,6 +36,9 @@ class Watcher:
     def measuring(self, what: str) -> None:
         """Hear that graphs are run to see how accurate they are."""
 
+    def progress(self, what: str, done: int, wanted: int) -> None:
+        """Hear how far the running pass is."""
+
     def after(self, one: Pass, made: PassResult, report: PassReport) -> None:
         """Hear what a pass made."""
 

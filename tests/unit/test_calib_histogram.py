@@ -64,3 +64,16 @@ def test_inside_and_outside_of_a_range() -> None:
 def test_any_magnitude_has_a_place(value: float) -> None:
     histogram = of(np.array([value, value, -value]))
     assert histogram.points()[1].sum() == 3
+
+
+def test_joined_counts_the_elements_of_both() -> None:
+    small, large, whole = Histogram(), Histogram(), Histogram()
+    for array, one in ((np.array([0, 0.5, -0.25]), small), (np.array([0, 100.0]), large)):
+        one.add(array)
+        whole.add(array)
+    both = small.joined(large)
+    assert both.extremes == whole.extremes
+    for made, expected in zip(both.points(), whole.points(), strict=True):
+        assert made.tolist() == expected.tolist()
+    assert both.quantile(0.4) == whole.quantile(0.4)
+    assert small.joined(Histogram()).points()[0].tolist() == small.points()[0].tolist()

@@ -36,6 +36,7 @@ CONFINED = {
     "click": ("cli",),
     "matplotlib": ("report/plots",),
     "rich": ("cli",),
+    "PIL": ("calib/images",),
     "pytest": ("testing",),
     "networkx": ("analysis", "passes"),
     "threadpoolctl": ("execute/threads",),
