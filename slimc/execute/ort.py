@@ -243,7 +243,7 @@ def _check_values(graph: Graph, values: Sequence[str]) -> None:
 
 
 def _has_float8(graph: Graph) -> bool:
-    """Tell whether a value has 8-bit floats: onnxruntime's optimizer drops a Relu before their Q."""
+    """Tell whether values are 8-bit floats: onnxruntime's optimizer drops a Relu before their Q."""
     kinds = (kind for kind in graph.types.values() if isinstance(kind, TensorType))
     return any(kind.dtype is DType.F8E4M3FN for kind in kinds)
 
