@@ -26,12 +26,14 @@ class Trial:
     """The removal of some families where the others, less those given back, are removed as well.
 
     promised: MACs with these families whole over MACs without; measured: how many times as fast
-    their removal makes the graph.
+    their removal makes the graph; worth: share of the promise that must come true. The same goes
+    for regions in integers, where others are in floats.
     """
 
     families: Names
     promised: float
     measured: Speedup
+    worth: float = _WORTH
 
     @property
     def verdict(self) -> Verdict:
@@ -40,7 +42,7 @@ class Trial:
         Does not pay: even the upper bound saves less, by more than two loads of one model differ.
         Pays: the lower bound saves as much. Else noise would decide: open.
         """
-        wanted = self._at(_WORTH)
+        wanted = self._at(self.worth)
         low, high = self.measured.bounds
         if high * (1 + MARGIN) < wanted:
             return "does not pay"

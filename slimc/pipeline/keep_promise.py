@@ -57,6 +57,14 @@ class Stage:
         runner.said.append(made[1])
         return replace(self, steps=(made[0], *self.steps[1:]))
 
+    def settled(self, first: Attempt) -> Stage:
+        """Return the stage with what the first attempt measured: no other measures again."""
+        runner = replace(self.runner, watch=None)
+        found = next((one for one in first.runner.ran if isinstance(one, AssignScales)), None)
+        return (
+            self if found is None else replace(self, runner=runner, steps=(found, *self.steps[1:]))
+        )
+
     def attempt(self, kept: Sequence[Region]) -> Attempt:
         """Compile with regions in floats."""
         fork = self.runner.fork()
@@ -96,6 +104,7 @@ def keep_promise(
     first = stage.attempt(())
     if first.judged.excess <= 1:
         return _told(first, stage, (), {})
+    stage = stage.settled(first)
     simulation = Simulation(
         first.marked, before, runner.ctx, ranking_loss(judge, graph, runner.ctx, unseen)
     )

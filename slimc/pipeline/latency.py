@@ -88,7 +88,7 @@ def judged(
         made = one.run(before, ctx)
     whole = watch.compare(before, made.graph)
     remarks = (*_remarks(whole, decision, ctx), *made.remarks)
-    facts = {**made.facts, "measured": _facts(whole, decision, watch)}
+    facts = {**made.facts, "measured": measured(whole, decision, watch)}
     return one, replace(made, remarks=remarks, facts=facts)
 
 
@@ -119,7 +119,7 @@ def _decide(
 
 def _remarks(whole: Speedup, decision: Decision, ctx: Context) -> tuple[Remark, ...]:
     when = " in float" if ctx.quantizes else ""
-    said = [note(f"measured{when}: {whole}{_what_it_means(whole)}")]
+    said = [note(f"measured{when}: {whole}{meaning(whole)}")]
     for name in decision.given_back:
         last = next(t for t in reversed(decision.trials) if name in t.families)
         removal = f"the removal of '{name}'"
@@ -139,14 +139,16 @@ def _remarks(whole: Speedup, decision: Decision, ctx: Context) -> tuple[Remark, 
     return tuple(said)
 
 
-def _what_it_means(whole: Speedup) -> str:
+def meaning(whole: Speedup) -> str:
+    """Say what a ratio near or below one means."""
     low, high = whole.bounds
     if high * (1 + MARGIN) < 1:
         return ", slower"
     return "" if low > 1 + MARGIN else ", hardly a difference"
 
 
-def _facts(whole: Speedup, decision: Decision, watch: Stopwatch) -> dict[str, Any]:
+def measured(whole: Speedup, decision: Decision, watch: Stopwatch) -> dict[str, Any]:
+    """Return the figures of a measurement, for the report."""
     return {
         "threads": ONE_THREAD,
         "samples": watch.samples,

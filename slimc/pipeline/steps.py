@@ -12,11 +12,13 @@ from slimc.errors import SlimcError, did_you_mean
 from slimc.execute.threads import one_blas_thread
 from slimc.ir.graph import Graph
 from slimc.ir.text import to_text
+from slimc.passes.assign_scales import AssignScales
 from slimc.passes.base import Pass, PassResult
 from slimc.passes.context import Context, Reference
 from slimc.passes.remove_channels import RemoveChannels
 from slimc.pipeline.checks import Checker
 from slimc.pipeline.index_map import Removal
+from slimc.pipeline.integer_speed import judged_integers
 from slimc.pipeline.latency import Stopwatch, judged
 from slimc.remarks import PassReport, Remark, note
 from slimc.rewrite.kept import compose
@@ -100,6 +102,9 @@ class Runner:
             if self.watch and isinstance(one, RemoveChannels) and made.graph is not graph:
                 self.watcher.timing(one.name)
                 one, made = judged(one, graph, made, ctx, self.watch)
+            if self.watch and isinstance(one, AssignScales) and made.graph is not graph:
+                self.watcher.timing(one.name)
+                one, made = judged_integers(one, graph, made, ctx, self.watch)
             changed = differs(graph, made.graph)
             said: tuple[Remark, ...] = ()
             if changed:
