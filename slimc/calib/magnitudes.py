@@ -14,16 +14,27 @@ from slimc.ir.types import DType, TensorType
 
 
 def magnitudes(graph: Graph, data: Data, values: Iterable[str]) -> dict[str, float]:
-    """Return max |x| of every f32 value, infinity where one is not finite, in one run over `data`.
+    """Return max |x| of every floating value over `data`, in one run; infinity: one is not finite.
 
-    The values stay in onnxruntime: one number of each comes out.
+    The values stay in onnxruntime: one number of each comes out, max |x| + sum(0 x). The sum is
+    NaN where an element is not finite, which a maximum may pass over.
     """
     editor = Editor(graph)
+    none = editor.add_constant(np.zeros((), np.float32), "none")
     names = {}
     for value in values:
-        size = editor.add("Abs", [value], types=[graph.type_of(value)], name=f"{value}.abs")[0]
-        most = TensorType(DType.F32, ())
-        names[value] = editor.add("ReduceMax", [size], types=[most], attrs={"keepdims": 0})[0]
+        kind = graph.type_of(value)
+        wide = TensorType(DType.F32, kind.shape if isinstance(kind, TensorType) else None)
+        source = value
+        if isinstance(kind, TensorType) and kind.dtype is not DType.F32:
+            source = editor.add("Cast", [value], types=[wide], attrs={"to": DType.F32.code})[0]
+        size = editor.add("Abs", [source], types=[wide])[0]
+        nothing = editor.add("Mul", [source, none], types=[wide])[0]
+        most, sound = (
+            editor.add(op, [of], types=[TensorType(DType.F32, ())], attrs={"keepdims": 0})[0]
+            for op, of in (("ReduceMax", size), ("ReduceSum", nothing))
+        )
+        names[value] = editor.add("Add", [most, sound], types=[TensorType(DType.F32, ())])[0]
     if not names:
         return {}
     session = Session(editor.done(keep_dead=True), list(names.values()))

@@ -16,7 +16,7 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state
 
 from slimc.errors import SlimcError, did_you_mean
-from slimc.execute.rounded import has_narrow, with_roundings
+from slimc.execute.rounded import has_narrow, is_narrow, with_roundings
 from slimc.execute.unshare import unshared
 from slimc.io.read import count_kinds, from_bytes, read
 from slimc.io.write import to_bytes_without_weights
@@ -87,13 +87,13 @@ class Session:
     def run(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
         """Return the outputs by name: arrays, lists of them for sequences, None where absent.
 
+        A feed in f32 for an input of 16-bit floats is rounded: samples are those of the f32 model.
         Errors: feeds-mismatch, run-failed.
         """
         _check_feeds(feeds, self.inputs)
         given = {}
         for value, feed in feeds.items():
-            carrier = _carrier(self._types[value])
-            given[self._feed_names[value]] = feed.astype(carrier.numpy) if carrier else feed
+            given[self._feed_names[value]] = _as_fed(feed, self._types[value])
         results = _run(self._session, list(self._result_names), given)
         return {
             value: self._restored(value, result)
@@ -240,6 +240,15 @@ def _check_values(graph: Graph, values: Sequence[str]) -> None:
         if value not in known:
             message = f"the graph makes no value '{value}'"
             raise SlimcError("value-unknown", message, help=did_you_mean(value, graph.producers))
+
+
+def _as_fed(feed: Any, kind: object) -> Any:
+    """Return a feed in the type that onnxruntime takes it in."""
+    carrier = _carrier(kind)
+    if isinstance(kind, TensorType) and is_narrow(kind) and feed.dtype == np.float32:
+        rounded = feed.astype(kind.dtype.numpy)
+        return rounded.astype(carrier.numpy) if carrier else rounded
+    return feed.astype(carrier.numpy) if carrier else feed
 
 
 def _has_float8(graph: Graph) -> bool:

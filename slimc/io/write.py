@@ -36,7 +36,7 @@ def to_model(
     """Make the model of a graph.
 
     opset: of the default domain; None: the lowest from 17 that expresses the graph as it is.
-    ir_version: None: the lowest that the opset allows. stubs: tensors to write in place of
+    ir_version: at least that; the opset may need a later one. stubs: tensors to write in place of
     constants. Errors: opset-out-of-range, opset-cannot-express.
     """
     opset = lowest_opset(graph, PLAIN) if opset is None else opset
@@ -44,7 +44,7 @@ def to_model(
     imports = {"": opset, **graph.opsets}
     model.opset_import.extend(helper.make_opsetid(d, v) for d, v in imports.items())
     needed: int = helper.find_min_ir_version_for(model.opset_import, ignore_unknown=True)
-    model.ir_version = ir_version or max(needed, _OLDEST_IR)
+    model.ir_version = max(ir_version or _OLDEST_IR, needed)
     model.producer_name = "slimc"
     for key, value in graph.metadata.items():
         _describe(model, key, value)

@@ -131,7 +131,8 @@ ELEMENTWISE = table(
     broadcasting("SwiGLU"),
     Op("Clip", same_axes, quant=PASS_THROUGH, value=_clip_value, clamp=_clip_bounds),
     # functions of one number
-    unary("Acos Acosh Asin Asinh Atan Atanh Cos Cosh Sin Sinh Tan Erf Exp Log Reciprocal Round"),
+    unary("Acos Acosh Asin Asinh Atan Atanh Cos Cosh Sin Sinh Tan Erf Log Reciprocal Round"),
+    unary("Exp", growth="exponential"),
     unary("Sqrt", value=elementwise(np.sqrt)),
     unary("Abs", value=elementwise(np.abs)),
     unary("Neg", value=elementwise(np.negative, lambda a: values.subtract(0, a))),
@@ -159,7 +160,7 @@ ELEMENTWISE = table(
     broadcasting("Mul", quant=POINTWISE, value=elementwise(np.multiply, values.multiply)),
     broadcasting("Div", quant=POINTWISE, value=elementwise(values.divide_numbers, values.divide)),
     broadcasting("Mod", value=_mod_value),
-    broadcasting("Pow", value=elementwise(_power)),
+    broadcasting("Pow", value=elementwise(_power), growth="exponential"),
     broadcasting("Sum", quant=POINTWISE, value=elementwise(_variadic(np.add), values.add)),
     broadcasting("Mean"),
     broadcasting("Max", quant=POINTWISE, value=elementwise(_variadic(np.maximum))),

@@ -175,9 +175,9 @@ class Op:
         result reads at each tap, -1 in the padding.
     running: operands that are mean and variance of operand 0 per channel, constants in inference.
     clamp: the operator is y = min(max(x, low), high) of operand 0; the bounds, None if computed.
-    growth: what floats of 16 bits must beware of. "exponential": an error of an operand grows in the
-        result with the operand's size; "sum": sums on the way to the result may be as large as the
-        number of elements times the largest of them.
+    growth: what floats of 16 bits must beware of. "exponential": an error of an operand grows in
+        the result with the operand's size; "sum": sums on the way to the result may be as large as
+        the number of elements times the largest of them.
     """
 
     kind: str

@@ -26,8 +26,8 @@ def loss_axes(call: Call) -> str:
 
 
 SOFTMAX = table(
-    Op("Softmax", along_axis),
-    Op("LogSoftmax", along_axis),
+    Op("Softmax", along_axis, growth="exponential"),
+    Op("LogSoftmax", along_axis, growth="exponential"),
     Op("Hardmax", along_axis),
     Op("LpNormalization", lp_norm_axes),
     Op("SoftmaxCrossEntropyLoss", loss_axes),

@@ -1,6 +1,7 @@
 """The passes, in default order: reading this is reading the compiler.
 
-The target's lowering follows (targets/lowering.py): insert-qdq, lower-float16, legalize.
+The target's lowering follows (targets/lowering.py): lower-float16, unless it has run, insert-qdq,
+legalize.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from slimc.passes.bind_inputs import BindInputs
 from slimc.passes.canonicalize import CANONICAL, Canonicalize
 from slimc.passes.correct_bias import CorrectBias
 from slimc.passes.fuse_bias import FuseBias
+from slimc.passes.lower_float16 import LowerFloat16
 from slimc.passes.remove_channels import RemoveChannels
 from slimc.passes.repair_weights import RepairWeights
 from slimc.passes.round_weights import RoundWeights
@@ -27,11 +29,12 @@ PASSES: tuple[type[Pass], ...] = (
     SearchScales,
     RoundWeights,
     CorrectBias,
+    LowerFloat16,
 )
 
 # Runs of passes with a name of their own, for `--passes prune,quant`.
 STAGES: dict[str, tuple[type[Pass], ...]] = {
     "fold": (Canonicalize,),
     "prune": (RemoveChannels, RepairWeights),
-    "quant": (FuseBias, AssignScales),
+    "quant": (FuseBias, AssignScales, LowerFloat16),
 }

@@ -22,7 +22,7 @@ from slimc.passes.bodies_in_float import left_in_bodies
 from slimc.passes.context import Context, Target
 from slimc.passes.integer_nodes import choose
 from slimc.passes.scale_groups import ScaleGroup, groups
-from slimc.passes.schemes import Scheme, schemes_of
+from slimc.passes.schemes import FLOATS, Scheme, schemes_of
 from slimc.passes.stored_weights import choose_weights
 from slimc.remarks import Remark, note, skipped
 
@@ -46,7 +46,7 @@ class AssignScales(Pass):
         "auto",
         "what becomes integers: weights and activations, whose ranges are fixed ahead (int8, "
         "int16-act, fp8) or measured in each run (int8-dynamic); weights alone (*-weights; uint4: "
-        "with zero points); auto: the target's best",
+        "with zero points); floats of 16 bits (fp16, bf16); auto: the target's best",
     )
     mixed: tuple[str, ...] = option(
         (), 'other schemes for some nodes: "pattern=scheme", or "=float"; the last match counts'
@@ -69,6 +69,8 @@ class AssignScales(Pass):
     def run(self, graph: Graph, ctx: Context) -> PassResult:
         """Raise SlimcError: bad-option-value, already-quantized, unknown-node, not-finite."""
         _check(self, graph)
+        if self.scheme in FLOATS and not self.mixed:
+            return PassResult(graph)  # lower-float16 does it
         if not ctx.target.schemes or ctx.target.placement is None:
             return PassResult(graph, (_no_integers(ctx.target),))
         schemes = schemes_of(

@@ -1,151 +1,188 @@
-"""Change the element type of nodes from f32 to f16, with a Cast wherever the two meet."""
+"""Change the float type of nodes, with a Cast wherever two types meet."""
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from slimc.io.element_types import accepts
 from slimc.ir.editor import Editor, substitute, with_bodies
-from slimc.ir.graph import Graph, Node
-from slimc.ir.types import DType, TensorType, ValueType
+from slimc.ir.graph import Graph, Node, Quantization
+from slimc.ir.types import DType, TensorType
 from slimc.ops.op import Call, Op, OpTable
 
-FLOAT32, FLOAT16 = DType.F32, DType.F16
-_SMALLEST = np.finfo(np.float16).smallest_subnormal
+FLOAT32 = DType.F32
 
 
 class Borders:
-    """Lowers all nodes of a graph but those named in `stay`. Graph inputs and outputs stay f32.
+    """Lets nodes of an f32 graph compute in other float types.
 
-    A value is cast once, whoever reads it. Types follow from the operators' rows.
+    kinds: node -> its float type; nodes that are not named stay in f32. ends: the type of graph
+    inputs and outputs. A value is cast once to a type, whoever reads it; records of a value go
+    along with it, their scales as numbers of its type. Types follow from the operators' rows.
     """
 
-    def __init__(self, graph: Graph, ops: OpTable, stay: Container[str]) -> None:
+    def __init__(
+        self, graph: Graph, ops: OpTable, kinds: Mapping[str, DType], ends: DType = FLOAT32
+    ) -> None:
         self.graph = graph
         self.ops = ops
-        self.stay = stay
-        self.count = 0  # of nodes lowered
+        self.kinds = kinds
+        self.ends = ends
+        self.native: dict[str, str] = {}  # value of `graph` -> its name in the type it is made in
         self._editor = Editor(graph, made_by="lower-float16")
-        self._half: dict[str, str] = {}  # value -> its name as f16
-        self._casts: dict[str, str] = {}  # f16 value -> its name as f32
+        self._made: dict[str, DType] = {}  # value -> the type it is made in, where that is not f32
+        self._names: dict[tuple[str, DType], str] = {}
+        self._records: dict[tuple[int, DType], Quantization] = {}
 
     def lowered(self) -> Graph:
         """Make the graph."""
+        for value in self.graph.inputs if self.ends is not FLOAT32 else ():
+            if self._is_single(value) and value not in self.graph.outputs:
+                self._set_made(value, self.ends)
         for node in self.graph.nodes:
             row = self.ops.get(node.kind)
-            if node.name in self.stay or row is None:
-                self._read_single(node)
+            if node.name in self.kinds and row is not None:
+                self._lower(node, row, self.kinds[node.name])
             else:
-                self._lower(node, row)
+                self._read_single(node)
         return self._editor.done() if self._editor.changed else self.graph
 
     def _read_single(self, node: Node) -> None:
-        """Let a node, and what is in its bodies, read f32."""
-        mapping = {v: self._single(v) for v in node.reads if v in self._casts}
+        """Let a node, and what is in its bodies, read and make f32."""
+        mapping = {v: self._as(v, FLOAT32, node) for v in node.reads if v in self._made}
         if mapping:
             attrs = with_bodies(node, lambda body: substitute(body, mapping))
             inputs = tuple(mapping.get(v, v) for v in node.inputs)
             self._editor.update(node.name, inputs=inputs, attrs=attrs)
+        for value in node.outputs:
+            if value and self._is_single(value):
+                self._end(node, value, FLOAT32)
 
-    def _lower(self, node: Node, row: Op) -> None:
-        taken = accepts(node, FLOAT16)
+    def _lower(self, node: Node, row: Op, dtype: DType) -> None:
+        taken = accepts(node, dtype)
         made = any(self._is_single(v) for v in node.outputs)
-        if taken is None or not (made or any(v in self._casts for v in node.inputs)):
+        if taken is None:
             return
         attrs = dict(node.attrs)
         inputs = list(node.inputs)
         if isinstance(row.dtypes, str):  # an attribute names the type of the result
-            attrs |= {row.dtypes: FLOAT16.code} if made else {}
+            attrs |= {row.dtypes: dtype.code} if made else {}
             inputs = [self._at_hand(v) for v in inputs]
         else:
             for i, value in enumerate(inputs):
                 if value and self._is_single(value):
-                    inputs[i] = self._as_half(value, node) if taken[0][i] else self._single(value)
-        self.count += 1
+                    inputs[i] = self._as(value, dtype if taken[0][i] else FLOAT32, node)
         self._editor.update(node.name, inputs=tuple(inputs), attrs=attrs)
         self._retype(self._editor.node(node.name), row)
 
     def _retype(self, node: Node, row: Op) -> None:
-        """Note which results of a lowered node are f16 now."""
+        """Note of what type the results of a lowered node are now."""
         types = tuple(self._editor.type_of(v) if v else None for v in node.inputs)
         values = tuple(self._editor.array(v) if v else None for v in node.inputs)
         call = Call(node.op, node.attrs, types, values, len(node.outputs))
         for value, dtype in zip(node.outputs, row.result_dtypes(call), strict=True):
-            if value and dtype is FLOAT16 and self._is_single(value):
-                self._make_half(node, value)
+            if value and dtype is not None and dtype.is_float and self._is_single(value):
+                self._set_made(value, dtype)
+                self._end(node, value, dtype)
 
-    def _make_half(self, node: Node, value: str) -> None:
-        shape = _shape(self.graph.type_of(value))
-        if value not in self.graph.outputs:
-            self._editor.set_type(value, TensorType(FLOAT16, shape))
-            self._half[value] = value
-            self._casts[value] = ""
+    def _set_made(self, value: str, dtype: DType) -> None:
+        if dtype is FLOAT32:
             return
-        name = self._editor.fresh(f"{value}.f16")
+        self._made[value] = dtype
+        self._editor.set_type(value, TensorType(dtype, self._shape(value)))
+        self._carry_record(value, value, dtype)
+        self.native[value] = value
+
+    def _end(self, node: Node, value: str, dtype: DType) -> None:
+        """Let a graph output have the type of the ends."""
+        if value not in self.graph.outputs or dtype is self.ends:
+            return
+        name = self._editor.fresh(f"{value}.{dtype.text}")
         made = self._editor.node(node.name).outputs
-        outputs = tuple(name if o == value else o for o in made)
-        self._editor.update(node.name, outputs=outputs)
-        self._editor.set_type(name, TensorType(FLOAT16, shape))
-        self._half[value], self._casts[value] = name, value
-        self._cast(name, FLOAT32, node.name, shape, value)
+        self._editor.update(node.name, outputs=tuple(name if o == value else o for o in made))
+        self._editor.set_type(name, TensorType(dtype, self._shape(value)))
+        self._carry_record(value, name, dtype)
+        self._made[value] = dtype
+        self._names[value, dtype] = self.native[value] = name
+        self._names[value, self.ends] = self._cast(name, value, self.ends, node.name, value)
 
     def _at_hand(self, value: str) -> str:
         """Return a value in the type it was made in."""
-        return self._half[value] if value in self._casts else value
+        return self.native.get(value, value)
 
-    def _as_half(self, value: str, reader: Node) -> str:
-        if value not in self._half:
+    def _as(self, value: str, dtype: DType, reader: Node) -> str:
+        """Return a value as a type: as it is made, or by a Cast, or as another constant."""
+        if dtype is self._made.get(value, FLOAT32):
+            return self._at_hand(value)
+        name = self._names.get((value, dtype))
+        if name is None:
             array = self.graph.array(value)
             if array is not None:
-                self._half[value] = self._editor.add_constant(as_float16(array), f"{value}.f16")
+                name = self._constant(value, array, dtype)
             else:
-                source = self.graph.producers.get(value, reader)
-                shape = _shape(self.graph.type_of(value))
-                self._half[value] = self._cast(value, FLOAT16, source.name, shape)
-        return self._half[value]
+                near = self.graph.producers.get(value, reader).name
+                name = self._cast(self._at_hand(value), value, dtype, near)
+            self._names[value, dtype] = name
+        return name
 
-    def _single(self, value: str) -> str:
-        """Return a value as f32."""
-        if value not in self._casts:
-            return value
-        if not self._casts[value]:
-            source = self.graph.producers[value]
-            shape = _shape(self.graph.type_of(value))
-            self._casts[value] = self._cast(value, FLOAT32, source.name, shape)
-        return self._casts[value]
+    def _constant(self, value: str, array: np.ndarray, dtype: DType) -> str:
+        """Add a constant in another type; the integers that it stands for stay the same."""
+        record = self.graph.records.get(value)
+        if record is not None:
+            integers = record.quantize(array)
+            array = self._recorded(record, dtype).dequantize(integers)
+        name = self._editor.add_constant(rounded(array, dtype), f"{value}.{dtype.text}")
+        self._carry_record(value, name, dtype)
+        return name
 
-    def _cast(
-        self,
-        value: str,
-        to: DType,
-        near: str,
-        shape: tuple[int | str | None, ...] | None,
-        result: str = "",
-    ) -> str:
-        return self._editor.add(
+    def _cast(self, name: str, value: str, to: DType, near: str, result: str = "") -> str:
+        """Add a Cast of `value`, which is called `name` where it is made."""
+        (made,) = self._editor.add(
             "Cast",
-            [value],
-            outputs=[result or self._editor.fresh(f"{value}.{to.text}")],
-            types=[TensorType(to, shape)],
+            [name],
+            outputs=[result or self._editor.fresh(f"{name}.{to.text}")],
+            types=[TensorType(to, self._shape(value))],
             attrs={"to": to.code},
-            name=f"{value}.to_{to.text}",
+            name=f"{name}.to_{to.text}",
             near=near,
-        )[0]
+        )
+        self._carry_record(value, made, to)
+        return made
+
+    def _carry_record(self, value: str, name: str, dtype: DType) -> None:
+        record = self.graph.records.get(value)
+        if record is not None:
+            self._editor.set_record(name, self._recorded(record, dtype))
+
+    def _recorded(self, record: Quantization, dtype: DType) -> Quantization:
+        """Return a record with scales that are numbers of a float type: one for all its values."""
+        key = id(record), dtype
+        if dtype is not FLOAT32 and key not in self._records:
+            scale = rounded(record.scale, dtype).astype(np.float32)
+            self._records[key] = replace(record, scale=scale)
+        return self._records.get(key, record)
 
     def _is_single(self, value: str) -> bool:
         kind = self.graph.type_of(value) if value else None
         return isinstance(kind, TensorType) and kind.dtype is FLOAT32
 
+    def _shape(self, value: str) -> tuple[int | str | None, ...] | None:
+        kind = self.graph.type_of(value)
+        return kind.shape if isinstance(kind, TensorType) else None
 
-def as_float16(array: np.ndarray) -> np.ndarray:
-    """Round to f16; what is not zero stays so: an epsilon must keep a division from zero."""
-    rounded = array.astype(np.float16)
-    lost = (rounded == 0) & (array != 0)
-    kept: np.ndarray = np.where(lost, np.copysign(_SMALLEST, array), rounded).astype(np.float16)
+
+def rounded(array: np.ndarray, dtype: DType) -> np.ndarray:
+    """Round to a float type; what is not zero stays so: an epsilon must keep a division from zero.
+
+    The least f16 is 6e-8. bf16 reaches as far down as f32.
+    """
+    near: np.ndarray = array.astype(dtype.numpy)
+    lost = (near == 0) & (array != 0)
+    if dtype is not DType.F16 or not lost.any():
+        return near
+    least = np.copysign(np.finfo(np.float16).smallest_subnormal, array)
+    kept: np.ndarray = np.where(lost, least, near).astype(np.float16)
     return kept
-
-
-def _shape(kind: ValueType | None) -> tuple[int | str | None, ...] | None:
-    return kind.shape if isinstance(kind, TensorType) else None

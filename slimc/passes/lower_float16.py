@@ -1,165 +1,184 @@
-"""Lower a graph to f16, inside; its inputs and outputs stay f32."""
+"""Lower a graph to floats of 16 bits, f16 or bf16, inside; its inputs and outputs stay f32."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from typing import ClassVar
+from math import inf
+from typing import ClassVar, Literal
 
-import numpy as np
-
+from slimc.analysis.shapes import infer
 from slimc.calib.data import Data
 from slimc.calib.magnitudes import magnitudes
-from slimc.errors import SlimcError, did_you_mean
-from slimc.io.element_types import accepts
-from slimc.io.schemas import schema_of
-from slimc.ir.graph import OPSET, Graph, Node
-from slimc.ir.types import TensorType
+from slimc.ir.graph import Graph, Node
+from slimc.ir.types import DType
+from slimc.ops.op import Quant
 from slimc.passes.base import Pass, PassResult, Promise, option
 from slimc.passes.context import Context
-from slimc.passes.emit_qdq import DEQUANTIZE, QUANTIZE
-from slimc.passes.float16_borders import FLOAT16, FLOAT32, Borders
+from slimc.passes.float16_borders import Borders
+from slimc.passes.float16_guards import Guards, is_single
+from slimc.passes.schemes import AUTO, Scheme, float_types
 from slimc.remarks import Remark, note, skipped
 
 SAMPLES = 64  # that magnitudes are measured on
-LARGEST = float(np.finfo(np.float16).max)
-SMALLEST_NORMAL = float(np.finfo(np.float16).smallest_normal)
 
 
 @dataclass(frozen=True)
 class LowerFloat16(Pass):
-    """Let every node compute in f16 that can, with a Cast where f16 and f32 meet.
+    """Let every node compute in f16 or bf16 that can, with a Cast where types meet.
 
-    In f32 stay: nodes whose operators take no f16; constants beyond 65504, or wholly below the
-    normal numbers of f16 (6.1e-5); nodes where a value is larger than `largest` on the samples:
-    sums of such values overflow; nodes with bodies; Q and DQ, whose scales need the precision.
-    Source of the bounds: NVIDIA Model-Optimizer, modelopt/onnx/autocast.
+    In f32 stay: nodes whose operators take no such floats; of f16, nodes where a value is larger
+    than `data_max` on the samples (sums of such values overflow), constants beyond 65504 or wholly
+    below 6.1e-5, and sums that may overflow; exponentials of large numbers; nodes with bodies; and
+    what is not finite any more when the samples run through the lowered graph. Constants below
+    6e-8 become that. Values that become integers take their records along.
+    Source: NVIDIA Model-Optimizer, modelopt/onnx/autocast.
     """
 
     name: ClassVar[str] = "lower-float16"
     promise: ClassVar[Promise] = "approximate"
 
-    largest: float = option(512.0, "largest magnitude of a value, on the samples, that f16 carries")
+    scheme: Scheme = option(
+        AUTO, "fp16 or bf16: what all nodes compute in; of integers: see `rest`; auto: the target's"
+    )
+    rest: Literal["auto", "fp32", "fp16", "bf16"] = option(
+        "auto", "what computes where the scheme is of integers; auto: what the target prefers"
+    )
+    mixed: tuple[str, ...] = option(
+        (), 'other floats for some nodes: "pattern=fp16", or "=fp32"; the last match counts'
+    )
     keep: tuple[str, ...] = option((), "nodes to leave in f32 (names, with * and ?)")
-    preferred: bool = option(False, "only where the target prefers f16; otherwise do nothing")
+    data_max: float = option(
+        512.0, "largest magnitude of a value, on the samples, that f16 carries"
+    )
+    depth_max: int = option(
+        0, "terms of the longest sum that 16 bits take: 0: any, kernels add in f32", least=0
+    )
+    io: Literal["f32", "f16", "bf16"] = option("f32", "type of the graph's inputs and outputs")
 
     def run(self, graph: Graph, ctx: Context) -> PassResult:
-        if self.preferred and ctx.target.prefer is not FLOAT16:
+        """Raise SlimcError: scheme-unsupported, bad-option-value, unknown-node."""
+        wanted = float_types(
+            graph, ctx.target, self.scheme, self.rest, self.mixed, self.keep, self.name
+        )
+        ends = DType.of_text(self.io)
+        if not wanted and ends is DType.F32:
             return PassResult(graph)
-        if graph.records:
-            raise SlimcError(
-                "records-in-float16",
-                "scales are chosen, but Q and DQ do not stand in the graph yet",
-                where=f"pass {self.name}",
-                help="put insert-qdq before lower-float16",
-            )
-        kept = {n.name for n in graph.nodes if any(fnmatchcase(n.name, p) for p in self.keep)}
-        _check_keep(self.keep, graph)
-        measured = self._measured(graph, ctx.data)
+        data = ctx.data.first_samples(SAMPLES)
+        measured = self._measured(graph, data)
+        facts = infer(graph, ctx.ops, ctx.sizes)
+        guards = Guards(graph, ctx, facts, measured, self.data_max, self.depth_max)
         reasons = {
             node.name: reason
             for node in graph.nodes
-            if (reason := _reason(graph, node, ctx, measured, self.largest, kept)) is not None
+            if (reason := _reason(guards, node, wanted)) is not None
         }
-        borders = Borders(graph, ctx.ops, reasons)
-        made = borders.lowered()
-        return PassResult(made, _remarks(graph, made, borders.count, reasons, ctx.data))
+        kinds = {name: dtype for name, dtype in wanted.items() if name not in reasons}
+        reasons |= _stranded(graph, ctx, kinds)
+        made = _finite(graph, ctx, kinds, ends, reasons, measured)
+        return PassResult(made, _remarks(graph, made, kinds, reasons, ctx.data))
 
     def _measured(self, graph: Graph, data: Data) -> Mapping[str, float]:
         made = [v for node in graph.nodes for v in node.outputs]
-        values = [v for v in (*graph.inputs, *made) if v and _is_f32(graph, v)]
-        return magnitudes(graph, data.first_samples(SAMPLES), values)
+        values = [v for v in (*graph.inputs, *made) if is_single(graph, v)]
+        return magnitudes(graph, data, values)
 
 
-def _check_keep(patterns: tuple[str, ...], graph: Graph) -> None:
-    names = [node.name for node in graph.nodes]
-    for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in names):
-            raise SlimcError(
-                "unknown-node",
-                f"no node is named '{pattern}'",
-                where=f"option keep of pass {LowerFloat16.name}",
-                help=did_you_mean(pattern, names[:20]),
-            )
-
-
-def _is_f32(graph: Graph, value: str) -> bool:
-    kind = graph.type_of(value)
-    return isinstance(kind, TensorType) and kind.dtype is FLOAT32
-
-
-def _reason(
-    graph: Graph,
-    node: Node,
-    ctx: Context,
-    measured: Mapping[str, float],
-    largest: float,
-    kept: set[str],
-) -> str | None:
-    """Say why a node with f32 operands or results stays in f32; None: it is lowered."""
-    touched = [v for v in (*node.reads, *node.outputs) if v and _is_f32(graph, v)]
-    if not touched:
+def _reason(guards: Guards, node: Node, wanted: Mapping[str, DType]) -> str | None:
+    """Say why a node that has to do with f32 stays in it."""
+    if not any(is_single(guards.graph, v) for v in (*node.reads, *node.outputs)):
         return None
-    if node.name in kept:
+    if node.name not in wanted:
         return "kept by option"
-    if node.bodies:
-        return "its bodies compute in f32"
-    if node.op in (QUANTIZE, DEQUANTIZE):
-        return "its scales keep their precision"
-    if node.attrs.get("reduction", b"none") != b"none":
-        return f"{node.op} with a reduction: onnxruntime has no f16 kernel"
-    taken = _takes(node, ctx.target.opset_max)
-    if taken is None or ctx.ops.get(node.kind) is None:
-        return f"nothing says that {node.kind} takes f16"
-    inputs, outputs = taken
-    results = [v for v, takes in zip(node.outputs, outputs, strict=True) if _is_f32(graph, v)]
-    if any(_is_f32(graph, v) and not takes for v, takes in zip(node.outputs, outputs, strict=True)):
-        return f"{node.op} makes no f16"
-    operands = [
-        v for v, takes in zip(node.inputs, inputs, strict=True) if takes and _is_f32(graph, v)
-    ]
-    if not (results or operands):
-        return f"{node.op} takes no f16"
-    for value in operands:
-        array = graph.array(value)
-        if array is not None and (why := _unfit(array)):
-            return f"constant '{value}' {why}"
-    for value in dict.fromkeys((*operands, *results)):
-        if measured.get(value, 0.0) > largest:
-            return f"'{value}' reaches {measured[value]:.3g} on the samples, above {largest:g}"
-    return None
+    return guards.reason(node, wanted[node.name])
 
 
-def _takes(node: Node, opset: int) -> tuple[tuple[bool, ...], tuple[bool, ...]] | None:
-    """Tell which operands and results may be f16 at an opset; None: the operator is not known.
+def _stranded(graph: Graph, ctx: Context, kinds: dict[str, DType]) -> dict[str, str]:
+    """Leave in f32 what only moves elements from nodes in f32 to nodes in f32: it saves two Casts.
 
-    An operator newer than the opset is judged as it is now: it will be expressed by others.
+    Takes them out of `kinds`.
     """
-    known = schema_of(node, opset) is not None
-    return accepts(node, FLOAT16, opset if known else OPSET)
+    found: dict[str, str] = {}
+    for node in graph.nodes:
+        row = ctx.ops.get(node.kind)
+        if node.name not in kinds or row is None or row.quant is not Quant.PASS_THROUGH:
+            continue
+        makers = [graph.producers.get(v) for v in node.inputs if v not in graph.constants]
+        floats = [m for m in makers if m is None or any(is_single(graph, v) for v in m.outputs)]
+        readers = [user for v in node.outputs for user in graph.users.get(v, ())]
+        single = all(m is None or m.name not in kinds for m in floats)
+        if single and not any(user.name in kinds for user in readers):
+            found[node.name] = "it moves elements between nodes in f32"
+            del kinds[node.name]
+    return found
 
 
-def _unfit(array: np.ndarray) -> str:
-    """Say why f16 does not carry a constant; empty: it does (infinity too: masks have it)."""
-    size = np.abs(array.astype(np.float32))
-    finite = size[np.isfinite(size)]
-    most = float(finite.max(initial=0.0))
-    if most > LARGEST:
-        return f"reaches {most:.3g}, above the largest f16 number"
-    if 0 < most < SMALLEST_NORMAL:
-        return f"is at most {most:.3g}, below the normal numbers of f16"
-    return ""
+def _finite(
+    graph: Graph,
+    ctx: Context,
+    kinds: dict[str, DType],
+    ends: DType,
+    reasons: dict[str, str],
+    measured: Mapping[str, float],
+) -> Graph:
+    """Lower, run the samples, and leave in f32 what makes infinity or NaN of finite numbers.
+
+    A node in f32 that does so reads what 16 bits have lost: the nodes before it stay in f32 too.
+    """
+    data = ctx.data.first_samples(SAMPLES)
+    while True:
+        borders = Borders(graph, ctx.ops, kinds, ends)
+        made = borders.lowered()
+        names = {v: borders.native.get(v, v) for v, most in measured.items() if most < inf}
+        found = magnitudes(made, data, names.values())
+        lost = {v for v, name in names.items() if found[name] == inf}
+        guilty = {
+            name: value
+            for node in graph.nodes
+            if not lost.intersection(node.reads)
+            for value in node.outputs
+            if value in lost
+            for name in _lowered_before(graph, node, kinds)
+        }
+        if not guilty:
+            return made
+        for name, value in guilty.items():
+            reasons[name] = f"'{value}' is not finite on the samples in {kinds.pop(name).text}"
+
+
+def _lowered_before(graph: Graph, node: Node, kinds: Mapping[str, DType]) -> list[str]:
+    """Return a node that is lowered, or else the nearest such nodes that it depends on."""
+    todo, seen, found = [node], {node.name}, []
+    while todo:
+        one = todo.pop()
+        if one.name in kinds:
+            found.append(one.name)
+            continue
+        makers = [graph.producers[v] for v in one.reads if v in graph.producers]
+        todo += [maker for maker in makers if maker.name not in seen]
+        seen.update(maker.name for maker in makers)
+    return found
 
 
 def _remarks(
-    graph: Graph, made: Graph, lowered: int, reasons: Mapping[str, str], data: Data
+    graph: Graph,
+    made: Graph,
+    kinds: Mapping[str, DType],
+    reasons: Mapping[str, str],
+    data: Data,
 ) -> tuple[Remark, ...]:
     casts = sum((n.op == "Cast") for n in made.nodes) - sum((n.op == "Cast") for n in graph.nodes)
+    lowered = [
+        dtype.text
+        for node in graph.nodes
+        if (dtype := kinds.get(node.name)) is not None
+        and any(is_single(graph, v) for v in (*node.reads, *node.outputs))
+    ]
+    names = " or ".join(dict.fromkeys(lowered)) or "16 bits"
     said = [
         note(
-            f"{lowered} of {lowered + len(reasons)} floating nodes compute in f16, with {casts} "
-            "Casts between f16 and f32"
+            f"{len(lowered)} of {len(lowered) + len(reasons)} floating nodes compute in {names}, "
+            f"with {casts} Casts between types"
         )
     ]
     if data.synthetic:

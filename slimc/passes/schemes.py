@@ -8,11 +8,13 @@ from typing import Literal
 
 from slimc.errors import SlimcError, did_you_mean
 from slimc.ir.graph import Graph, Node
+from slimc.ir.types import DType
 from slimc.passes.context import Quantize, Target
 from slimc.rewrite.rule import names_matching
 
 # int8, int16-act, fp8: ranges are fixed ahead. int8-dynamic: those of data are measured in each
-# run. *-weights: only weights are stored small; uint4 has a zero point. auto: the target's best.
+# run. *-weights: only weights are stored small; uint4 has a zero point. fp16, bf16: floats of 16
+# bits (lower-float16). auto: the target's best.
 Scheme = Literal[
     "auto",
     "int8",
@@ -22,8 +24,12 @@ Scheme = Literal[
     "uint4-weights",
     "int16-act",
     "fp8",
+    "fp16",
+    "bf16",
 ]
-FLOAT = "float"  # of a node that is left as it is
+FLOATS = {"fp16": DType.F16, "bf16": DType.BF16}  # schemes that are no integers
+FLOAT = "float"  # of a node that does not run in integers
+FP32 = "fp32"  # of one that stays in f32 where others compute in 16 bits
 AUTO = "auto"
 
 
@@ -56,6 +62,8 @@ class Schemes:
         scheme = self.of_node(node)
         if scheme == FLOAT:
             return "it is kept"
+        if scheme in FLOATS:
+            return f"it is to compute in {scheme}"
         if scheme == "int8":
             return f"{self.target.name} runs {node.kind} in float"
         return f"{self.target.name} has no {scheme} for {node.kind}"
@@ -84,6 +92,42 @@ def schemes_of(
 
     Raises SlimcError: scheme-unsupported, bad-option-value, unknown-node.
     """
+    of = _overrides(graph, mixed, owner)
+    of = {name: _known(target, scheme, owner) for name, scheme in of.items()}
+    of |= dict.fromkeys(names_matching(graph, keep, f"option keep of pass {owner}"), FLOAT)
+    return Schemes(target, _known(target, most, owner), of, block)
+
+
+def float_types(
+    graph: Graph,
+    target: Target,
+    most: str,
+    rest: str,
+    mixed: Sequence[str],
+    keep: Sequence[str],
+    owner: str,
+) -> dict[str, DType]:
+    """Return the 16-bit float of every node that is to compute in one; the others are f32.
+
+    Nodes that run in integers have one too: that of their operands before Q and behind DQ. Raises
+    SlimcError: scheme-unsupported, bad-option-value, unknown-node.
+    """
+    chosen = most if most in FLOATS else rest
+    if chosen in FLOATS:
+        _known(target, chosen, owner)
+    base = target.prefer if chosen == AUTO else FLOATS.get(chosen, DType.F32)
+    found = dict.fromkeys((node.name for node in graph.nodes), base)
+    for name, scheme in _overrides(graph, mixed, owner).items():
+        if _known(target, scheme, owner) in FLOATS:
+            found[name] = FLOATS[scheme]
+        elif scheme == FP32:
+            found[name] = DType.F32
+    for name in names_matching(graph, keep, f"option keep of pass {owner}"):
+        found[name] = DType.F32
+    return {name: dtype for name, dtype in found.items() if dtype is not DType.F32}
+
+
+def _overrides(graph: Graph, mixed: Sequence[str], owner: str) -> dict[str, str]:
     of: dict[str, str] = {}
     for entry in mixed:
         pattern, equals, scheme = entry.rpartition("=")
@@ -94,18 +138,20 @@ def schemes_of(
                 f"pass {owner}",
                 'for example mixed=["head/*=int8-weights", "*/fc2=float"]',
             )
-        chosen = scheme if scheme == FLOAT else _known(target, scheme, owner)
-        of |= dict.fromkeys(names_matching(graph, (pattern,), f"option mixed of {owner}"), chosen)
-    of |= dict.fromkeys(names_matching(graph, keep, f"option keep of pass {owner}"), FLOAT)
-    return Schemes(target, _known(target, most, owner), of, block)
+        of |= dict.fromkeys(names_matching(graph, (pattern,), f"option mixed of {owner}"), scheme)
+    return of
 
 
 def _known(target: Target, scheme: str, owner: str) -> str:
+    """Return the name of a scheme that the target has: what is meant by others."""
     if scheme == AUTO:
         return _best(target)
-    if scheme not in target.schemes:
-        runs = ", ".join(target.schemes)
-        near = did_you_mean(scheme, [*target.schemes, FLOAT])
+    if scheme in (FLOAT, FP32):
+        return FLOAT
+    floats = [name for name, dtype in FLOATS.items() if dtype in target.floats]
+    if scheme not in (*target.schemes, *floats):
+        runs = ", ".join((*target.schemes, *floats))
+        near = did_you_mean(scheme, [*target.schemes, *floats, FLOAT])
         raise SlimcError(
             "scheme-unsupported",
             f"target {target.name} has no scheme '{scheme}'; it has {runs or 'none'}",

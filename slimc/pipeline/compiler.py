@@ -41,7 +41,7 @@ from slimc.pipeline.steps import TEXT_SUFFIX, Runner, Watcher, until
 from slimc.remarks import Latency, PassReport, Remark, Report, note
 from slimc.rewrite.repair import FEW_SAMPLES
 from slimc.targets.legalize import file_opset
-from slimc.targets.lowering import LOWERING
+from slimc.targets.lowering import lowering
 
 CHECK_FEEDS = 1  # feeds that every pass is checked on
 NAN_SAMPLES = 256  # that are looked at: as many as passes sum over
@@ -195,7 +195,7 @@ def _made(
         made = keep_promise(promise, budget, runner, graph, steps)
         return made.runner, made.marked, made.final
     marked = runner.run(graph, until(steps, stop_after))
-    return runner, marked, marked if stop_after else runner.run(marked, LOWERING)
+    return runner, marked, marked if stop_after else runner.run(marked, lowering(steps))
 
 
 def _timed(

@@ -18,7 +18,7 @@ from slimc.pipeline.precision import Simulation, exactly, noises, split
 from slimc.pipeline.promises import Judge, Judged, Promise, output_error, ranking_loss
 from slimc.pipeline.steps import Runner
 from slimc.remarks import note
-from slimc.targets.lowering import LOWERING
+from slimc.targets.lowering import lowering
 
 _ROUNDS = 4  # compiles of the whole stage, each with more regions in floats, before all are
 _CLOSER = 0.8  # of the loss allowed is aimed at after a compile that missed: simulation is not it
@@ -73,7 +73,7 @@ class Stage:
             names = tuple(exactly(name) for region in kept for name in region.nodes)
             first = replace(first, keep=tuple(dict.fromkeys((*first.keep, *names))))
         marked = fork.run(self.before, (first, *self.steps[1:]))
-        final = fork.run(marked, LOWERING)
+        final = fork.run(marked, lowering(self.steps))
         fork.watcher.measuring("whether the promise holds")
         return Attempt(fork, marked, final, self.judge(final))
 
@@ -124,7 +124,7 @@ def _without_scales(stage: Stage, budget: Budget) -> Attempt:
             "--passes quant; for channels: --passes 'prune{ratio=0.3}'",
         )
     fork = stage.runner.fork()
-    final = fork.run(stage.before, LOWERING)
+    final = fork.run(stage.before, lowering(stage.steps))
     made = Attempt(fork, stage.before, final, stage.judge(final))
     if made.judged.excess > 1:
         raise stage.judge.broken(made.judged, "the result")

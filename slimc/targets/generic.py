@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from slimc.ir.types import DType
 from slimc.passes.context import Grid, Placement, Quantize, Target
 from slimc.targets.grids import E4M3, S8, U16, W4, W4_ZERO, W8, measured, rows, stored
 from slimc.targets.rules_common import COMMON
@@ -25,6 +26,7 @@ GENERIC_ONNX = Target(
     summary="plain ONNX, opset 17: S8 symmetric, Q/DQ on operands and results, f32 biases",
     opset=17,
     opset_max=17,
+    floats=(DType.F32, DType.F16, DType.BF16),
     schemes={
         "int8": _static(S8, W8),
         "int8-dynamic": {**measured("Gemm MatMul", W8), **_TABLES},

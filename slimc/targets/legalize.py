@@ -8,15 +8,17 @@ from typing import ClassVar
 from slimc.errors import SlimcError
 from slimc.io.downgrade import downgrade, lowest_opset
 from slimc.ir.graph import Form, Graph
-from slimc.ir.types import DType
+from slimc.ir.types import DType, TensorType
 from slimc.ops.op import OpTable
 from slimc.passes.base import Pass, PassResult
 from slimc.passes.context import Context, Finding, Target
+from slimc.passes.float16_guards import BFLOAT16_OPSET
 from slimc.remarks import Remark, note
 from slimc.targets.contractions import conversions
 from slimc.targets.decompose import decompose
 
 _QUANTIZED = 21  # opset in which Q and DQ have blocks and all types of our schemes
+_HALF_SCALES = 19  # in which Q and DQ take f16
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,11 @@ def file_opset(graph: Graph, target: Target) -> int:
     """Return the opset to write the file in: the first from the target's on that expresses it.
 
     Beyond the last one that the runtime reads, operators are expressed by the bodies of their ONNX
-    functions. A target with schemes in types that came later reads Q and DQ of these.
+    functions. A target with schemes, or floats, that came later reads the operators in them.
     Raises SlimcError "opset-cannot-express".
     """
-    last = max(target.opset_max, _QUANTIZED) if _has_late_types(graph, target) else target.opset_max
+    last = max(target.opset_max, _QUANTIZED if _has_late_types(graph, target) else 0)
+    last = max(last, _needed_by_floats(graph, target))
     opset = min(lowest_opset(graph, target.opset), last)
     try:
         downgrade(graph, opset)
@@ -79,6 +82,16 @@ def _has_late_types(graph: Graph, target: Target) -> bool:
     grids = [grid for wish in wishes for grid in (wish.activations, wish.weights) if grid]
     late = {grid.dtype for grid in grids} - {DType.I8, DType.U8}
     return any(one.integers in late for one in conversions(graph))
+
+
+def _needed_by_floats(graph: Graph, target: Target) -> int:
+    """Return the opset that has the graph's 16-bit floats where the target computes in them."""
+    kinds = {kind.dtype for kind in graph.types.values() if isinstance(kind, TensorType)}
+    if DType.BF16 in kinds & set(target.floats):
+        return BFLOAT16_OPSET
+    scales = (graph.type_of(one.node.inputs[1]) for one in conversions(graph))
+    half = any(isinstance(kind, TensorType) and kind.dtype is DType.F16 for kind in scales)
+    return _HALF_SCALES if half and DType.F16 in target.floats else 0
 
 
 def _error(name: str, findings: list[Finding], target: Target) -> SlimcError:

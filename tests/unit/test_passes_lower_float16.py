@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import onnx
 import pytest
 
 from slimc.calib.data import Data
+from slimc.errors import SlimcError
 from slimc.execute.compare import differences
+from slimc.io.read import read
 from slimc.io.write import to_bytes
 from slimc.ir.graph import Graph
 from slimc.ir.text import parse_text
@@ -13,15 +18,17 @@ from slimc.ir.verify import verify
 from slimc.ops import OPS
 from slimc.passes.base import PassResult
 from slimc.passes.context import Context
-from slimc.passes.float16_borders import as_float16
+from slimc.passes.float16_borders import rounded
 from slimc.passes.lower_float16 import LowerFloat16
+from slimc.passes.schemes import Scheme
+from slimc.pipeline.compiler import compile
 from slimc.targets.tensorrt import JETSON_NANO, JETSON_ORIN
 
 
 def lower(text: str, feeds: list[dict[str, np.ndarray]] | None = None) -> PassResult:
     graph = parse_text(text)
     data = Data.from_feeds(feeds, graph) if feeds else Data.synthesize(graph, {})
-    result = LowerFloat16().run(graph, Context(OPS, JETSON_ORIN, data))
+    result = LowerFloat16(scheme="fp16").run(graph, Context(OPS, JETSON_ORIN, data))
     verify(result.graph)
     assert max(differences(graph, result.graph, data.head(1)).values()) < 0.01
     return result
@@ -46,7 +53,8 @@ def test_an_operand_that_must_be_f32_stays_so() -> None:
     result = lower(
         """graph (%x: f32[1,1,2,2]) -> (%y)
   %scales = constant f32[4] [1, 1, 2, 2]
-  %y: f32[1,1,4,4] = Resize(%x, _, %scales) {mode="nearest"} @up"""
+  %a: f32[1,1,2,2] = Sin(%x)
+  %y: f32[1,1,4,4] = Resize(%a, _, %scales) {mode="nearest"} @up"""
     )
     up = result.graph.by_name["up"]
     assert dtype(result.graph, up.inputs[0]) is DType.F16
@@ -133,18 +141,96 @@ def test_q_and_dq_keep_their_scales_and_the_rest_is_f16() -> None:
 
 
 def test_what_is_not_zero_does_not_become_zero() -> None:
-    made = as_float16(np.array([1e-12, -1e-12, 0.0, 1.0, -np.inf], np.float32))
+    made = rounded(np.array([1e-12, -1e-12, 0.0, 1.0, -np.inf], np.float32), DType.F16)
     assert (np.sign(made) == [1, -1, 0, 1, -1]).all()
     assert np.isneginf(made[-1])
 
 
-@pytest.mark.parametrize("preferred", [False, True])
-def test_lowering_halves_the_file_of_a_target_that_prefers_f16(preferred: bool) -> None:
+@pytest.mark.parametrize("scheme", ["auto", "fp16"])
+def test_lowering_halves_the_file_of_a_target_that_prefers_f16(scheme: Scheme) -> None:
     graph = parse_text(
         """graph (%x: f32[1,64]) -> (%y)
   %w = constant f32[64,64] random(0, -0.1..0.1)
   %y: f32[1,64] = MatMul(%x, %w)"""
     )
     ctx = Context(OPS, JETSON_NANO, Data.synthesize(graph, {}))
-    made = LowerFloat16(preferred=preferred).run(graph, ctx).graph
+    made = LowerFloat16(scheme=scheme).run(graph, ctx).graph
     assert len(to_bytes(made)) < 0.55 * len(to_bytes(graph))
+
+
+@pytest.mark.parametrize(
+    ("scheme", "opset", "ir", "apart"), [("fp16", 17, 8, 1e-3), ("bf16", 22, 10, 1e-2)]
+)
+def test_a_compiled_file_is_half_as_large_and_computes_what_is_promised(
+    scheme: str, opset: int, ir: int, apart: float, tmp_path: Path
+) -> None:
+    graph = parse_text(
+        """graph (%x: f32[1,8,8,8]) -> (%y)
+  %w = constant f32[64,8,3,3] random(0, -0.1..0.1)
+  %v = constant f32[8,64,3,3] random(1, -0.1..0.1)
+  %a: f32[1,64,8,8] = Conv(%x, %w) {pads=[1,1,1,1]} @first
+  %r: f32[1,64,8,8] = Relu(%a) @relu
+  %y: f32[1,8,8,8] = Conv(%r, %v) {pads=[1,1,1,1]} @second"""
+    )
+    made = compile(graph, f"quant{{scheme={scheme}}}", "generic-onnx")
+    path = tmp_path / "made.onnx"
+    made.save(path)
+    model = onnx.load(path)
+    onnx.checker.check_model(model, full_check=True)
+    assert (model.opset_import[0].version, model.ir_version) == (opset, ir)
+    assert path.stat().st_size < 0.55 * len(to_bytes(graph))
+    data = Data.synthesize(graph, {})
+    assert 0 < differences(graph, read(path), data)["y"] < apart
+
+
+@pytest.mark.parametrize("target", ["cpu-avx2", "openvino", "jetson-nano"])
+def test_what_a_target_does_not_compute_in_is_refused(target: str) -> None:
+    graph = parse_text("graph (%x: f32[1]) -> (%y)\n  %y: f32[1] = Sin(%x)")
+    with pytest.raises(SlimcError) as refused:
+        compile(graph, "quant{scheme=bf16}", target)
+    assert refused.value.name == "scheme-unsupported"
+
+
+def test_inputs_and_outputs_become_f16_if_asked() -> None:
+    graph = parse_text("graph (%x: f32[1,4]) -> (%y)\n  %y: f32[1,4] = Sin(%x)")
+    final = compile(graph, "quant{scheme=fp16,io=f16}", "generic-onnx").graph
+    assert (dtype(final, "x"), dtype(final, "y")) == (DType.F16, DType.F16)
+    assert [node.op for node in final.nodes] == ["Sin"]
+
+
+def test_options_of_quant_hold_for_a_target_that_prefers_f16() -> None:
+    graph = parse_text(
+        """graph (%x: f32[1,4]) -> (%y)
+  %a: f32[1,4] = Sin(%x) @sin
+  %y: f32[1,4] = Cos(%a) @cos"""
+    )
+    kept = compile(graph, "quant{keep=[cos]}", "jetson-nano").graph
+    assert dtype(kept, kept.by_name["cos"].inputs[0]) is DType.F32
+    single = compile(graph, "quant{rest=fp32}", "jetson-nano").graph
+    assert [node.op for node in single.nodes] == ["Sin", "Cos"]
+    assert dtype(compile(graph, "", "jetson-nano").graph, "a") is DType.F16
+
+
+def test_integers_keep_their_numbers_beside_f16() -> None:
+    graph = parse_text(
+        """graph (%x: f32[1,32]) -> (%y)
+  %w = constant f32[32,32] random(0)
+  %v = constant f32[32,32] random(1)
+  %a: f32[1,32] = MatMul(%x, %w) @first
+  %r: f32[1,32] = Relu(%a) @relu
+  %y: f32[1,32] = MatMul(%r, %v) @second"""
+    )
+    single = compile(graph, "quant{scheme=int8}", "jetson-orin").graph
+    half = compile(graph, "quant{scheme=int8,rest=fp16}", "jetson-orin").graph
+
+    def stored(made: Graph) -> list[np.ndarray]:
+        constants = made.constants.values()
+        return [c.array for c in constants if c.dtype is DType.I8 and c.array.ndim == 2]
+
+    assert len(stored(half)) == len(stored(single)) == 2
+    for a, b in zip(stored(single), stored(half), strict=True):
+        assert (a == b).all()
+    scales = {dtype(half, n.inputs[1]) for n in half.nodes if n.op.endswith("QuantizeLinear")}
+    assert scales == {DType.F16}
+    data = Data.synthesize(graph, {})
+    assert differences(single, half, data)["y"] < 2e-2  # a few data are one step of 127 apart
