@@ -118,7 +118,7 @@ def _variadic(ufunc: np.ufunc) -> values.Elements:
 ELEMENTWISE = table(
     # activations
     unary("Relu", quant=PASS_THROUGH, clamp=lambda call: (0.0, math.inf)),
-    unary("LeakyRelu", quant=POINTWISE),
+    unary("LeakyRelu", quant=POINTWISE, homogeneous=True),
     unary(
         "Elu Celu Selu ThresholdedRelu Shrink Softplus Softsign HardSigmoid HardSwish",
         quant=POINTWISE,
@@ -127,7 +127,7 @@ ELEMENTWISE = table(
         "Sigmoid Tanh Gelu Mish Swish com.microsoft.Gelu com.microsoft.FastGelu", quant=POINTWISE
     ),
     unary("com.microsoft.QuickGelu"),
-    broadcasting("PRelu"),
+    broadcasting("PRelu", homogeneous=True),
     broadcasting("SwiGLU"),
     Op("Clip", same_axes, quant=PASS_THROUGH, value=_clip_value, clamp=_clip_bounds),
     # functions of one number

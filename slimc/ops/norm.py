@@ -64,11 +64,11 @@ def mean_variance_axes(call: Call) -> str:
 
 
 NORM = table(
-    Op("BatchNormalization", batch_norm_axes, running=(3, 4)),
-    Op("LayerNormalization", layer_norm_axes, dtypes=_layer_norm_types),
-    Op("RMSNormalization", layer_norm_axes),
-    Op("GroupNormalization", group_norm_axes, refit=refit_num_groups),
-    Op("InstanceNormalization", "n c *s~, c, c -> n c *s~"),
+    Op("BatchNormalization", batch_norm_axes, running=(3, 4), affine=(1, 2)),
+    Op("LayerNormalization", layer_norm_axes, dtypes=_layer_norm_types, affine=(1, 2)),
+    Op("RMSNormalization", layer_norm_axes, affine=(1,)),
+    Op("GroupNormalization", group_norm_axes, refit=refit_num_groups, affine=(1, 2)),
+    Op("InstanceNormalization", "n c *s~, c, c -> n c *s~", affine=(1, 2)),
     Op("MeanVarianceNormalization", mean_variance_axes),
     Op("LRN", "n c! *s -> n c! *s"),
 )

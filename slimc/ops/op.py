@@ -175,6 +175,9 @@ class Op:
         result reads at each tap, -1 in the padding.
     running: operands that are mean and variance of operand 0 per channel, constants in inference.
     clamp: the operator is y = min(max(x, low), high) of operand 0; the bounds, None if computed.
+    homogeneous: f(s x) = s f(x) for operand 0 and any s > 0 (which clamps at zero, and what only
+        moves elements, need not say). affine: operands, one number per channel each, that the
+        result is linear in.
     growth: what floats of 16 bits must beware of. "exponential": an error of an operand grows in
         the result with the operand's size; "sum": sums on the way to the result may be as large as
         the number of elements times the largest of them.
@@ -194,6 +197,8 @@ class Op:
     taps: TapsRule | None = None
     running: tuple[int, int] | None = None
     random: bool = False
+    homogeneous: bool = False
+    affine: tuple[int, ...] = ()
     growth: Literal["exponential", "sum"] | None = None
 
     @property

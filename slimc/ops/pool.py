@@ -45,10 +45,16 @@ def roi_axes(call: Call) -> Laid:
 
 
 POOL = table(
-    Op("AveragePool", pool_axes, quant=Quant.POINTWISE),
+    Op("AveragePool", pool_axes, quant=Quant.POINTWISE, homogeneous=True),
     Op("MaxPool", pool_axes, quant=Quant.PASS_THROUGH, dtypes=lambda c: (c.dtype(0), DType.I64)),
     Op("LpPool", pool_axes),
-    Op("GlobalAveragePool", "n c *s~ -> n c *1", quant=Quant.POINTWISE, growth="sum"),
+    Op(
+        "GlobalAveragePool",
+        "n c *s~ -> n c *1",
+        quant=Quant.POINTWISE,
+        growth="sum",
+        homogeneous=True,
+    ),
     Op("GlobalMaxPool", "n c *s~ -> n c *1", quant=Quant.PASS_THROUGH),
     Op("GlobalLpPool", "n c *s -> n c *1", growth="sum"),
     Op("MaxUnpool", unpool_axes),

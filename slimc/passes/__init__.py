@@ -11,6 +11,7 @@ from slimc.passes.base import Pass
 from slimc.passes.bind_inputs import BindInputs
 from slimc.passes.canonicalize import CANONICAL, Canonicalize
 from slimc.passes.correct_bias import CorrectBias
+from slimc.passes.equalize_scales import EqualizeScales
 from slimc.passes.fuse_bias import FuseBias
 from slimc.passes.lower_float16 import LowerFloat16
 from slimc.passes.remove_channels import RemoveChannels
@@ -25,6 +26,7 @@ PASSES: tuple[type[Pass], ...] = (
     RemoveChannels,
     RepairWeights,
     FuseBias,
+    EqualizeScales,
     AssignScales,
     SearchScales,
     RoundWeights,
