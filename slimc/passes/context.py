@@ -94,6 +94,8 @@ class Placement:
         contraction makes for it alone ("skip": the runtime fuses the two).
     guard_floats: the runtime quantizes by itself what floats it finds between DQ and Q, unless the
         scale of their data stands once per channel.
+    hold_behind: operators in float that the runtime would move a Q before, to a slow kernel, unless
+        its scale stands once per channel.
     """
 
     output: bool
@@ -102,6 +104,7 @@ class Placement:
     weights: Literal["integers", "fp32-qdq", "rounded"]
     residual: Literal["both", "skip"]
     guard_floats: bool = False
+    hold_behind: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Contractions that stay in float between integers, on a runtime that would quantize them itself.
+"""What stays in float beside integers, on a runtime that would make integers of it by itself.
 
 ONNX Runtime (from 1.19, WeightBiasQuantization) quantizes weight and bias of a Conv, ConvTranspose
 or Gemm whose data comes from a DQ and whose result goes to a Q, with one scale for all channels. It
@@ -16,6 +16,7 @@ from slimc.analysis.shapes import infer
 from slimc.analysis.sum_order import data_channels
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph, Node
+from slimc.ir.types import TensorType
 from slimc.ops.op import OpTable, Weighted
 from slimc.passes.emit_qdq import DEQUANTIZE, QUANTIZE
 from slimc.remarks import Remark, applied, skipped
@@ -43,7 +44,9 @@ def quantized_by_runtime(graph: Graph, ops: OpTable) -> Iterator[Border]:
         stored = weight is not None and weight.op == DEQUANTIZE
         if stored and bias not in graph.constants:
             continue
-        if source is not None and _has_one_scale(graph, source) and _is_quantized(graph, ops, node):
+        if source is None or source.op != DEQUANTIZE or not _has_one_scale(graph, source):
+            continue
+        if _is_quantized(graph, ops, node):
             yield Border(node, parts, source)
 
 
@@ -70,15 +73,50 @@ def guard_floats(graph: Graph, ops: OpTable, made_by: str) -> tuple[Graph, list[
     return editor.done(form=graph.form), remarks
 
 
-def _per_channel(
-    editor: Editor, graph: Graph, source: Node, near: str, axis: int, channels: int
-) -> str:
-    """Add a DQ like `source`, with its scale and zero point once per channel."""
+def hold_behind(graph: Graph, kinds: frozenset[str], made_by: str) -> tuple[Graph, list[Remark]]:
+    """Let a Q stay behind floats of some kinds: its scale stands once per channel, the same.
+
+    ONNX Runtime moves a Q before what only moves or picks elements (QDQPropagation), where it has
+    one scale; MaxPool of integers has a fast kernel only behind a convolution of integers.
+    """
+    editor, remarks = Editor(graph, made_by=made_by), []
+    for node in graph.nodes:
+        if node.integer or node.kind not in kinds:
+            continue
+        kind = graph.type_of(node.outputs[0])
+        shape = kind.shape if isinstance(kind, TensorType) else None
+        channels = shape[1] if shape is not None and len(shape) > 1 else None
+        for reader in graph.users.get(node.outputs[0], ()):
+            if reader.op != QUANTIZE or not _has_one_scale(graph, reader):
+                continue
+            if not isinstance(channels, int) or channels < 2:
+                text = (
+                    "onnxruntime may run it in integers: it has one channel, or an unknown number"
+                )
+                remarks.append(skipped(node.name, text))
+                continue
+            operands = _each(editor, graph, reader, channels)
+            attrs = {**reader.attrs, "axis": 1}
+            editor.update(reader.name, inputs=tuple(operands), attrs=attrs)
+            remarks.append(applied(node.name, "stays in float: the scale behind it is per channel"))
+    return editor.done(form=graph.form) if remarks else graph, remarks
+
+
+def _each(editor: Editor, graph: Graph, source: Node, channels: int) -> list[str]:
+    """Return the operands of a Q or DQ, with scale and zero point once per channel."""
     operands = [source.inputs[0]]
     for value in source.inputs[1:]:
         array = graph.constants[value].array
         each = np.full(channels, array.reshape(-1)[0], array.dtype)
         operands.append(editor.add_constant(each, f"{value}.each"))
+    return operands
+
+
+def _per_channel(
+    editor: Editor, graph: Graph, source: Node, near: str, axis: int, channels: int
+) -> str:
+    """Add a DQ like `source`, with its scale and zero point once per channel."""
+    operands = _each(editor, graph, source, channels)
     (real,) = editor.add(
         DEQUANTIZE,
         operands,
@@ -91,7 +129,7 @@ def _per_channel(
 
 
 def _has_one_scale(graph: Graph, source: Node) -> bool:
-    if source.op != DEQUANTIZE or any(v not in graph.constants for v in source.inputs[1:]):
+    if any(v not in graph.constants for v in source.inputs[1:]):
         return False
     return graph.constants[source.inputs[1]].array.size == 1
 

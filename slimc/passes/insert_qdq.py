@@ -16,7 +16,7 @@ from slimc.passes.context import Context, Placement
 from slimc.passes.emit_dynamic import emit_dynamic
 from slimc.passes.emit_lookups import emit_lookups
 from slimc.passes.emit_qdq import DEQUANTIZE, Emitter
-from slimc.passes.guarded_floats import guard_floats
+from slimc.passes.guarded_floats import guard_floats, hold_behind
 from slimc.remarks import Remark, applied, skipped
 
 
@@ -59,6 +59,9 @@ def place(graph: Graph, ops: OpTable, placement: Placement) -> PassResult:
     if placement.guard_floats:
         made, guarded = guard_floats(made, ops, InsertQdq.name)
         said = [*said, *guarded]
+    if placement.hold_behind:
+        made, held = hold_behind(made, placement.hold_behind, InsertQdq.name)
+        said = [*said, *held]
     return PassResult(made, (*remarks, *said))
 
 

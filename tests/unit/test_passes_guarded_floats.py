@@ -9,7 +9,7 @@ import slimc
 from slimc.execute.ort import optimized_ops, run
 from slimc.ir.text import parse_text
 from slimc.ops import OPS
-from slimc.passes.guarded_floats import guard_floats, quantized_by_runtime
+from slimc.passes.guarded_floats import guard_floats, hold_behind, quantized_by_runtime
 from slimc.pipeline.integers import count_integer
 
 CHAIN = """graph (%x: f32[2,8,6,6]) -> (%y)
@@ -58,6 +58,32 @@ def test_one_channel_cannot_be_guarded_and_the_remark_says_so() -> None:
     text = text.replace("%a: f32[2,8,6,6]", "%a: f32[2,1,6,6]")
     graph = parse_text(text)
     made, (said,) = guard_floats(graph, OPS, "test")
+    assert made.nodes == graph.nodes
+    assert "it has one channel" in said.message
+
+
+POOL = """graph (%x: f32[2,{channels},6,6]) -> (%y)
+  %s = constant f32[] 0.02
+  %z = constant u8[] 128
+  %m: f32[2,{channels},3,3] = MaxPool(%x) {{kernel_shape=[2, 2], strides=[2, 2]}} @pool
+  %q: u8[2,{channels},3,3] = QuantizeLinear(%m, %s, %z) @q
+  %y: f32[2,{channels},3,3] = DequantizeLinear(%q, %s, %z) @dq"""
+
+
+def test_quantization_stays_behind_a_pool_of_floats() -> None:
+    graph = parse_text(POOL.format(channels=8))
+    made, (said,) = hold_behind(graph, frozenset({"MaxPool"}), "test")
+    assert said.node == "pool"
+    assert made.by_name["q"].attrs["axis"] == 1
+    assert made.array(made.by_name["q"].inputs[1]).shape == (8,)
+    feed = {"x": np.random.default_rng(0).standard_normal((2, 8, 6, 6)).astype(np.float32)}
+    assert (run(made, feed)["y"] == run(graph, feed)["y"]).all()
+    assert hold_behind(graph, frozenset(), "test") == (graph, [])
+
+
+def test_one_channel_cannot_be_held_and_the_remark_says_so() -> None:
+    graph = parse_text(POOL.format(channels=1))
+    made, (said,) = hold_behind(graph, frozenset({"MaxPool"}), "test")
     assert made.nodes == graph.nodes
     assert "it has one channel" in said.message
 
