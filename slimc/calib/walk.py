@@ -20,7 +20,7 @@ class Walk:
     """The nodes of a graph, cut before each node of `stops`; only values still needed are kept.
 
     One onnxruntime session runs one piece over every feed. Exact: a piece computes as the graph
-    does, up to what onnxruntime would fuse over a cut.
+    does, up to what onnxruntime would fuse over a cut; Q and DQ are run as they stand.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Walk:
             nodes=tuple(piece),
             constants=constants,
         )
-        session = Session(part)
+        session = Session(part, fuse_integers=False)
         for feed in range(self.feeds):
             found = session.run({value: self.store.get(value, feed) for value in inputs})
             for value in wanted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -62,6 +63,7 @@ class RepairWeights(Pass):
             sizes,
             ctx.seed,
             self.samples,
+            progress=partial(ctx.progress, "repairing layers"),
         )
         facts |= {"layers": list(made.table), "samples": made.samples}
         said = (_FIELDS,) if ctx.data.synthetic else ()

@@ -13,7 +13,7 @@ import numpy as np
 
 from slimc.calib.feeds import Feed, samples_of, specs_of
 from slimc.calib.moments import Fit, finite_rows
-from slimc.calib.sampling import is_held, sample_rows
+from slimc.calib.sampling import ROWS, ROWS_PER_COLUMN, is_held, sample_rows
 from slimc.calib.store import Store
 from slimc.calib.walk import Walk
 from slimc.ir.graph import Graph
@@ -42,7 +42,8 @@ class LockStep:
 
     stops: names of the nodes at which layers are fitted, in this order; kept: value -> per axis,
     the indices of the teacher's value that the student's still has. stores: of live values, of the
-    teacher and of the student.
+    teacher and of the student. rows: results that a fitter sees, or `ROWS_PER_COLUMN` for each
+    column if those are more. progress: told (layers done, layers there are).
     """
 
     def __init__(
@@ -54,11 +55,14 @@ class LockStep:
         stores: tuple[Store, Store],
         kept: Mapping[str, Kept] | None = None,
         seed: int = 0,
+        rows: int = ROWS,
+        progress: Callable[[int, int], None] = lambda done, wanted: None,
     ) -> None:
         self.teacher = Walk(teacher, feeds, set(stops), stores[0])
         self.student = Walk(student, feeds, set(stops), stores[1])
         self.leading = [samples_of(specs_of(feed), teacher) for feed in feeds]
-        self.kept, self.seed = kept or {}, seed
+        self.kept, self.seed, self.rows = kept or {}, seed, rows
+        self._stops, self._done, self._progress = len(stops), 0, progress
         self.teacher.advance()
         self.student.advance()
 
@@ -70,8 +74,7 @@ class LockStep:
     def fit(self, one: Layer, fitter: FitterOf) -> Fit | str:
         """Fit the next layer and go on with it; return why not, where it is left as it is."""
         found = self._fit(one, fitter)
-        changed = one.constants(self.student.graph, found) if isinstance(found, Fit) else {}
-        self.student.advance(constants=changed)
+        self._go_on(one.constants(self.student.graph, found) if isinstance(found, Fit) else {})
         return found
 
     def restate(self, one: Running) -> Restated | str:
@@ -85,12 +88,14 @@ class LockStep:
         self.teacher.advance(also=[one.result])
         choices = one.choices(self.student.graph, *sums)
         errors, scale = self._errors_held(one, choices)
-        if not scale:
-            self.student.advance()
-            return "too few samples to judge by"
-        found = Restated.best(choices, errors, scale)
-        self.student.advance(constants=found.constants)
+        found = Restated.best(choices, errors, scale) if scale else "too few samples to judge by"
+        self._go_on(found.constants if isinstance(found, Restated) else {})
         return found
+
+    def _go_on(self, constants: Mapping[str, np.ndarray]) -> None:
+        self.student.advance(constants=constants)
+        self._done += 1
+        self._progress(self._done, self._stops)
 
     def _fit(self, one: Layer, fitter: FitterOf) -> Fit | str:
         before = self.teacher.value(one.teacher.data, 0)
@@ -140,11 +145,13 @@ class LockStep:
 
     def _show(self, one: Layer, seen: Fitter) -> None:
         """Let a fitter see the sampled results of all feeds."""
-        first = 0
+        first, wanted = 0, max(self.rows, ROWS_PER_COLUMN * one.student.columns)
         for feed, leading in enumerate(self.leading):
             x = self.student.value(one.student.data, feed)
             y = self._target(one, feed)
-            rows = sample_rows(one.student, y.shape, feed, first, self.samples, self.seed, leading)
+            rows = sample_rows(
+                one.student, y.shape, feed, first, self.samples, self.seed, leading, wanted
+            )
             for part in rows.chunks(one.student.columns * one.student.group_count):
                 read = one.student.reads(x, y.shape, part.rows)
                 seen.add(read, one.student.channels(y, part.rows), part.held)

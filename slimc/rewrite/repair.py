@@ -7,7 +7,7 @@ data have changed, in topological order, the weights become those that make, fro
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,10 +51,12 @@ def repair(
     seed: int = 0,
     samples: int = SAMPLES,
     store_bytes: int = STORE_BYTES,
+    progress: Callable[[int, int], None] = lambda done, wanted: None,
 ) -> Repaired:
     """Refit the weights of `student` so that its layers make what those of `teacher` make.
 
     kept: value -> per axis, the indices of the teacher's value that the student's still has.
+    progress: told (layers done, layers there are).
     Normalisations by constants (`rewrite.running`) get the statistics of what the student makes.
     A layer whose result is only added to another value aims at the teacher's sum less what the
     student adds: the trunk of a residual network is corrected at every block. Approximate; every
@@ -81,7 +83,9 @@ def repair(
     prepared = with_biases(student, narrow)
     stops = [one.node.name for one in steps]
     with Store(store_bytes // 2) as first, Store(store_bytes // 2) as second:
-        run = LockStep(teacher, prepared, feeds, stops, (first, second), kept, seed)
+        run = LockStep(
+            teacher, prepared, feeds, stops, (first, second), kept, seed, progress=progress
+        )
         found = {
             one.node.name: run.restate(one) if isinstance(one, Running) else run.fit(one, _Refit)
             for one in steps
