@@ -95,7 +95,24 @@ def schemes_of(
     of = _overrides(graph, mixed, owner)
     of = {name: _known(target, scheme, owner) for name, scheme in of.items()}
     of |= dict.fromkeys(names_matching(graph, keep, f"option keep of pass {owner}"), FLOAT)
-    return Schemes(target, _known(target, most, owner), of, block)
+    found = Schemes(target, _known(target, most, owner), of, block)
+    if block is not None and not _has_blocks(found):
+        raise SlimcError(
+            "bad-option-value",
+            f"block is {block}, but no scheme in use has weights in blocks",
+            f"pass {owner}",
+            "scheme=int4-weights and scheme=uint4-weights have",
+        )
+    return found
+
+
+def _has_blocks(schemes: Schemes) -> bool:
+    wishes = [
+        wish
+        for scheme in (schemes.most, *schemes.of.values())
+        for wish in schemes.target.schemes.get(scheme, {}).values()
+    ]
+    return any(wish.weights is not None and wish.weights.block for wish in wishes)
 
 
 def float_types(

@@ -135,10 +135,7 @@ def _layout(
 def _summed_channels(weight: tuple[Axis, ...], bound: Bound, data: int) -> int | None:
     """Return the axis of a weight that is summed with one of the data that is no window."""
     made, read = labels_of(bound.outputs[0]), labels_of(bound.inputs[data])
-    for i, axis in enumerate(weight):
-        if not labels_of((axis,)) & made and labels_of((axis,)) & read:
-            return i
-    return None
+    return axis_with(weight, read - made)
 
 
 def _block(size: int, wanted: int) -> int:

@@ -15,8 +15,13 @@ GRAPH = parse_text("""graph (%x: f32[2,8]) -> (%y)
   %y: f32[2,8] = Relu(%b) @head""")
 
 
-def read(mixed: tuple[str, ...] = (), keep: tuple[str, ...] = (), most: str = "int8") -> Schemes:
-    return schemes_of(GRAPH, GENERIC_ONNX, most, mixed, keep, 64, "a-pass")
+def read(
+    mixed: tuple[str, ...] = (),
+    keep: tuple[str, ...] = (),
+    most: str = "int8",
+    block: int | None = None,
+) -> Schemes:
+    return schemes_of(GRAPH, GENERIC_ONNX, most, mixed, keep, block, "a-pass")
 
 
 def test_the_last_pattern_that_matches_counts_and_keep_above_all() -> None:
@@ -27,7 +32,7 @@ def test_the_last_pattern_that_matches_counts_and_keep_above_all() -> None:
 
 def test_a_wish_follows_the_scheme_and_the_block() -> None:
     a, b, head = GRAPH.nodes
-    found = read(("body/a=int4-weights",))
+    found = read(("body/a=int4-weights",), block=64)
     wish = found.wish(a)
     assert wish is not None
     assert wish.weights is not None
@@ -64,3 +69,8 @@ def test_a_scheme_that_the_target_lacks_is_an_error_that_lists_the_others() -> N
     with pytest.raises(SlimcError, match="it has int8, int8-weights, int4-weights") as caught:
         schemes_of(GRAPH, JETSON_ORIN, "int16-act", (), (), None, "a-pass")
     assert caught.value.name == "scheme-unsupported"
+
+
+def test_a_block_without_effect_is_an_error() -> None:
+    with pytest.raises(SlimcError, match="no scheme in use has weights in blocks"):
+        read(block=64)
