@@ -8,14 +8,12 @@ the inputs that are rounded after it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
 
-from slimc.calib.observers import TINY
-from slimc.ir.graph import Quantization
+from slimc.ir.types import DType
 
 DAMP = 0.01  # of the mean of diag H: what GPTQ takes
 BLOCK = 128  # columns whose errors are handed on together
@@ -26,19 +24,23 @@ EXACT = 9  # columns up to which all roundings to one of the two neighbours are 
 class Lattice:
     """The numbers that weights [g, o, p] may take: (q - zero) * scale, low <= q <= high.
 
-    scale, zero: f64[g, o, p]; rounded: to the nearest of the integers, or of the floats of a dtype.
+    q: an integer, or a number of a float `dtype`; scale, zero: f64[g, o, p].
     """
 
     scale: np.ndarray
     zero: np.ndarray
     low: float
     high: float
-    rounded: Callable[[np.ndarray], np.ndarray] = np.rint
+    dtype: DType = DType.I8
 
     def nearest(self, w: np.ndarray, at: int | slice = slice(None)) -> np.ndarray:
         """Return the nearest numbers to w[g, o, columns]. at: which columns these are."""
         scale, zero = self.scale[..., at], self.zero[..., at]
-        steps = np.clip(self.rounded(w / scale) + zero, self.low, self.high)
+        steps = w / scale
+        if self.dtype.is_float:
+            steps = np.clip(steps, self.low, self.high).astype(self.dtype.numpy).astype(np.float64)
+        else:
+            steps = np.clip(np.rint(steps) + zero, self.low, self.high)
         found: np.ndarray = (steps - zero) * scale
         return found
 
@@ -110,60 +112,3 @@ def _best_neighbours(w: np.ndarray, lattice: Lattice, h: np.ndarray) -> np.ndarr
         best = np.where(better[..., None], q, best)
         least = np.where(better, cost, least)
     return best
-
-
-CLIPS = tuple(np.linspace(1.0, 0.35, 27))  # shares of the range that are tried: 0.35 as in MQBench
-
-
-def lay_grid(record: Quantization, w: np.ndarray, importance: np.ndarray) -> Quantization:
-    """Return a grid of the same form laid for weights: the clip with the least squared error.
-
-    error of a scale = sum of importance * (w - nearest(w))^2 over the weights that have it.
-    importance: of the weight's shape, such as the variance of what each is multiplied with.
-    """
-    rows = grouped(w, record)
-    low, high = (np.asarray(f(rows, axis=-1, initial=0.0)) for f in (np.min, np.max))
-    best, least = record, np.full(record.scale.shape, np.inf)
-    for share in CLIPS:
-        tried = _clipped(record, low * share, high * share)
-        nearest = tried.dequantize(tried.quantize(w.astype(np.float32)))
-        error = grouped(importance * np.square(w - nearest), record).sum(axis=-1)
-        better = error < least
-        least = np.where(better, error, least)
-        best = replace(
-            tried,
-            scale=np.where(better, tried.scale, best.scale),
-            zero_point=np.where(better, tried.zero_point, best.zero_point),
-        )
-    return best
-
-
-def grouped(array: np.ndarray, record: Quantization) -> np.ndarray:
-    """Return the elements of a value by the scale that they have: [*record.scale.shape, elements].
-
-    A last block that is not full is filled up with zeros.
-    """
-    if record.axis is None:
-        return array.reshape(-1)
-    if not record.block:
-        return np.moveaxis(array, record.axis, 0).reshape(array.shape[record.axis], -1)
-    moved = np.moveaxis(array, record.axis, -1)
-    missing = -moved.shape[-1] % record.block
-    full = np.pad(moved, [(0, 0)] * (moved.ndim - 1) + [(0, missing)])
-    blocks = full.reshape(*moved.shape[:-1], -1, record.block)
-    return np.moveaxis(blocks, -2, record.axis)
-
-
-def _clipped(record: Quantization, low: np.ndarray, high: np.ndarray) -> Quantization:
-    """Lay the grid over low..high, symmetric where it is; where that is nothing it stays."""
-    symmetric = not record.zero_point.any()
-    if symmetric:
-        scale = np.maximum(-low, high) / record.high
-    else:
-        scale = (high - low) / (record.high - record.low)
-    scale = np.where(scale > TINY, scale, record.scale).astype(np.float32)
-    zero = record.zero_point
-    if not symmetric:
-        laid = np.clip(np.rint(record.low - low / scale), record.low, record.high)
-        zero = laid.astype(record.dtype.numpy)
-    return replace(record, scale=scale, zero_point=zero)

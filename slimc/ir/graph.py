@@ -95,8 +95,8 @@ class Quantization:
 
     scale: f32[] per tensor, f32[C] along `axis`, or, where `block` elements along it share one, of
     the value's rank with so many fewer indices there. zero_point: same shape, of `dtype`.
-    `low`, `high`: the integers used (7-bit weights use -64..64). `pairs`: the axes, outermost first,
-    that a kernel sums a weight over, neighbours in 16 bits: those stay small enough (`ir.pairs`).
+    `low`, `high`: the integers used (7-bit weights use -64..64). `pairs`: the axes, outermost
+    first, that a kernel sums a weight over, neighbours in 16 bits: they stay small (`ir.pairs`).
     An 8-bit float `dtype` takes the place of integers: then q is the nearest of its numbers.
     Neutral of the target's file form: where Q and DQ stand and how the integers are stored is the
     emitter's business.

@@ -88,8 +88,8 @@ class Placement:
 
     output: Q/DQ also on the results of integer operators (ORT, QNN); else on their operands only.
     activation: a clamp before Q is deleted where Q covers it ("absorb"), or stays with Q behind it
-        ("after"). bias: i32 + DQ, or float. weights: stored as integers + DQ, or as f32 + Q + DQ; or
-        "rounded", in simulations: as the f32 numbers that the integers stand for.
+        ("after"). bias: i32 + DQ, or float. weights: stored as integers + DQ, or as f32 + Q + DQ;
+        or "rounded", in simulations: as the f32 numbers that the integers stand for.
     residual: a pointwise operator has Q/DQ on all operands ("both"), or on all but the one that a
         contraction makes for it alone ("skip": the runtime fuses the two).
     guard_floats: the runtime quantizes by itself what floats it finds between DQ and Q, unless the

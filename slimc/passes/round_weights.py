@@ -9,11 +9,12 @@ from typing import ClassVar
 import numpy as np
 
 from slimc.calib.moments import Moments, Split, least_squares, normal_equations, refit
-from slimc.calib.rounding import Lattice, lay_grid, round_columns
+from slimc.calib.rounding import Lattice, round_columns
 from slimc.ir.graph import Graph, Quantization
 from slimc.passes.base import Pass, PassResult, Promise, option
 from slimc.passes.context import Context
 from slimc.passes.quantized_layers import Chosen, Way, fit_layers
+from slimc.passes.scales import grid_of, weight_record
 from slimc.rewrite.layer import Layer
 
 Numbers = tuple[np.ndarray, Quantization]  # weights [g, o, p] on a grid, and the grid
@@ -108,13 +109,15 @@ class _Rounding:
         h, _ = normal_equations(moments, self._fixed)
         counts = np.broadcast_to(np.einsum("gpp->gp", h)[:, None, :], w.shape)
         array, importance = linear.array(w), linear.array(counts)
-        record = lay_grid(self._record, array, importance)
+        old = self._record
+        record = weight_record(grid_of(old), array, old.axis, old.pairs, importance=importance)
         scale, zero = record.spread(array.shape)
         lattice = Lattice(
             linear.matrix(np.ascontiguousarray(scale)).astype(np.float64),
             linear.matrix(np.ascontiguousarray(zero)).astype(np.float64),
             record.low,
             record.high,
+            record.dtype,
         )
         q = linear.array(round_columns(w, lattice, h))
         exact = record.dequantize(record.quantize(q.astype(np.float32)))

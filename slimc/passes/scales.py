@@ -47,28 +47,43 @@ def weight_record(
     axis: int | None,
     order: tuple[int, ...] = (),
     ratios: int | None = None,
+    importance: np.ndarray | None = None,
 ) -> Quantization:
     """Lay a grid over each channel along `axis`, each block of the grid along it, or the tensor.
 
     scale = r * max |w| / high, or r * (max - min) / (high - low) with a zero point; r: of as many
-    clip ratios up to 1 the one of least squared error. None: 40 for 4 bits and fewer, where
-    clipping the largest numbers pays, else 1. What is all zero takes the largest scale of the
-    others. order: of the axes that are summed (`sum_order`). Where the grid is paired,
-    scales are at least the largest sum of neighbours / what 16 bits hold: a channel has the 7 to 8
-    bits that its pairs leave it.
+    clip ratios up to 1 the one of least squared error, each times the `importance` of its number.
+    None: 40 for 4 bits and fewer, where clipping the largest numbers pays, else 1. What is all zero
+    takes the largest scale of the others. order: of the axes that are summed (`sum_order`). Where
+    the grid is paired, scales are at least the largest sum of neighbours / what 16 bits hold: a
+    channel has the 7 to 8 bits that its pairs leave it.
     """
     weight = weight.astype(np.float32)
     axis = axis if grid.per_channel else None
     parts = _Parts.of(weight, axis, grid.block if axis is not None else 0)
     if ratios is None:
         ratios = CLIP_RATIOS if grid.dtype.bits <= 4 else 1
-    scale, zero = _least_error(grid, parts.array, parts.shared, ratios)
+    counts = np.float32(1) if importance is None else importance.reshape(parts.array.shape)
+    scale, zero = _least_error(grid, parts, counts, ratios)
     scale, zero = scale.reshape(parts.scales), zero.reshape(parts.scales)
     pairs = order if grid.paired else ()
     if pairs:
         scale = np.maximum(scale, _paired_scale(weight, axis, pairs))
     zero = zero.astype(grid.dtype.numpy)
     return Quantization(grid.dtype, scale, zero, grid.low, grid.high, axis, parts.block, pairs)
+
+
+def grid_of(record: Quantization) -> Grid:
+    """Return the grid that a weight's record lays."""
+    return Grid(
+        record.dtype,
+        record.low,
+        record.high,
+        symmetric=record.low < 0,
+        per_channel=record.axis is not None,
+        block=record.block,
+        paired=bool(record.pairs),
+    )
 
 
 @dataclass(frozen=True)
@@ -93,19 +108,21 @@ class _Parts:
 
 
 def _least_error(
-    grid: Grid, parts: np.ndarray, shared: tuple[int, ...], ratios: int
+    grid: Grid, parts: _Parts, counts: np.ndarray | np.float32, ratios: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the scale and zero point of each part that lose least of its numbers."""
-    low = np.minimum(parts.min(axis=shared, keepdims=True, initial=0.0), 0)
-    high = np.maximum(parts.max(axis=shared, keepdims=True, initial=0.0), 0)
+    numbers, shared = parts.array, parts.shared
+    low = np.minimum(numbers.min(axis=shared, keepdims=True, initial=0.0), 0)
+    high = np.maximum(numbers.max(axis=shared, keepdims=True, initial=0.0), 0)
     best = _laid(grid, low, high)
     if ratios == 1:
         return best
     least = np.full(low.shape, np.inf, np.float32)
     for ratio in np.linspace(1, LEAST_RATIO, ratios, dtype=np.float32):
         scale, zero = _laid(grid, low * ratio, high * ratio)
-        q = np.clip(np.rint(parts / scale) + zero, grid.low, grid.high)
-        error = np.square((q - zero) * scale - parts).sum(axis=shared, keepdims=True)
+        q = np.clip(np.rint(numbers / scale) + zero, grid.low, grid.high)
+        errors = counts * np.square((q - zero) * scale - numbers)
+        error = errors.sum(axis=shared, keepdims=True)
         better = error < least
         least = np.where(better, error, least)
         best = np.where(better, scale, best[0]), np.where(better, zero, best[1])
