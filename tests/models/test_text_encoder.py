@@ -7,6 +7,8 @@ from text_encoder import WIDTH, sentences, text_encoder
 
 import slimc
 from slimc.execute.ort import optimized_ops
+from slimc.ir.pairs import LARGEST_PAIR, pair_sums
+from slimc.passes.emit_dynamic import SUMS
 
 LAYERS = 1
 PRODUCTS = 6 * LAYERS + 1  # with constant weights
@@ -55,3 +57,10 @@ def test_one_kernel_quantizes_queries_keys_and_values_once() -> None:
     assert kinds["com.microsoft.MatMulIntegerToFloat"] == 3
     assert kinds["DynamicQuantizeLinear"] == 1
     assert kinds["com.microsoft.DynamicQuantizeMatMul"] == 4  # out, up, down, classify
+
+
+def test_no_pair_of_weights_saturates_without_vnni() -> None:
+    made = slimc.compile(text_encoder(1), "quant{scheme=int8-dynamic}", "cpu-avx2", sentences(16))
+    held = [made.graph.array(n.inputs[1]) for n in made.graph.nodes if n.op == SUMS]
+    assert len(held) == PRODUCTS
+    assert max(pair_sums(w.astype(int), (0,)).max() for w in held) <= LARGEST_PAIR
