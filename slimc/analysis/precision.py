@@ -76,7 +76,8 @@ def _nearest(
 def in_float(graph: Graph, floating: Collection[Region], before: Graph) -> Graph:
     """Return a graph with records in which some regions compute in floats again.
 
-    before: the graph that scales were chosen for; nodes get back the constants that they had there.
+    before: the graph that scales were chosen for; nodes get back the constants that they had there,
+    unless floats have another type by now.
     A record stays where a quantized node is left that takes or makes the value.
     """
     names = {name for region in floating for name in region.nodes}
@@ -87,7 +88,8 @@ def in_float(graph: Graph, floating: Collection[Region], before: Graph) -> Graph
         for i, value in enumerate(node.inputs):
             constant = graph.constants.get(value)
             if old is not None and constant is not None:
-                constant = before.constants.get(old.inputs[i], constant)
+                first = before.constants.get(old.inputs[i], constant)
+                constant = first if first.dtype is constant.dtype else constant
                 editor.set_input(name, i, editor.add_constant(constant, f"{value}.float"))
     for value in graph.records:
         touching = [n for n in _touching(graph, value) if is_quantized(graph, n)]

@@ -124,7 +124,7 @@ def _without_scales(stage: Stage, budget: Budget) -> Attempt:
             "--passes quant; for channels: --passes 'prune{ratio=0.3}'",
         )
     fork = stage.runner.fork()
-    final = fork.run(stage.before, lowering(stage.steps))
+    final = fork.run(stage.before, lowering(fork.ran))
     made = Attempt(fork, stage.before, final, stage.judge(final))
     if made.judged.excess > 1:
         raise stage.judge.broken(made.judged, "the result")

@@ -94,3 +94,10 @@ def test_a_region_in_floats_leaves_the_others_in_integers() -> None:
         for one in (half, marked)
     ]
     assert 0 < noise[0] < noise[1]
+
+
+def test_constants_keep_the_float_type_that_the_graph_has_by_now() -> None:
+    graph, marked, _ = quantized()
+    halves = {name: Constant(c.array.astype(np.float16)) for name, c in marked.constants.items()}
+    back = in_float(replace(marked, constants=halves), regions(marked, OPS), graph)
+    assert {constant.dtype.text for constant in back.constants.values()} == {"f16"}
