@@ -15,6 +15,7 @@ from slimc.errors import SlimcError, did_you_mean
 from slimc.ops.op import Op
 from slimc.passes.base import Pass
 from slimc.passes.context import Target
+from slimc.passes.schemes import scheme_names
 from slimc.passes.text import options_of
 from slimc.pipeline.catalogue import Catalogue
 
@@ -103,7 +104,7 @@ def targets_command(name: str | None, as_json: bool, plugin: tuple[Path, ...]) -
         width = max(len(n) for n, _ in found)
         for n, t in found:
             say(f"{n:<{width}}  {t.summary}")
-            say(f"{'':<{width}}  schemes: {', '.join(t.schemes) or 'none'}")
+            say(f"{'':<{width}}  schemes: {', '.join(scheme_names(t)) or 'none'}")
 
 
 def _target_dict(target: Target) -> dict[str, Any]:
@@ -112,7 +113,7 @@ def _target_dict(target: Target) -> dict[str, Any]:
         "runtime": target.runtime,
         "opset": target.opset,
         "float": target.prefer.text,
-        "schemes": list(target.schemes),
+        "schemes": list(scheme_names(target)),
         "integers": sorted(target.quantize),
         "forbidden": sorted(target.forbids),
         "align_integer": target.align_integer,

@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 from slimc.analysis.shapes import infer
 from slimc.calib.data import Data
 from slimc.calib.magnitudes import magnitudes
+from slimc.errors import SlimcError
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import DType
 from slimc.ops.op import Quant
@@ -62,6 +63,14 @@ class LowerFloat16(Pass):
             graph, ctx.target, self.scheme, self.rest, self.mixed, self.keep, self.name
         )
         ends = DType.of_text(self.io)
+        if ends not in ctx.target.floats:
+            raise SlimcError(
+                "scheme-unsupported",
+                f"target {ctx.target.name} computes in "
+                f"{', '.join(one.text for one in ctx.target.floats)}, not in {self.io}",
+                f"option io of pass {self.name}",
+                "leave io out",
+            )
         if not wanted and ends is DType.F32:
             return PassResult(graph)
         data = ctx.data.first_samples(SAMPLES)

@@ -115,6 +115,12 @@ def _has_blocks(schemes: Schemes) -> bool:
     return any(wish.weights is not None and wish.weights.block for wish in wishes)
 
 
+def scheme_names(target: Target) -> tuple[str, ...]:
+    """Return all schemes that a target has: of integers, best first, then of 16-bit floats."""
+    floats = (name for name, dtype in FLOATS.items() if dtype in target.floats)
+    return (*target.schemes, *floats)
+
+
 def float_types(
     graph: Graph,
     target: Target,
@@ -165,10 +171,10 @@ def _known(target: Target, scheme: str, owner: str) -> str:
         return _best(target)
     if scheme in (FLOAT, FP32):
         return FLOAT
-    floats = [name for name, dtype in FLOATS.items() if dtype in target.floats]
-    if scheme not in (*target.schemes, *floats):
-        runs = ", ".join((*target.schemes, *floats))
-        near = did_you_mean(scheme, [*target.schemes, *floats, FLOAT])
+    names = scheme_names(target)
+    if scheme not in names:
+        runs = ", ".join(names)
+        near = did_you_mean(scheme, [*names, FLOAT])
         raise SlimcError(
             "scheme-unsupported",
             f"target {target.name} has no scheme '{scheme}'; it has {runs or 'none'}",

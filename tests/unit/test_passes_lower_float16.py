@@ -191,6 +191,12 @@ def test_what_a_target_does_not_compute_in_is_refused(target: str) -> None:
     assert refused.value.name == "scheme-unsupported"
 
 
+def test_ends_are_of_a_type_that_the_target_has() -> None:
+    graph = parse_text("graph (%x: f32[1]) -> (%y)\n  %y: f32[1] = Sin(%x)")
+    with pytest.raises(SlimcError, match="cpu-avx2 computes in f32, not in f16"):
+        compile(graph, "quant{io=f16}", "cpu-avx2")
+
+
 def test_inputs_and_outputs_become_f16_if_asked() -> None:
     graph = parse_text("graph (%x: f32[1,4]) -> (%y)\n  %y: f32[1,4] = Sin(%x)")
     final = compile(graph, "quant{scheme=fp16,io=f16}", "generic-onnx").graph
