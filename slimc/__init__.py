@@ -24,6 +24,7 @@ from slimc.passes.base import Pass, PassResult, option
 from slimc.passes.context import Context, Target
 from slimc.passes.run_surgeon_script import surgeon_pass
 from slimc.pipeline.compiler import Compiled, compile, load
+from slimc.pipeline.region_noise import RegionNoise, RegionNoises, region_noises
 from slimc.pipeline.sensitivity import Measured, sensitivity
 from slimc.remarks import Report, applied, note, skipped
 from slimc.report.json import report_json
@@ -51,6 +52,8 @@ __all__ = [
     "PassResult",
     "PromiseError",
     "Ranking",
+    "RegionNoise",
+    "RegionNoises",
     "Report",
     "Rule",
     "Skip",
@@ -63,6 +66,7 @@ __all__ = [
     "note",
     "option",
     "parse_text",
+    "region_noises",
     "report_json",
     "report_text",
     "rewrite",
