@@ -83,11 +83,9 @@ class AssignScales(Pass):
         inside = left_in_bodies(graph, ctx.ops)
         left = (*(skipped(n, f"stays in float: {why}") for n, why in reasons.items()), *inside)
         if not choice.sites and not weights.found:
-            help = next((one.help for one in inside if one.help), "")
-            nothing = note(
-                f"nothing in this graph runs in integers on {ctx.target.name}", help=help
-            )
-            return PassResult(graph, (nothing, *left), {"integer": 0})
+            nothing = f"nothing in this graph runs in integers on {ctx.target.name}"
+            freed = next((f": {one.help}" for one in inside if one.help), "")
+            return PassResult(graph, (note(nothing + freed), *left), {"integer": 0})
         data = ctx.data.first_samples(self.samples)
         shared = groups(graph, ctx.target.placement, choice)
         ranges = self._measure(graph, ctx, data, shared)

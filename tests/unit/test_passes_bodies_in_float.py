@@ -64,4 +64,4 @@ def test_the_branch_of_a_bound_input_becomes_integers() -> None:
     assert (left.report.integer_intended, made.report.integer_intended) == (0, 1)
     assert made.report.integer_achieved == 1
     (nothing,) = (r for p in left.report.passes for r in p.remarks if "nothing in" in r.message)
-    assert "--bind sr=VALUE" in nothing.help
+    assert "--bind sr=VALUE" in nothing.message
