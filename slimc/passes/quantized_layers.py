@@ -77,7 +77,7 @@ def fit_layers(graph: Graph, ctx: Context, samples: int, fitter: FitterOf) -> Pa
     data = or_fields(ctx.data, ctx.sizes_of(graph), ctx.seed)
     feeds = list(data.first_samples(samples)) if tells_channels_apart(ctx.data) else []
     if not (found and feeds):
-        why = "there are no samples to fit on" if found else "no weights have scales"
+        why = "there are no samples to fit on" if found else "no layer can be fitted"
         return PassResult(graph, (note(f"{why}: all stays as it is"), *said))
     stops, half = [one.node.name for one in found], STORE_BYTES // 2
     with Store(half) as first, Store(half) as second:
@@ -89,6 +89,8 @@ def fit_layers(graph: Graph, ctx: Context, samples: int, fitter: FitterOf) -> Pa
         done = [(one, run.fit(one, fitter)) for one in found]
     made = _applied(graph, done)
     said += [_told(one, fit) for one, fit in done]
+    if made is graph:
+        return PassResult(graph, tuple(said))
     table = [_row(one, fit) for one, fit in done if isinstance(fit, Chosen)]
     nearer = _gain_db(graph, made, ctx, data)
     facts = {"layers": table, "samples": run.samples, "gain_db": round(nearer, 3)}
@@ -106,7 +108,7 @@ def _applied(graph: Graph, done: Iterable[tuple[Layer, Fit | str]]) -> Graph:
         if isinstance(fit, Chosen) and fit.has_new_bias:
             one.apply(editor, fit)
             editor.set_record(one.student.weight, fit.record or graph.records[one.student.weight])
-    return editor.done(form=graph.form)
+    return editor.done(form=graph.form) if editor.changed else graph
 
 
 def _gain_db(before: Graph, after: Graph, ctx: Context, data: Data) -> float:
