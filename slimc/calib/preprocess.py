@@ -171,7 +171,7 @@ def _typed(name: str, value: str | list[str]) -> Any:
         if name in ("resize", "crop"):
             sides = [side for word in words for side in word.split("x")]
             return tuple(int(side) for side in sides)
-        numbers = tuple(float(Fraction(word)) for word in words)
+        numbers = tuple(_number(word) for word in words)
     except (ValueError, ZeroDivisionError, OverflowError) as wrong:
         raise _bad(f"{name}={_text(value)} is no number", _EXAMPLE) from wrong
     if name == "scale":
@@ -179,6 +179,11 @@ def _typed(name: str, value: str | list[str]) -> Any:
             raise _bad("scale takes one number")
         return numbers[0]
     return numbers
+
+
+def _number(word: str) -> float:
+    above, slash, below = word.partition("/")
+    return float(above) / float(below) if slash else float(above)
 
 
 def _text(value: Any) -> str:

@@ -184,3 +184,65 @@ def test_inputs_that_are_no_tensors() -> None:
     graph = parse_text("graph (%x: seq<f32[N]>) -> (%x)")
     with pytest.raises(SlimcError, match="is a seq<f32"):
         Data.synthesize(graph, {"N": 1})
+
+
+def test_a_folder_of_stacks(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", rows(4))
+    np.save(tmp_path / "b.npy", rows(5, 12))
+    data = Data.from_path(tmp_path, FIXED)
+    assert [feed["x"].shape for feed in data] == [(2, 3)] * 4
+    assert [one["x"].shape for one in data.specs or ()] == [(2, 3)] * 4
+    assert "1 left over" in data.describe()
+
+
+def test_a_folder_of_feeds_with_an_axis_before(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", rows(4).reshape(2, 2, 3))
+    assert [feed["x"].shape for feed in Data.from_path(tmp_path, ONE)] == [(2, 3)] * 2
+
+
+def test_an_iterator_is_kept_and_a_generator_function_run_again() -> None:
+    starts: list[int] = []
+
+    def feeds():
+        starts.append(1)
+        for i in range(3):
+            yield {"x": rows(1, i)}
+
+    kept = Data.from_feeds(feeds(), ONE)
+    expected = [rows(1, i).tolist() for i in range(3)]
+    for _ in range(2):
+        assert [feed["x"].tolist() for feed in kept] == expected
+    assert (len(starts), kept.count, kept.title) == (1, 3, "an iterator, kept")
+    again = Data.from_feeds(feeds, ONE)
+    for _ in range(2):
+        assert [feed["x"].tolist() for feed in again] == expected
+    assert len(starts) == 3
+    assert again.digest == kept.digest
+
+
+def test_an_iterator_beyond_memory_lies_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("slimc.calib.data.SPOOL_BYTES", 20)
+    kept = Data.from_feeds(({"x": rows(1, i)} for i in range(3)), ONE)
+    assert [type(feed["x"]) for feed in kept] == [np.ndarray, np.memmap, np.memmap]
+    assert [feed["x"].tolist() for feed in kept] == [rows(1, i).tolist() for i in range(3)]
+
+
+def test_what_can_be_iterated_again_is_not_kept() -> None:
+    class Loader:
+        runs = 0
+
+        def __iter__(self):
+            Loader.runs += 1
+            return iter([rows(2), rows(1)])  # arrays alone: the graph has one input
+
+    data = Data.of(Loader(), ONE)
+    assert Loader.runs == 0
+    assert [feed["x"].shape for feed in data] == [(2, 3), (1, 3)]
+
+
+def test_feeds_that_are_no_arrays_by_name() -> None:
+    for graph, feed in ((TWO, rows(1)), (ONE, "text"), (ONE, (rows(1), 3))):
+        with pytest.raises(SlimcError, match="not arrays by the names of the inputs"):
+            Data.from_feeds([feed], graph)
+    with pytest.raises(SlimcError, match="gives no samples"):
+        Data.from_feeds(iter(()), ONE)
