@@ -120,13 +120,15 @@ ELEMENTWISE = table(
     unary("Relu", quant=PASS_THROUGH, clamp=lambda call: (0.0, math.inf)),
     unary("LeakyRelu", quant=POINTWISE, homogeneous=True),
     unary(
-        "Elu Celu Selu ThresholdedRelu Shrink Softplus Softsign HardSigmoid HardSwish",
+        "Elu Celu Selu ThresholdedRelu Shrink Softplus Softsign HardSigmoid Sigmoid Tanh",
         quant=POINTWISE,
     ),
     unary(
-        "Sigmoid Tanh Gelu Mish Swish com.microsoft.Gelu com.microsoft.FastGelu", quant=POINTWISE
+        "HardSwish Gelu Mish Swish com.microsoft.Gelu com.microsoft.FastGelu",
+        quant=POINTWISE,
+        gate=True,
     ),
-    unary("com.microsoft.QuickGelu"),
+    unary("com.microsoft.QuickGelu", gate=True),
     broadcasting("PRelu", homogeneous=True),
     broadcasting("SwiGLU"),
     Op("Clip", same_axes, quant=PASS_THROUGH, value=_clip_value, clamp=_clip_bounds),

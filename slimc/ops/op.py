@@ -177,7 +177,7 @@ class Op:
     clamp: the operator is y = min(max(x, low), high) of operand 0; the bounds, None if computed.
     homogeneous: f(s x) = s f(x) for operand 0 and any s > 0 (which clamps at zero, and what only
         moves elements, need not say). affine: operands, one number per channel each, that the
-        result is linear in.
+        result is linear in. gate: x times a function of x between 0 and 1.
     growth: what floats of 16 bits must beware of. "exponential": an error of an operand grows in
         the result with the operand's size; "sum": sums on the way to the result may be as large as
         the number of elements times the largest of them.
@@ -199,6 +199,7 @@ class Op:
     random: bool = False
     homogeneous: bool = False
     affine: tuple[int, ...] = ()
+    gate: bool = False
     growth: Literal["exponential", "sum"] | None = None
 
     @property

@@ -25,16 +25,19 @@ class EqualizeScales(Pass):
     producer's rows cost nothing, nor does a depthwise reader. a and b are those with the least
     error of the readers' results in 8 bits, W Q(x) and Q(W) x, on results of samples; a site
     changes only where results held out come nearer. Exact up to rounding. Clip with a bound that
-    is neither 0 nor infinite does not scale, and neither do gates (SiLU, HardSwish).
+    is neither 0 nor infinite does not scale, and neither do gates (SiLU, HardSwish): `gates` puts
+    one more multiplication, by 1 / s_c, behind those that only products read.
     Source: Nagel et al., ICCV 2019, section 4.1; Xiao et al., SmoothQuant, ICML 2023.
     """
 
     name: ClassVar[str] = "equalize-scales"
 
     samples: int = option(64, "samples to choose and judge by, the first ones", least=1)
+    gates: bool = option(False, "equalize behind SiLU, HardSwish and GELU too, at a Mul each")
 
     def run(self, graph: Graph, ctx: Context) -> PassResult:
-        found = dict(sites_of(graph, ctx.ops, infer(graph, ctx.ops, ctx.sizes_of(graph))))
+        facts = infer(graph, ctx.ops, ctx.sizes_of(graph))
+        found = dict(sites_of(graph, ctx.ops, facts, self.gates))
         said: list[Remark] = [
             skipped(node, f"its channels stay as they are: {one}")
             for node, one in found.items()
@@ -44,7 +47,7 @@ class EqualizeScales(Pass):
         if ctx.data.synthetic and sites:
             return PassResult(graph, (_SYNTHETIC, *said))
         choices = choose(graph, ctx, sites, self.samples)
-        editor = Editor(graph)
+        editor = Editor(graph, made_by=self.name)
         for choice in choices:
             if choice.is_new:
                 choice.site.rescale(editor, choice.s)

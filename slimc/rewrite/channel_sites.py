@@ -15,6 +15,7 @@ from slimc.analysis.shapes import Facts, call_of
 from slimc.calib.linear import Linear, linear
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph, Node
+from slimc.ir.types import TensorType
 from slimc.ops.op import Op, OpTable, Quant
 from slimc.rewrite.summed import sole_sum
 
@@ -24,7 +25,8 @@ class Site:
     """Who makes the channels, and the products that read them all.
 
     producer: of a product; else a normalisation, whose constants are among `vectors`: node,
-    operand, and axis of the channels counted from the end.
+    operand, and axis of the channels counted from the end. gate: value of an operator that does not
+    scale; one more multiplication behind it divides, along `axis` counted from the end.
     """
 
     node: Node
@@ -32,6 +34,8 @@ class Site:
     vectors: tuple[tuple[str, int, int], ...]
     readers: tuple[Linear, ...]
     channels: int
+    gate: str = ""
+    axis: int = -1
 
     def rescale(self, editor: Editor, s: np.ndarray) -> None:
         """Divide what makes the channels by s, multiply what reads them. s: f64[channels]."""
@@ -45,6 +49,8 @@ class Site:
             shape = [1] * old.ndim
             shape[axis] = -1
             _replace(editor, name, operand, old / s.reshape(shape))
+        if self.gate:
+            _divide(editor, self.gate, self.node, s, self.axis)
         for one in self.readers:
             w = one.matrix(_array(editor, one.node.name, _weight_at(one)))
             _replace(editor, one.node.name, _weight_at(one), one.array(w * spread(one, s)))
@@ -55,14 +61,21 @@ def spread(one: Linear, s: np.ndarray) -> np.ndarray:
     return np.repeat(s, one.taps).reshape(one.group_count, 1, -1)
 
 
-def sites_of(graph: Graph, ops: OpTable, facts: Facts) -> Iterator[tuple[str, Site | str]]:
-    """Yield the nodes that make channels for products, or why theirs cannot be rescaled."""
+def sites_of(
+    graph: Graph, ops: OpTable, facts: Facts, gates: bool = False
+) -> Iterator[tuple[str, Site | str]]:
+    """Yield the nodes that make channels for products, or why theirs cannot be rescaled.
+
+    gates: those too whose results take one more multiplication.
+    """
     for node in graph.nodes:
         row, one = ops.get(node.kind), linear(graph, ops, facts, node)
         if one is not None and one.channel_axis is not None:
             yield node.name, _of_product(graph, ops, facts, one)
         elif row is not None and row.affine:
             yield node.name, _of_normalisation(graph, ops, facts, node, row)
+        elif row is not None and row.gate and gates:
+            yield node.name, _of_gate(graph, ops, facts, node)
 
 
 def _of_product(graph: Graph, ops: OpTable, facts: Facts, one: Linear) -> Site | str:
@@ -103,6 +116,20 @@ def _of_normalisation(graph: Graph, ops: OpTable, facts: Facts, node: Node, row:
     if isinstance(found, str):
         return found
     return Site(node, None, tuple((node.name, i, -1) for i in given), found, shape[axis])
+
+
+def _of_gate(graph: Graph, ops: OpTable, facts: Facts, node: Node) -> Site | str:
+    value, shape = node.outputs[0], facts.shape(node.outputs[0])
+    products = (linear(graph, ops, facts, user) for user in graph.users.get(value, ()))
+    one = next((p for p in products if p is not None and p.data == value), None)
+    wanted = [*one.groups, *one.ins] if one is not None else []
+    for axis, terms in enumerate(one.data_axes if one is not None else ()):
+        if shape is not None and [n.name for term in terms for n in term] == wanted:
+            found = _readers(graph, ops, facts, value, axis)
+            if isinstance(found, str):
+                return found
+            return Site(node, None, (), found, shape[axis], value, axis - len(shape))
+    return "no product reads its channels"
 
 
 def _readers(
@@ -147,6 +174,20 @@ def _passes(graph: Graph, facts: Facts, node: Node, row: Op, value: str, axis: i
     if not scales or axis >= len(before) or list(after).count(before[axis]) != 1:
         return None
     return list(after).index(before[axis])
+
+
+def _divide(editor: Editor, value: str, maker: Node, s: np.ndarray, axis: int) -> None:
+    """Let all that reads a value read it divided by s along an axis counted from the end."""
+    kind = editor.type_of(value)
+    assert isinstance(kind, TensorType)
+    factor = (1 / s).reshape([-1, *([1] * (-axis - 1))]).astype(kind.dtype.numpy)
+    constant = editor.add_constant(factor, f"{maker.name}.factor")
+    (made,) = editor.add(
+        "Mul", [value, constant], types=[kind], name=f"{maker.name}.scaled", near=maker.name
+    )
+    added = editor.producer(made)
+    assert added is not None
+    editor.redirect(value, made, keep=[added.name])
 
 
 def _along(array: np.ndarray, axis: int, channels: int) -> bool:

@@ -113,6 +113,20 @@ def test_all_readers_of_a_normalisation_are_rescaled() -> None:
     assert_better(uneven(uneven(graph, "wq", 0, 1 / 20), "wk", 0, 1 / 20))
 
 
+def test_gates_take_one_more_multiplication_if_asked() -> None:
+    text = CHAIN.replace("BETWEEN", "HardSwish(%a)")
+    graph = uneven(uneven(parse_text(text), "w1", 0), "w2", 1, 1 / 20)
+    _, ctx, data = equalized(graph)
+    assert "Mul" not in {node.op for node in equalized(graph)[0].graph.nodes}
+    made = EqualizeScales(gates=True).run(graph, ctx).graph
+    assert [node.op for node in made.nodes] == ["Conv", "HardSwish", "Mul", "Conv"]
+    for feed in data:
+        wanted = run(graph, feed)["y"]
+        off = np.abs(run(made, feed)["y"] - wanted).max()
+        assert off < 1e-5 * np.abs(wanted).max()
+    assert noise(made, ctx, data, graph) < 0.8 * noise(graph, ctx, data, graph)
+
+
 def reasons(graph: Graph) -> dict[str, str]:
     found = sites_of(graph, OPS, infer(graph, OPS, {"N": 8}))
     return {node: one for node, one in found if isinstance(one, str)}
