@@ -135,3 +135,13 @@ def test_schemes_stand_side_by_side() -> None:
     made = place(marked, OPS, placement).graph
     rounded = place(marked, OPS, replace(placement, weights="rounded")).graph
     assert off(run(made), run(rounded, optimize=False)) < 2 * NEAR
+
+
+@pytest.mark.parametrize("target", ["jetson", "openvino", "cpu-avx2", "generic-onnx"])
+def test_rules_of_targets_take_weights_in_4_bits(target: str) -> None:
+    passes = "assign-scales{scheme=int4-weights,min_elements=0}"
+    made = compile(network(0), passes, target, feeds())
+    assert [c.dtype.text for v, c in made.graph.constants.items() if v.endswith("w.q")] == ["i4"]
+    (legal,) = [step for step in made.report.passes if step.text == "legalize"]
+    assert legal.facts["opset"] == 21
+    assert not [r for r in legal.remarks if r.node in ("product", "gemm")]
