@@ -34,8 +34,8 @@ _SCALE_ERROR = 2.0**-8  # of a scale as f16: then its integers stand for other n
 class Guards:
     """What the nodes of a graph are judged by.
 
-    measured: value -> max |x| on the samples. data_max: the largest of an f16 value; depth_max: the
-    longest sum, 0: any.
+    measured: value -> max |x| on the samples. data_max: the largest that 16 bits take (f16 sums of
+    such values overflow, steps of bf16 are 4 there); depth_max: the longest sum, 0: any.
     """
 
     graph: Graph
@@ -94,11 +94,10 @@ class Guards:
         return None
 
     def _ranges(self, row: Op, read: list[str], results: list[str], dtype: DType) -> str | None:
-        if dtype is DType.F16:
-            for value in dict.fromkeys((*read, *results)):
-                most = self.measured.get(value, 0.0)
-                if most > self.data_max:
-                    return f"'{value}' reaches {most:.3g} on the samples, above {self.data_max:g}"
+        for value in dict.fromkeys((*read, *results)):
+            most = self.measured.get(value, 0.0)
+            if most > self.data_max:
+                return f"'{value}' reaches {most:.3g} on the samples, above {self.data_max:g}"
         bound = EXPONENT_ERROR / _UNIT[dtype]
         for value in read[:1] if row.growth == "exponential" else ():
             most = self.measured.get(value, 0.0)

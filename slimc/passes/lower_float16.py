@@ -28,11 +28,11 @@ SAMPLES = 64  # that magnitudes are measured on
 class LowerFloat16(Pass):
     """Let every node compute in f16 or bf16 that can, with a Cast where types meet.
 
-    In f32 stay: nodes whose operators take no such floats; of f16, nodes where a value is larger
-    than `data_max` on the samples (sums of such values overflow), constants beyond 65504 or wholly
-    below 6.1e-5, and sums that may overflow; exponentials of large numbers; nodes with bodies; and
-    what is not finite any more when the samples run through the lowered graph. Constants below
-    6e-8 become that. Values that become integers take their records along.
+    In f32 stay: nodes whose operators take no such floats; nodes where a value is larger than
+    `data_max` on the samples; of f16, constants beyond 65504 or wholly below 6.1e-5, and sums that
+    may overflow; exponentials of large numbers; nodes with bodies; and what is not finite any more
+    when the samples run through the lowered graph. Constants below 6e-8 become that. Values that
+    become integers take their records along.
     Source: NVIDIA Model-Optimizer, modelopt/onnx/autocast.
     """
 
@@ -49,9 +49,7 @@ class LowerFloat16(Pass):
         (), 'other floats for some nodes: "pattern=fp16", or "=fp32"; the last match counts'
     )
     keep: tuple[str, ...] = option((), "nodes to leave in f32 (names, with * and ?)")
-    data_max: float = option(
-        512.0, "largest magnitude of a value, on the samples, that f16 carries"
-    )
+    data_max: float = option(512.0, "largest magnitude of a value, on the samples, in 16 bits")
     depth_max: int = option(
         0, "terms of the longest sum that 16 bits take: 0: any, kernels add in f32", least=0
     )

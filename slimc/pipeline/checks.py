@@ -19,8 +19,9 @@ from slimc.ir.verify import verify
 from slimc.passes.base import Pass, PassResult
 from slimc.remarks import Remark, note
 
-_HALVES = (DType.F16, DType.BF16)
-_HALF_TOLERANCE = 1e-2  # f16 rounds at 5e-4, and sums in another order differ by some of that
+# f16 rounds at 5e-4, bf16 at 4e-3: operators expressed by others round more often, and sums in
+# another order differ by some of that.
+_HALF_TOLERANCES = {DType.F16: 1e-2, DType.BF16: 8e-2}
 
 NOISES = 10  # how many times the noise of one rounding a rewrite may make: it rounds in many places
 _ROUNDING = 2.0**-22  # two units in the last place of an f32
@@ -93,7 +94,7 @@ class Checker:
         said: tuple[Remark, ...] = ()
         if one.promise == "same" or made.expected is not None:
             wanted = self.results if made.expected is None else _run(made.expected, self.feeds)
-            tolerance = max(one.tolerance, _HALF_TOLERANCE if _has_halves(graph) else 0.0)
+            tolerance = max(one.tolerance, _half_tolerance(graph))
             said = self._compare(where, made.expected or before, wanted, results, tolerance)
         return replace(self, results=results), said
 
@@ -160,6 +161,8 @@ def _worst(wanted: Results, results: Results, output: str) -> float:
     )
 
 
-def _has_halves(graph: Graph) -> bool:
+def _half_tolerance(graph: Graph) -> float:
+    """Return what the widest rounding of a graph's 16-bit floats may make; 0: it has none."""
     kinds = (*graph.types.values(), *(c.type for c in graph.constants.values()))
-    return any(isinstance(kind, TensorType) and kind.dtype in _HALVES for kind in kinds)
+    found = {kind.dtype for kind in kinds if isinstance(kind, TensorType)}
+    return max((t for dtype, t in _HALF_TOLERANCES.items() if dtype in found), default=0.0)

@@ -240,3 +240,15 @@ def test_integers_keep_their_numbers_beside_f16() -> None:
     assert scales == {DType.F16}
     data = Data.synthesize(graph, {})
     assert differences(single, half, data)["y"] < 2e-2  # a few data are one step of 127 apart
+
+
+def test_operators_expressed_by_others_may_round_more_often_in_bf16() -> None:
+    graph = parse_text(
+        """graph (%x: f32[4,64]) -> (%y)
+  %w = constant f32[64,64] random(0)
+  %a: f32[4,64] = MatMul(%x, %w)
+  %g: f32[4,64] = Gelu(%a) {approximate="tanh"}
+  %y: f32[4,64] = MatMul(%g, %w)"""
+    )
+    made = compile(graph, "quant{scheme=bf16}", "generic-onnx")
+    assert made.report.agreement[0].sqnr_db > 30
