@@ -11,7 +11,8 @@ from slimc.ir.graph import Graph
 from slimc.passes.base import Pass, PassResult, option
 from slimc.passes.context import Context
 from slimc.passes.schemes import Scheme, fixes_ranges
-from slimc.rewrite.rule import Made, Match, Rule, Skip, rewrite
+from slimc.rewrite.match import Operand
+from slimc.rewrite.rule import Made, Match, Rule, rewrite
 from slimc.rewrite.sizes import target_of
 from slimc.rewrite.weights import Contraction
 
@@ -35,7 +36,7 @@ class FuseBias(Pass):
         return rewrite(graph, RULES, ops=ctx.ops, made_by=self.name)
 
 
-def _gemm(m: Match) -> Made | Skip | None:
+def _gemm(m: Match) -> Made | None:
     contraction, rank, w = Contraction.of(m), m.rank("x"), m.array("w")
     bias = None if contraction is None else contraction.per_channel(m.array("k"))
     if bias is None or rank is None or rank < 2 or w.ndim != 2 or not m.is_float():
@@ -45,12 +46,10 @@ def _gemm(m: Match) -> Made | Skip | None:
     if m.rank() == 2:
         return Made("Gemm", (matrix, m.value("w"), bias.astype(w.dtype)), node=product, hints=hints)
     sizes = m.sizes()
-    target = None if sizes is None else target_of(sizes, None)
-    if target is None:
-        return Skip(
-            "its bias stays apart: several sizes are not known",
-            help="fix all but one of them: --shape INPUT=SIZES",
-        )
+    target: Operand | None = None if sizes is None else target_of(sizes, None)
+    if target is None:  # several sizes are not known before it runs
+        rest = Made("Shape", (matrix,), attrs={"end": -1})
+        target = Made("Concat", (rest, np.array([w.shape[1]], np.int64)), attrs={"axis": 0})
     rows = np.array([-1, w.shape[0]], np.int64)
     flat = Made("Reshape", (matrix, rows), hints=("", "shape"))
     gemm = Made("Gemm", (flat, m.value("w"), bias.astype(w.dtype)), node=product, hints=hints)
