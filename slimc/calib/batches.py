@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from slimc.calib.data import BATCH, Data
+from slimc.calib.data import Data
 from slimc.calib.feeds import Feed, has_sample_axis, samples_of, specs_of
 
+TOGETHER = 8  # samples: half the time of one by one; 32 leave the caches and take longer
 SMALL_BYTES = 1 << 20  # of feeds that are put together: beyond, values would leave the caches
 
 
@@ -57,7 +58,7 @@ def _fits(held: list[Feed], feed: Feed, data: Data) -> bool:
     samples = sum(samples_of(specs_of(one), data.graph) for one in every)
     size_bytes = sum(array.nbytes for one in every for array in one.values())
     alike = all(array.shape[1:] == held[0][name].shape[1:] for name, array in feed.items())
-    return alike and samples <= BATCH and size_bytes <= SMALL_BYTES
+    return alike and samples <= TOGETHER and size_bytes <= SMALL_BYTES
 
 
 def _batch(held: list[Feed], first: int) -> Batch:

@@ -24,8 +24,8 @@ def test_neighbours_of_one_shape_run_together() -> None:
     ]
 
 
-def test_at_most_as_many_samples_as_a_file_is_cut_into() -> None:
-    assert [batch.count for batch in joined(data(*[(16, 1, 1)] * 5))] == [2, 2, 1]
+def test_at_most_eight_samples() -> None:
+    assert [batch.count for batch in joined(data(*[(4, 1, 1)] * 5))] == [2, 2, 1]
 
 
 def test_large_feeds_stay_alone() -> None:
