@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+import numpy as np
+
 from slimc.calib.range_search import Found, Search, candidates, range_of
 from slimc.calib.sample_errors import gain, sample_errors
+from slimc.calib.sampling import is_held
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph
 from slimc.passes.base import Pass, PassResult, Promise, option
@@ -28,7 +31,8 @@ class SearchScales(Pass):
     of E (Q(x) - x)^2 / E x^2 where something else reads x, on results of samples. Values that share
     a scale get one choice. A range changes where that is nearer on samples held out as well. How
     much clipping counts beside rounding (`calib.range_search`) is chosen once, by the outputs
-    (`calib.sample_errors`); where no choice brings them nearer beyond doubt, all ranges stay.
+    (`calib.sample_errors`); where it does not bring them nearer beyond doubt on samples held out,
+    all ranges stay.
     Source: Choukroun et al., ICCV-W 2019 (least squares over ranges); Nagel et al., "A white paper
     on neural network quantization", section 3.1 (by the error of what follows).
     """
@@ -52,14 +56,16 @@ class SearchScales(Pass):
         graphs = [graph, *(_with_grids(graph, way) for way in ways)]
         floats = replace(graph, records={})
         errors = [sample_errors(floats, simulated(one, ctx), feeds) for one in graphs]
-        gains = [gain(errors[0], one) for one in errors[1:]]
-        best = max(range(len(ways)), key=lambda i: gains[i][0])
-        facts: dict[str, Any] = {"gain_db": [round(mean, 3) for mean, _ in gains]}
-        if not gains[best][1]:
+        held = is_held(np.arange(len(errors[0])))
+        gains = [gain(errors[0][~held], one[~held])[0] for one in errors[1:]]
+        best = max(range(len(ways)), key=gains.__getitem__)
+        nearer, sure = gain(errors[0][held], errors[best + 1][held])
+        facts: dict[str, Any] = {"gain_db": [round(mean, 3) for mean in gains]}
+        if not sure:
             return PassResult(graph, (_NOTHING,), facts)
         found = ways[best]
         said = [_told(graph, values, found[values[0]]) for values in shared]
-        said.insert(0, note(f"outputs are {gains[best][0]:.2f} dB nearer, mean over samples"))
+        said.insert(0, note(f"outputs are {nearer:.2f} dB nearer on samples held out"))
         facts["values"] = [_row(values, found[values[0]]) for values in shared]
         return PassResult(graphs[best + 1], tuple(said), facts)
 
