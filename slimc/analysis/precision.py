@@ -85,9 +85,13 @@ def in_float(graph: Graph, floating: Collection[Region], before: Graph) -> Graph
     for name in names:
         editor.update(name, integer=False)
         node, old = graph.by_name[name], before.by_name.get(name)
+        if old is None:
+            continue
         for i, value in enumerate(node.inputs):
             constant = graph.constants.get(value)
-            if old is not None and constant is not None:
+            if i >= len(old.inputs):
+                editor.set_input(name, i, "")  # a bias that was added for what rounding does
+            elif constant is not None:
                 first = before.constants.get(old.inputs[i], constant)
                 constant = first if first.dtype is constant.dtype else constant
                 editor.set_input(name, i, editor.add_constant(constant, f"{value}.float"))

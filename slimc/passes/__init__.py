@@ -38,5 +38,5 @@ PASSES: tuple[type[Pass], ...] = (
 STAGES: dict[str, tuple[type[Pass], ...]] = {
     "fold": (Canonicalize,),
     "prune": (RemoveChannels, RepairWeights),
-    "quant": (FuseBias, AssignScales, LowerFloat16),
+    "quant": (FuseBias, AssignScales, RoundWeights, LowerFloat16),
 }
