@@ -20,27 +20,33 @@ LEAST = 8  # samples, below which a standard error says nothing
 _FLOOR = 1e-12  # of the energy of the outputs: errors below are rounding of f32
 
 
-def sample_errors(graph: Graph, other: Graph, feeds: Sequence[Feed]) -> np.ndarray:
+def sample_errors(graph: Graph, others: Sequence[Graph], feeds: Sequence[Feed]) -> np.ndarray:
     """Return ||y - y0||^2 / ||y0||^2 of every sample, summed over the floating outputs.
 
-    graph: makes y0; other: makes y, with Q and DQ as they stand. A feed whose outputs have no
-    leading axis of samples counts as one sample.
+    graph: makes y0; others: make y, with Q and DQ as they stand. f64[others, samples]; a feed whose
+    outputs have no leading axis of samples counts as one sample. Infinite where shapes differ.
     """
-    sessions = Session(graph), Session(other, fuse_integers=False)
+    session = Session(graph)
+    sessions = [Session(other, fuse_integers=False) for other in others]
     found: list[np.ndarray] = []
     for feed in feeds:
-        wanted, made = (session.run(feed) for session in sessions)
+        wanted = session.run(feed)
+        made = [other.run(feed) for other in sessions]
         names = [v for v, y in wanted.items() if getattr(y, "dtype", np.dtype(int)).kind == "f"]
         leading = samples_of(specs_of(feed), graph)
         apart = all(wanted[v].ndim and len(wanted[v]) == leading for v in names)
-        error = np.zeros(leading if apart else 1)
+        errors = np.zeros((len(made), leading if apart else 1))
         for name in names:
-            y = wanted[name].astype(np.float64).reshape(len(error), -1)
-            off = np.square(made[name].astype(np.float64).reshape(y.shape) - y).sum(axis=1)
-            error += off / np.maximum(np.square(y).sum(axis=1), _FLOOR)
-        found.append(error)
-    errors: np.ndarray = np.maximum(np.concatenate(found), _FLOOR)
-    return errors
+            y = wanted[name].astype(np.float64).reshape(errors.shape[1], -1)
+            energy = np.maximum(np.square(y).sum(axis=1), _FLOOR)
+            for error, one in zip(errors, made, strict=True):
+                if one[name].shape != wanted[name].shape:
+                    error += np.inf
+                    continue
+                off = one[name].astype(np.float64).reshape(y.shape) - y
+                error += np.square(off).sum(axis=1) / energy
+        found.append(errors)
+    return np.maximum(np.concatenate(found, axis=1), _FLOOR)
 
 
 def gain(before: np.ndarray, after: np.ndarray) -> tuple[float, bool]:

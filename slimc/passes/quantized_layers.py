@@ -36,7 +36,7 @@ _FIELDS = note(
 )
 
 ROWS = 4096  # results that a layer is fitted on, at least: four times as many gain 0.1 dB
-JUDGES = 256  # samples of which every fifth judges what comes out
+JUDGES = 128  # samples of which every fifth judges what comes out
 
 Way = Literal["nearest", "bias", "rounded", "refitted"]
 
@@ -115,7 +115,7 @@ def _gain_db(before: Graph, after: Graph, ctx: Context, data: Data) -> float:
     """Return how much nearer outputs are, in the mean over samples that no layer was fitted to."""
     feeds = list(held_out(data, JUDGES))
     floats = replace(before, records={})
-    first, second = (sample_errors(floats, simulated(one, ctx), feeds) for one in (before, after))
+    first, second = sample_errors(floats, [simulated(one, ctx) for one in (before, after)], feeds)
     return gain(first, second)[0]
 
 

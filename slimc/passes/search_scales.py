@@ -55,8 +55,8 @@ class SearchScales(Pass):
         ways = [{v: one.best(c) for v, one in of.items()} for c in CLIPPING]
         graphs = [graph, *(_with_grids(graph, way) for way in ways)]
         floats = replace(graph, records={})
-        errors = [sample_errors(floats, simulated(one, ctx), feeds) for one in graphs]
-        held = is_held(np.arange(len(errors[0])))
+        errors = sample_errors(floats, [simulated(one, ctx) for one in graphs], feeds)
+        held = is_held(np.arange(errors.shape[1]))
         gains = [gain(errors[0][~held], one[~held])[0] for one in errors[1:]]
         best = max(range(len(ways)), key=gains.__getitem__)
         nearer, sure = gain(errors[0][held], errors[best + 1][held])

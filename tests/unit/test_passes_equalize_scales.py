@@ -83,7 +83,7 @@ def equalized(graph: Graph, seed: int = 0) -> tuple[PassResult, Context, Data]:
 def noise(graph: Graph, ctx: Context, feeds: Data, original: Graph) -> float:
     assigned = AssignScales().run(graph, ctx).graph
     made = InsertQdq().run(assigned, ctx).graph
-    return float(sample_errors(original, made, list(feeds)).mean())
+    return float(sample_errors(original, [made], list(feeds)).mean())
 
 
 def assert_better(graph: Graph) -> None:

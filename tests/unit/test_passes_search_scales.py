@@ -58,7 +58,7 @@ def test_a_range_shrinks_where_nobody_reads_what_is_clipped() -> None:
     assert range_of(result.graph.records["x"]).high < 0.6 * range_of(before.records["x"]).high
     unseen = unread_outliers()[1][::-1].copy()
     errors = [
-        sample_errors(graph, InsertQdq().run(one, ctx).graph, [{"x": unseen}]).mean()
+        sample_errors(graph, [InsertQdq().run(one, ctx).graph], [{"x": unseen}]).mean()
         for one in (before, result.graph)
     ]
     assert errors[1] < 0.4 * errors[0]
