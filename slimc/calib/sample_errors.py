@@ -46,7 +46,8 @@ def sample_errors(graph: Graph, others: Sequence[Graph], feeds: Sequence[Feed]) 
                 off = one[name].astype(np.float64).reshape(y.shape) - y
                 error += np.square(off).sum(axis=1) / energy
         found.append(errors)
-    return np.maximum(np.concatenate(found, axis=1), _FLOOR)
+    every: np.ndarray = np.maximum(np.concatenate(found, axis=1), _FLOOR)
+    return every
 
 
 def gain(before: np.ndarray, after: np.ndarray) -> tuple[float, bool]:

@@ -28,7 +28,11 @@ class CorrectBias(Pass):
     name: ClassVar[str] = "correct-bias"
     promise: ClassVar[Promise] = "approximate"
 
-    samples: int = option(64, "samples to take means of, the first ones", least=1)
+    samples: int = option(
+        0,
+        "samples to take means of, the first ones; 0: as many as cost 16 G MACs, 32 to 256",
+        least=0,
+    )
 
     def run(self, graph: Graph, ctx: Context) -> PassResult:
         return fit_layers(graph, ctx, self.samples, _MeanError)

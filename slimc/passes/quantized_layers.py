@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
+from slimc.analysis.cost import measure
 from slimc.analysis.shapes import infer
 from slimc.calib.data import Data
+from slimc.calib.feeds import Feed, check, samples_of, specs_of
 from slimc.calib.fields import or_fields, tells_channels_apart
 from slimc.calib.moments import Fit
 from slimc.calib.sample_errors import gain, sample_errors
@@ -36,6 +38,8 @@ _FIELDS = note(
 )
 
 ROWS = 4096  # results that a layer is fitted on, at least: four times as many gain 0.1 dB
+MACS = 16e9  # of the samples that layers are fitted on, unless the user says how many
+SAMPLES = (32, 256)  # at least, and at most
 JUDGES = 128  # samples of which every fifth judges what comes out
 
 Way = Literal["nearest", "bias", "rounded", "refitted"]
@@ -67,15 +71,17 @@ def fit_layers(graph: Graph, ctx: Context, samples: int, fitter: FitterOf) -> Pa
     """Fit every weighted node whose weight has a record, in order, as the target will run it.
 
     The student computes with the numbers of all grids, in floats; the teacher in floats only.
-    Without samples random fields stand in. Where outputs are not nearer in the end, on samples held
-    out, all stays as it is. fitter: gives `Chosen`.
+    samples: to fit on; 0: as many as cost `MACS`. Without any random fields stand in. Where outputs
+    are not nearer in the end, on samples held out, all stays as it is. fitter: gives `Chosen`.
     """
     if not graph.records:
         return PassResult(graph, (note("nothing has scales yet: assign-scales comes first"),))
     teacher, student = replace(graph, records={}), simulated(graph, ctx)
     found, said = _layers(graph, teacher, student, ctx)
     data = or_fields(ctx.data, ctx.sizes_of(graph), ctx.seed)
-    feeds = list(data.first_samples(samples)) if tells_channels_apart(ctx.data) else []
+    feeds: list[Feed] = []
+    if tells_channels_apart(ctx.data):
+        feeds = list(data.first_samples(samples or _affordable(teacher, ctx, data)))
     if not (found and feeds):
         why = "there are no samples to fit on" if found else "no layer can be fitted"
         return PassResult(graph, (note(f"{why}: all stays as it is"), *said))
@@ -92,7 +98,7 @@ def fit_layers(graph: Graph, ctx: Context, samples: int, fitter: FitterOf) -> Pa
     if made is graph:
         return PassResult(graph, tuple(said))
     table = [_row(one, fit) for one, fit in done if isinstance(fit, Chosen)]
-    nearer = _gain_db(graph, made, ctx, data)
+    nearer = _gain_db(graph, made, ctx, held_out(data, samples or JUDGES))
     facts = {"layers": table, "samples": run.samples, "gain_db": round(nearer, 3)}
     if nearer < 0:
         why = f"outputs would be {-nearer:.2f} dB further off on samples held out"
@@ -112,11 +118,22 @@ def _applied(graph: Graph, done: Iterable[tuple[Layer, Fit | str]]) -> Graph:
 
 
 def _gain_db(before: Graph, after: Graph, ctx: Context, data: Data) -> float:
-    """Return how much nearer outputs are, in the mean over samples that no layer was fitted to."""
-    feeds = list(held_out(data, JUDGES))
+    """Return how much nearer outputs are, in the mean over samples."""
     floats = replace(before, records={})
-    first, second = sample_errors(floats, [simulated(one, ctx) for one in (before, after)], feeds)
+    first, second = sample_errors(floats, [simulated(one, ctx) for one in (before, after)], [*data])
     return gain(first, second)[0]
+
+
+def _affordable(graph: Graph, ctx: Context, data: Data) -> int:
+    """Return how many samples cost `MACS`, within the bounds of `SAMPLES`."""
+    least, most = SAMPLES
+    feed = next(iter(data), None)
+    if feed is None:
+        return least
+    specs = specs_of(feed)
+    sizes = ctx.sizes_of(graph) | check(graph, specs, "the first feed")
+    each = measure(graph, ctx.ops, sizes).macs / max(1, samples_of(specs, graph))
+    return max(least, min(most, int(MACS / max(1.0, each))))
 
 
 def _layers(

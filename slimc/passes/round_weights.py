@@ -38,7 +38,9 @@ class RoundWeights(Pass):
     name: ClassVar[str] = "round-weights"
     promise: ClassVar[Promise] = "approximate"
 
-    samples: int = option(64, "samples to fit on, the first ones; distinct ones matter", least=1)
+    samples: int = option(
+        0, "samples to fit on, the first ones; 0: as many as cost 16 G MACs, 32 to 256", least=0
+    )
     refit: bool = option(True, "fit weights by least squares before they are rounded")
 
     def run(self, graph: Graph, ctx: Context) -> PassResult:

@@ -13,6 +13,7 @@ from slimc.ir.pairs import LARGEST_PAIR, pair_sums
 from slimc.passes.context import Grid
 
 CLIP_RATIOS = 40
+FEW_STEPS = 16  # 4 bits and fewer
 LEAST_RATIO = 0.4  # below that more is lost of what is clipped than rounding gains, even at 2 bits
 DEAD = 1.0  # magnitude given to a value that is always zero: any scale is right, none may be zero
 
@@ -62,7 +63,7 @@ def weight_record(
     axis = axis if grid.per_channel else None
     parts = _Parts.of(weight, axis, grid.block if axis is not None else 0)
     if ratios is None:
-        ratios = CLIP_RATIOS if grid.dtype.bits <= 4 else 1
+        ratios = CLIP_RATIOS if grid.high - grid.low < FEW_STEPS else 1
     counts = np.float32(1) if importance is None else importance.reshape(parts.array.shape)
     scale, zero = _least_error(grid, parts, counts, ratios)
     scale, zero = scale.reshape(parts.scales), zero.reshape(parts.scales)
