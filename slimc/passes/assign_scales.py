@@ -67,15 +67,19 @@ class AssignScales(Pass):
     keep: tuple[str, ...] = option((), "nodes to leave in float (names, with * and ?)")
 
     def run(self, graph: Graph, ctx: Context) -> PassResult:
-        """Raise SlimcError: bad-option-value, already-quantized, unknown-node, not-finite."""
+        """Quantize what the scheme says.
+
+        Raises SlimcError: bad-option-value, scheme-unsupported, already-quantized, unknown-node,
+        not-finite.
+        """
         _check(self, graph)
         if self.scheme in FLOATS and not self.mixed:
             return PassResult(graph)  # lower-float16 does it
-        if not ctx.target.schemes or ctx.target.placement is None:
-            return PassResult(graph, (_no_integers(ctx.target),))
         schemes = schemes_of(
             graph, ctx.target, self.scheme, self.mixed, self.keep, self.block, self.name
         )
+        if not ctx.target.schemes or ctx.target.placement is None:
+            return PassResult(graph, (_no_integers(ctx.target),))
         facts = infer(graph, ctx.ops, ctx.sizes)
         choice = choose(graph, ctx, facts, schemes)
         weights = choose_weights(graph, ctx, facts, schemes, self.min_elements)
