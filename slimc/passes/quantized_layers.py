@@ -75,7 +75,7 @@ def fit_layers(graph: Graph, ctx: Context, samples: int, fitter: FitterOf) -> Pa
     are not nearer in the end, on samples held out, all stays as it is. fitter: gives `Chosen`.
     """
     if not graph.records:
-        return PassResult(graph, (note("nothing has scales yet: assign-scales comes first"),))
+        return PassResult(graph, (note("no weight has a scale: all stays as it is"),))
     teacher, student = replace(graph, records={}), simulated(graph, ctx)
     found, said = _layers(graph, teacher, student, ctx)
     data = or_fields(ctx.data, ctx.sizes_of(graph), ctx.seed)

@@ -125,7 +125,7 @@ def test_without_scales_or_samples_all_stays(one: Pass) -> None:
     graph = retype(parse_text(CONVS), OPS)
     made = one.run(graph, context(graph))
     assert made.graph is graph
-    assert made.remarks[0].message == "nothing has scales yet: assign-scales comes first"
+    assert made.remarks[0].message == "no weight has a scale: all stays as it is"
     scaled, made = run(one, count=0)
     assert made.graph is scaled
     assert made.remarks[0].message == "there are no samples to fit on: all stays as it is"
