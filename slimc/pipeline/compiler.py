@@ -339,7 +339,7 @@ def _notes(runner: Runner, latency: Sequence[Latency]) -> tuple[Remark, ...]:
 
 def _fitted(reports: Sequence[PassReport], data: Data) -> list[Remark]:
     """Say that few samples flatter where weights were fitted to them."""
-    used = [one.facts["samples"] for one in reports if one.facts.get("layers")]
+    used = [one.facts["samples"] for one in reports if one.changed and one.facts.get("layers")]
     if data.synthetic or not used or max(used) >= FEW_SAMPLES:
         return []
     text = f"outputs are compared on samples that weights were fitted to, and {max(used)} are few"

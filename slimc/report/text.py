@@ -39,7 +39,7 @@ def report_text(report: Report, details: bool = False) -> str:
 def pass_summary(one: PassReport) -> str:
     """Say in one line what a pass did: how many nodes it changed and left, and why it left them."""
     kinds = Counter(remark.kind for remark in one.remarks)
-    parts = [*_narrowed(one.facts), *_repaired(one.facts)]
+    parts = [*_narrowed(one.facts), *(_repaired(one.facts) if one.changed else ())]
     if kinds["applied"] and not parts:
         parts = [f"{kinds['applied']} applied"]
     if kinds["skipped"]:
