@@ -75,7 +75,11 @@ class Data:
         files = images.files_of(folder) if folder.is_dir() else []
         if not files:
             wanted = ", ".join(SUFFIXES)
-            raise SlimcError("calib-missing", f"'{folder}' is no folder of images ({wanted})")
+            raise SlimcError(
+                "calib-missing",
+                f"'{folder}' is no folder of images ({wanted})",
+                help="leave --preprocess out: arrays are taken as they are",
+            )
         album = Album.of(files, steps, graph, batch)
         for specs in {str(one): one for one in album.specs()}.values():
             check(graph, specs, f"'{folder}'")
