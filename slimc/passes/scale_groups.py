@@ -61,19 +61,22 @@ def _operands(graph: Graph, placement: Placement, choice: Choice, site: Site) ->
 
 
 def _results(graph: Graph, choice: Choice, site: Site) -> Iterator[str]:
-    """Yield the results that need a record, or what a clamp makes of them for all readers."""
+    """Yield the results that need a record, or what a clamp makes of them for all readers.
+
+    A clamp right behind a contraction needs one too where that could give floats: runtimes fuse the
+    two in floats, unless Q takes the place of the clamp.
+    """
     for result in site.node.outputs:
         if not result or not _is_float(graph, result):
             continue
         clamp = None if site.shares_scale else _only_reader(graph, result)
-        value = result
-        if clamp is not None and clamp.name in choice.clamps:
-            value = clamp.outputs[0]
+        clamped = clamp is not None and clamp.name in choice.clamps
+        value = clamp.outputs[0] if clamp is not None and clamped else result
         read = any(
             reader.name in choice.sites and value in choice.sites[reader.name].operands
             for reader in graph.users.get(value, ())
         )
-        if read or not site.wants.free_result:
+        if read or not site.wants.free_result or (clamped and site.row.weighted is not None):
             yield value
 
 

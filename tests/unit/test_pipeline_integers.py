@@ -36,3 +36,36 @@ def test_products_with_a_bias_are_one_integer_kernel(target: str, batch: str) ->
     assert kinds["com.microsoft.MatMulIntegerToFloat"] == 1  # the last has no bias
     assert not kinds.keys() & {"MatMul", "Gemm", "com.microsoft.QLinearAdd", "Relu"}
     assert made.report.agreement[0].sqnr_db > 25
+
+
+@pytest.mark.parametrize("target", ["cpu-vnni", "cpu-avx2", "cpu-arm64"])
+@pytest.mark.parametrize("how", ['keep=["second"]', 'mixed=["second=int8-weights"]'])
+def test_a_clamp_behind_a_product_does_not_take_its_kernel(target: str, how: str) -> None:
+    """onnxruntime makes one float kernel of Gemm and Relu, unless Q stands behind the product."""
+    graph = parse_text("""
+graph (%x: f32[N,32]) -> (%y)
+  %v = constant f32[32,64] random(0)
+  %w = constant f32[64,32] random(1)
+  %h: f32[N,64] = Gemm(%x, %v) @first
+  %r: f32[N,64] = Relu(%h)
+  %y: f32[N,32] = Gemm(%r, %w) @second""")
+    made = compile(graph, f"quant{{{how}}}", target)
+    assert made.report.integer_intended == 1
+    kinds = optimized_ops(made.graph, signed=target == "cpu-arm64")
+    assert kinds["com.microsoft.QGemm"] >= 1
+    assert "com.microsoft.FusedGemm" not in kinds
+
+
+@pytest.mark.parametrize("product", ["Gemm(%x, %v, %b)", "Add(%m, %b)"])
+def test_a_bias_of_minus_infinity_is_no_integer(product: str) -> None:
+    graph = parse_text(f"""
+graph (%x: f32[N,32]) -> (%y)
+  %v = constant f32[32,4] random(0)
+  %b = constant f32[4] [0, 1, 2, -inf]
+  %w = constant f32[4,32] random(1)
+  %m: f32[N,4] = MatMul(%x, %v)
+  %h: f32[N,4] = {product}
+  %s: f32[N,4] = Softmax(%h) {{axis=1}}
+  %y: f32[N,32] = MatMul(%s, %w)""")
+    made = compile(graph, "quant", "cpu-vnni")
+    assert made.report.agreement[0].sqnr_db > 25
