@@ -43,7 +43,7 @@ def bias_behind(graph: Graph, node: Node, weighted: Weighted) -> Bias | None:
     """
     added = sole_sum(graph, node.outputs[0]) if weighted.bias is None else None
     array = None if added is None else graph.array(added.other)
-    if added is None or array is None or array.ndim > 1:
+    if added is None or array is None or array.ndim > 1 or not np.isfinite(array).all():
         return None
     return Bias(added.node, added.operand, array.astype(np.float32).reshape(-1))
 
@@ -120,6 +120,8 @@ class Emitter:
             array = self.graph.array(node.inputs[index])
             if array is None or any(size != 1 for size in array.shape[:-1]):
                 return None
+            if not np.isfinite(array).all():
+                return None  # -inf masks a channel, and is no integer
             found = Bias(node, index, array.astype(np.float32).reshape(-1))
         else:
             behind = bias_behind(self.graph, node, weighted)

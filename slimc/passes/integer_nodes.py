@@ -88,6 +88,9 @@ def _site(
             return "its settings are not finite constants"
     if not takes or all(node.inputs[i] in graph.constants for i in takes):
         return "it computes nothing from f32 values"
+    constants = (node.inputs[i] for i in takes if node.inputs[i] in graph.constants)
+    if endless := next((v for v in constants if not finite(graph, v)), ""):
+        return f"its constant '{endless}' holds NaN or infinity"
     return Site(node, row, wants, takes)
 
 
