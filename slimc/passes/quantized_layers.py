@@ -21,6 +21,7 @@ from slimc.ir.graph import Graph, Quantization
 from slimc.ops.op import OpTable
 from slimc.passes.base import PassResult
 from slimc.passes.context import Context, Placement
+from slimc.passes.emit_dynamic import is_dynamic
 from slimc.passes.insert_qdq import place
 from slimc.remarks import Remark, applied, note, skipped
 from slimc.rewrite.layer import Layer, layer_of, with_biases
@@ -76,7 +77,7 @@ def fit_layers(graph: Graph, ctx: Context, samples: int, fitter: FitterOf) -> Pa
     """
     if not graph.records:
         return PassResult(graph, (note("no weight has a scale: all stays as it is"),))
-    teacher, student = replace(graph, records={}), simulated(graph, ctx)
+    teacher, student = replace(graph, records={}), simulated(_in_floats(graph, ctx), ctx)
     found, said = _layers(graph, teacher, student, ctx)
     data = or_fields(ctx.data, ctx.sizes_of(graph), ctx.seed)
     feeds: list[Feed] = []
@@ -156,13 +157,22 @@ def _layers(
 
 
 def simulated(graph: Graph, ctx: Context) -> Graph:
-    """Return a graph of floats that computes as the integers of the records would.
+    """Return a graph that computes as the integers of the records would.
 
-    Values without a record keep what they are: a range that is measured at run time rounds little.
+    It is of floats, but for products whose data are measured in each run.
     """
     placement = ctx.target.placement or _SIMULATED
     style = replace(placement, activation="after", bias="float", weights="rounded")
     return place(graph, ctx.ops, style).graph
+
+
+def _in_floats(graph: Graph, ctx: Context) -> Graph:
+    """Let products whose data are measured in each run compute in floats: weights round alone."""
+    editor = Editor(graph)
+    for node in graph.nodes:
+        if is_dynamic(graph, ctx.ops, node):
+            editor.update(node.name, integer=False)
+    return editor.done(form=graph.form)
 
 
 def has_weight_record(graph: Graph, ops: OpTable, node: str) -> bool:

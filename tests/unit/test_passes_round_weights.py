@@ -19,6 +19,7 @@ from slimc.passes.quantized_layers import simulated
 from slimc.passes.round_weights import RoundWeights
 from slimc.targets import TARGETS
 from slimc.targets.generic import GENERIC_ONNX
+from slimc.targets.onnxruntime import CPU_VNNI
 
 CONVS = """
 graph (%x: f32[N,3,8,8]) -> (%y)
@@ -173,3 +174,30 @@ def test_the_targets_integers_are_simulated(target: str) -> None:
     assert {row["node"] for row in made.facts["layers"]} == {
         "first", "depthwise", "pointwise", "product"
     }  # fmt: skip
+
+
+def test_weights_of_measured_products_are_rounded_too_and_judged_with_measured_data() -> None:
+    text = """
+graph (%x: f32[N,16]) -> (%y)
+  %wa = constant f32[16,80] random(0)
+  %wb = constant f32[80,16] random(1)
+  %a = MatMul(%x, %wa) @a
+  %r = Relu(%a) @r
+  %y = MatMul(%r, %wb) @b
+"""
+    graph = retype(parse_text(text), OPS)
+    rng = np.random.default_rng(0)
+    given = [{"x": rng.standard_normal((64, 16)).astype(np.float32)} for _ in range(4)]
+    ctx = Context(OPS, CPU_VNNI, Data.from_feeds(given, graph))
+    scaled = AssignScales(scheme="int8-dynamic").run(graph, ctx).graph
+    made = RoundWeights().run(scaled, ctx)
+    assert {row["node"] for row in made.facts["layers"]} == {"a", "b"}
+    assert "MatMulInteger" in {node.op for node in simulated(made.graph, ctx).nodes}
+    floats = Session(graph)
+    unseen = [{"x": rng.standard_normal((64, 16)).astype(np.float32)} for _ in range(4)]
+    before, after = (
+        sum(np.square(floats.run(f)["y"] - Session(simulated(g, ctx)).run(f)["y"]).sum()
+            for f in unseen)
+        for g in (scaled, made.graph)
+    )  # fmt: skip
+    assert after < before
