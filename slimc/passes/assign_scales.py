@@ -23,7 +23,7 @@ from slimc.passes.context import Context, Target
 from slimc.passes.integer_nodes import choose
 from slimc.passes.scale_groups import ScaleGroup, groups
 from slimc.passes.schemes import FLOATS, Scheme, schemes_of
-from slimc.passes.stored_weights import choose_weights
+from slimc.passes.stored_weights import beside_integers, choose_weights
 from slimc.remarks import Remark, note, skipped
 
 
@@ -93,6 +93,7 @@ class AssignScales(Pass):
         data = ctx.data.first_samples(self.samples)
         shared = groups(graph, ctx.target.placement, choice)
         ranges = self._measure(graph, ctx, data, shared)
+        weights = beside_integers(weights, {v for one in shared for v in one.values}, ctx)
         made = attach(graph, ctx.ops, choice, weights, ranges)
         report = {
             "calibrator": self.calibrator,

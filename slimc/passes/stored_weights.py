@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from slimc.analysis.shapes import Facts
@@ -69,6 +69,25 @@ def choose_weights(
         else:
             reasons[node.name] = one
     return StoredWeights(tuple(found), reasons)
+
+
+def beside_integers(
+    weights: StoredWeights, quantized: Collection[str], ctx: Context
+) -> StoredWeights:
+    """Let weights whose data have records take the grid of integer kernels, where that is paired.
+
+    Such a node computes in floats, but a runtime may make integers of a product of two DQs by
+    itself: then its sums must not saturate either. quantized: the values with records.
+    """
+    return replace(weights, found=tuple(_paired(one, quantized, ctx) for one in weights.found))
+
+
+def _paired(one: StoredWeight, quantized: Collection[str], ctx: Context) -> StoredWeight:
+    wish, parts = ctx.target.quantize.get(one.node.kind), ctx.ops.rows[one.node.kind].weighted
+    grid = wish.weights if wish is not None else None
+    if grid is None or not grid.paired or parts is None or grid.dtype is not one.grid.dtype:
+        return one
+    return replace(one, grid=grid) if one.node.inputs[parts.data] in quantized else one
 
 
 def _has_weight(graph: Graph, row: Op, node: Node) -> bool:

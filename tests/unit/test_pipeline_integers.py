@@ -4,7 +4,9 @@ import pytest
 
 from slimc.execute.ort import optimized_ops
 from slimc.ir.text import parse_text
+from slimc.ops import OPS
 from slimc.pipeline.compiler import compile
+from slimc.targets.onnxruntime import CPU_AVX2
 
 # A block of a transformer: Q/DQ stand between LayerNormalization, Gelu and the products. `{N}` is
 # the batch: onnxruntime itself fuses a product with its bias only where all sizes are numbers.
@@ -69,3 +71,18 @@ graph (%x: f32[N,32]) -> (%y)
   %y: f32[N,32] = MatMul(%s, %w)""")
     made = compile(graph, "quant", "cpu-vnni")
     assert made.report.agreement[0].sqnr_db > 25
+
+
+def test_weights_alone_do_not_saturate_beside_integers() -> None:
+    """onnxruntime makes an integer kernel of a product of two DQs, whatever was meant."""
+    graph = parse_text("""
+graph (%x: f32[N,32]) -> (%y)
+  %v = constant f32[32,64] random(0)
+  %w = constant f32[64,32] random(1)
+  %h: f32[N,64] = MatMul(%x, %v) @first
+  %r: f32[N,64] = Relu(%h)
+  %y: f32[N,32] = MatMul(%r, %w) @second""")
+    made = compile(graph, 'quant{mixed=["second=int8-weights"]}', "cpu-avx2")
+    assert optimized_ops(made.graph)["com.microsoft.MatMulIntegerToFloat"] == 1
+    found = [f.rule for rule in CPU_AVX2.rules for f in rule.check(made.graph, OPS, CPU_AVX2)]
+    assert "unsaturated-weights" not in found
