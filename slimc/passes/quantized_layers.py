@@ -13,7 +13,7 @@ from slimc.calib.data import Data
 from slimc.calib.feeds import Feed, check, samples_of, specs_of
 from slimc.calib.fields import or_fields, tells_channels_apart
 from slimc.calib.moments import Fit
-from slimc.calib.sample_errors import gain, sample_errors
+from slimc.calib.sample_errors import LEAST, gain, sample_errors
 from slimc.calib.sampling import held_out
 from slimc.calib.store import STORE_BYTES, Store
 from slimc.ir.editor import Editor
@@ -73,7 +73,8 @@ def fit_layers(graph: Graph, ctx: Context, samples: int, fitter: FitterOf) -> Pa
 
     The student computes with the numbers of all grids, in floats; the teacher in floats only.
     samples: to fit on; 0: as many as cost `MACS`. Without any random fields stand in. Where outputs
-    are not nearer in the end, on samples held out, all stays as it is. fitter: gives `Chosen`.
+    are not surely nearer in the end, on samples held out, all stays as it is. fitter: gives
+    `Chosen`.
     """
     if not graph.records:
         return PassResult(graph, (note("no weight has a scale: all stays as it is"),))
@@ -99,14 +100,16 @@ def fit_layers(graph: Graph, ctx: Context, samples: int, fitter: FitterOf) -> Pa
     if made is graph:
         return PassResult(graph, tuple(said))
     table = [_row(one, fit) for one, fit in done if isinstance(fit, Chosen)]
-    nearer = _gain_db(graph, made, ctx, held_out(data, samples or JUDGES))
+    nearer, sure = _gain(graph, made, ctx, held_out(data, samples or JUDGES))
     facts = {"layers": table, "samples": run.samples, "gain_db": round(nearer, 3)}
-    if nearer < 0:
-        why = f"outputs would be {-nearer:.2f} dB further off on samples held out"
+    if not sure:
+        why = f"outputs are not surely nearer on samples held out ({nearer:+.2f} dB)"
         return PassResult(graph, (note(f"all stays as it is: {why}"),), facts)
     fields = (_FIELDS,) if ctx.data.synthetic else ()
-    whole = note(f"outputs are {nearer:.2f} dB nearer on samples held out")
-    return PassResult(made, (*fields, whole, *said), facts)
+    whole = f"outputs are {nearer:.2f} dB nearer on samples held out"
+    if not nearer:
+        whole = "there are too few samples to judge the outputs by: each layer is judged alone"
+    return PassResult(made, (*fields, note(whole), *said), facts)
 
 
 def _applied(graph: Graph, done: Iterable[tuple[Layer, Fit | str]]) -> Graph:
@@ -118,11 +121,14 @@ def _applied(graph: Graph, done: Iterable[tuple[Layer, Fit | str]]) -> Graph:
     return editor.done(form=graph.form) if editor.changed else graph
 
 
-def _gain_db(before: Graph, after: Graph, ctx: Context, data: Data) -> float:
-    """Return how much nearer outputs are, in the mean over samples."""
+def _gain(before: Graph, after: Graph, ctx: Context, data: Data) -> tuple[float, bool]:
+    """Return by how many dB outputs are nearer, in the mean over samples, and whether that is sure.
+
+    Too few samples tell nothing: then the judgement of each layer holds.
+    """
     floats = replace(before, records={})
     first, second = sample_errors(floats, [simulated(one, ctx) for one in (before, after)], [*data])
-    return gain(first, second)[0]
+    return gain(first, second) if len(first) >= LEAST else (0.0, True)
 
 
 def _affordable(graph: Graph, ctx: Context, data: Data) -> int:
