@@ -10,7 +10,7 @@ import numpy as np
 from slimc.calib.feeds import samples_of, specs_of
 from slimc.calib.linear import Linear
 from slimc.calib.observers import TINY
-from slimc.calib.sampling import sample_rows
+from slimc.calib.sampling import HELD, is_held, sample_rows
 from slimc.calib.store import Store
 from slimc.calib.table import Range
 from slimc.calib.walk import Walk
@@ -93,14 +93,26 @@ def _see(
     seen = _Seen(one, w, [], [], np.zeros(channels), np.zeros(channels))
     first = 0
     for feed, (x, shape) in enumerate(zip(read, shapes, strict=True)):
-        every = one.inputs(x).reshape(-1, channels)
-        seen.low = np.minimum(seen.low, every.min(axis=0, initial=0))
-        seen.high = np.maximum(seen.high, every.max(axis=0, initial=0))
+        fitted = _fitted(x, first, leading[feed], sum(leading))
+        if len(fitted):
+            every = one.inputs(fitted).reshape(-1, channels)
+            seen.low = np.minimum(seen.low, every.min(axis=0, initial=0))
+            seen.high = np.maximum(seen.high, every.max(axis=0, initial=0))
         rows = sample_rows(one, shape, feed, first, sum(leading), seed, leading[feed], ROWS)
         seen.rows.append(one.reads(x, shape, rows.rows))
         seen.held.append(rows.held)
         first += leading[feed]
     return seen
+
+
+def _fitted(x: np.ndarray, first: int, leading: int, samples: int) -> np.ndarray:
+    """Return the samples of a feed that are not held out: what is clipped shows on the others.
+
+    All where samples do not part the array, or are fewer than five.
+    """
+    if samples < HELD or not leading or len(x) % leading:
+        return x
+    return x[~np.repeat(is_held(first + np.arange(leading)), len(x) // leading)]
 
 
 def _best(site: Site, seen: Sequence[_Seen], ctx: Context) -> Choice:
