@@ -112,7 +112,8 @@ def _fitted(x: np.ndarray, first: int, leading: int, samples: int) -> np.ndarray
     """
     if samples < HELD or not leading or len(x) % leading:
         return x
-    return x[~np.repeat(is_held(first + np.arange(leading)), len(x) // leading)]
+    fitted: np.ndarray = x[~np.repeat(is_held(first + np.arange(leading)), len(x) // leading)]
+    return fitted
 
 
 def _best(site: Site, seen: Sequence[_Seen], ctx: Context) -> Choice:
