@@ -151,7 +151,9 @@ def _from_yaml(path: Path) -> dict[str, str | list[str]]:
         if path.stat().st_size > MAX_TEXT_BYTES:
             raise _bad(f"'{path}' is larger than {MAX_TEXT_BYTES} bytes")
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as broken:
+    except OSError as broken:
+        raise _bad(f"'{path}' cannot be read: {broken.strerror}") from broken
+    except (UnicodeDecodeError, yaml.YAMLError) as broken:
         raise _bad(f"'{path}' cannot be read: {broken}") from broken
     if not isinstance(found, Mapping):
         raise _bad(f"'{path}' holds no `key: value` lines", _EXAMPLE)

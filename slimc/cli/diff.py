@@ -55,9 +55,11 @@ def diff_command(
         say(json.dumps(_as_dict(measures, nodes, constants, outputs, reason), indent=1))
         return
     say("\n".join(measure_lines(*measures)))
-    _say_changes("operator", ("operator", "before", "after"), nodes)
-    _say_changes("constant", ("constant", "before", "after"), constants)
+    _say_changes("operator changed in number", ("operator", "before", "after"), nodes)
+    _say_changes("constant changed its type or shape", ("constant", "before", "after"), constants)
     say(f"\noutputs not compared: {reason}" if reason else "\n".join(agreement_lines(outputs)))
+    if outputs and calib is None:
+        say("\nsamples are made up: on real ones outputs agree otherwise (--calib)")
 
 
 def _measure(path: Path, graph: Graph, ops: OpTable) -> Measure:
@@ -90,7 +92,12 @@ def _constants(a: Graph, b: Graph) -> list[tuple[str, str, str]]:
 
 
 def _constant_type(graph: Graph, node: Node, i: int) -> str:
-    constant = graph.constants.get(node.inputs[i])
+    """Return the type of what is stored for an operand, behind a DequantizeLinear too."""
+    value = node.inputs[i]
+    maker = graph.producers.get(value)
+    if maker is not None and all(one in graph.constants for one in maker.inputs if one):
+        value = next(iter(maker.inputs), "")
+    constant = graph.constants.get(value)
     return "" if constant is None else write_type(constant.type)
 
 
@@ -113,7 +120,7 @@ def _say_changes(what: str, head: tuple[str, ...], rows: list[tuple[str, str, st
     if rows:
         say_table(head, rows)
     else:
-        say(f"no {what} changed")
+        say(f"no {what}")
 
 
 def _as_dict(

@@ -189,6 +189,20 @@ def test_show_diff_and_data(slimc: Slimc, model: Path, tmp_path: Path) -> None:
     assert "16 samples in 8 feeds" in slimc("data", model)[1]
 
 
+def test_diff_tells_how_weights_are_stored_and_that_samples_are_made_up(
+    slimc: Slimc, model: Path, tmp_path: Path
+) -> None:
+    slimc(model, "--passes", "quant", "-o", tmp_path / "q.onnx")
+    out = slimc("diff", model, tmp_path / "q.onnx")[1]
+    assert ["conv,", "operand", "1", "f32[4,3,3,3]", "i8[4,3,3,3]"] in [
+        line.split() for line in out.splitlines()
+    ]
+    assert "samples are made up" in out
+    np.savez(tmp_path / "stack.npz", x=np.ones((4, 3, 8, 8), np.float32))
+    told = slimc("diff", model, tmp_path / "q.onnx", "--calib", tmp_path / "stack.npz")[1]
+    assert "samples are made up" not in told
+
+
 def test_bench_gives_the_ratio(slimc: Slimc, model: Path, tmp_path: Path) -> None:
     slimc(model, "-o", tmp_path / "o.onnx")
     words = ("bench", model, tmp_path / "o.onnx", "--rounds", 9)
