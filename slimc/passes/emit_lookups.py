@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from slimc.analysis.shapes import Facts, infer
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph, Node
-from slimc.ir.types import DType, TensorType
+from slimc.ir.types import TensorType
 from slimc.ops.op import OpTable
 from slimc.remarks import Remark, applied
 
@@ -60,7 +58,8 @@ def _emit(
     editor: Editor, graph: Graph, node: Node, operand: int, stored: dict[str, tuple[str, str]]
 ) -> None:
     value, result = node.inputs[operand], node.outputs[0]
-    record, array = graph.records[value], graph.constants[value].array
+    record, table = graph.records[value], graph.constants[value]
+    array, dtype = table.array, table.dtype
     if value not in stored:
         across = [1] * array.ndim
         if record.axis is not None:
@@ -68,7 +67,7 @@ def _emit(
         scale = record.scale.reshape(across if record.axis is not None else ())
         stored[value] = (
             editor.add_constant(record.quantize(array), f"{value}.q"),
-            editor.add_constant(scale.astype(np.float32), f"{value}.scale"),
+            editor.add_constant(scale.astype(dtype.numpy), f"{value}.scale"),
         )
     integers, scale_name = stored[value]
     kind = graph.type_of(result)
@@ -85,8 +84,8 @@ def _emit(
     (real,) = editor.add(
         "Cast",
         (found,),
-        types=[TensorType(DType.F32, shape)],
-        attrs={"to": DType.F32.code},
+        types=[TensorType(dtype, shape)],
+        attrs={"to": dtype.code},
         name=f"{node.name}.cast",
         near=node.name,
     )

@@ -50,3 +50,12 @@ def test_other_records_are_left_to_a_dequantization(record: str) -> None:
     graph, made = emitted(record)
     assert made.nodes == graph.nodes
     assert set(made.records) == {"t"}
+
+
+@pytest.mark.parametrize("dtype", ["f16", "bf16"])
+def test_tables_of_16_bits_give_floats_of_their_type(dtype: str) -> None:
+    text = TEXT.format(record=ROWS, axis=0).replace("f32", dtype)
+    made, _ = emit_lookups(parse_text(text), OPS, "insert-qdq")
+    assert str(made.type_of("y")) == f"{dtype}[2,3,4]"
+    found = run(made, {"i": np.array([[0, 4, 2], [1, 1, -1]])})
+    assert str(found["y"].dtype) == {"f16": "float16", "bf16": "bfloat16"}[dtype]
