@@ -10,6 +10,9 @@ from typing import Any
 
 from slimc.errors import SlimcError
 
+# What reading a stranger's JSON raises: nested too deep, an integer that no float holds.
+_NO_TABLE = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
+
 
 @dataclass(frozen=True)
 class Range:
@@ -50,7 +53,7 @@ class CalibrationTable:
             table = json.loads(text)
             ranges = {str(value): _range(pair) for value, pair in table["ranges"].items()}
             return cls(ranges, str(table["key"]))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except _NO_TABLE as error:
             raise SlimcError(
                 "bad-calibration-table",
                 f"this is no calibration table: {error}",

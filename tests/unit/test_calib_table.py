@@ -20,7 +20,8 @@ def test_json_reads_back_bit_for_bit() -> None:
     "text",
     ["", "[]", '{"ranges": {}}', '{"key": "", "ranges": {"x": [1]}}',
      '{"key": "", "ranges": {"x": [2, 1]}}', '{"key": "", "ranges": {"x": [NaN, 1]}}',
-     '{"key": "", "ranges": {"x": [0, Infinity]}}'],
+     '{"key": "", "ranges": {"x": [0, Infinity]}}', "[" * 100_000,
+     f'{{"key": "", "ranges": {{"x": [0, 1{"0" * 400}]}}}}'],
 )  # fmt: skip
 def test_what_is_no_table_is_refused(text: str) -> None:
     with pytest.raises(SlimcError) as caught:
