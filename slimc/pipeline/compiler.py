@@ -13,6 +13,7 @@ import numpy as np
 from slimc.analysis.curves import Curves
 from slimc.analysis.shapes import default_sizes
 from slimc.calib.data import Data, Source
+from slimc.calib.loss import Metric
 from slimc.calib.tables import StoredTables
 from slimc.execute.ort import check_loads, time_rounds
 from slimc.io.read import read
@@ -90,7 +91,7 @@ def compile(
     curves: Curves | str | Path | None = None,
     min_sqnr: float | None = None,
     max_drop: str = "",
-    score: str | Path | None = None,
+    score: str | Path | Metric | None = None,
     budget: str = "",
     calib_cache: str | Path | None = None,
 ) -> Compiled:
@@ -107,9 +108,9 @@ def compile(
     `faster`, or `faster=1.2`: how many times as fast the result must be. timer: takes the seconds
     for both, onnxruntime on this machine, or runs on a device. curves: of `sensitivity`, or their
     file: channel removal chooses widths by them. min_sqnr: dB at the outputs, max_drop: `1%` or
-    `0.01` of score(run) in the file `score`: what quantization must keep; budget: `size=0.3` or
-    `latency=0.6` of the float model's, within which the target's schemes are mixed; the recipe then
-    names the nodes. Raises SlimcError, and PromiseError "not-faster", "promise-missed".
+    `0.01` of score(run), a function or a file that defines it: what quantization must keep; budget:
+    `size=0.3` or `latency=0.6` of the float model's, within which the target's schemes are mixed;
+    the recipe then names the nodes. Raises SlimcError, and PromiseError "not-faster", "promise-missed".
     """
     required_ratio(require)
     promise = promised(min_sqnr, max_drop, score, stop_after)

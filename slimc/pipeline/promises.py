@@ -47,7 +47,10 @@ class Promise:
 
 
 def promised(
-    min_sqnr: float | None, max_drop: str, score: str | Path | None, stop_after: str = ""
+    min_sqnr: float | None,
+    max_drop: str,
+    score: str | Path | Metric | None,
+    stop_after: str = "",
 ) -> Promise:
     """Read what is asked of the result. Raises SlimcError: bad-option-value, -metric, -plugin.
 
@@ -85,9 +88,11 @@ def _wrong(message: str, help: str) -> SlimcError:
     return SlimcError("bad-option-value", message, "promises of the result", help)
 
 
-def metric_of(path: str | Path) -> Metric:
-    """Run the file that the user names. Raises SlimcError "bad-plugin", "bad-metric"."""
-    path = Path(path)
+def metric_of(source: str | Path | Metric) -> Metric:
+    """Return a function, or that of a file. Raises SlimcError "bad-plugin", "bad-metric"."""
+    if callable(source):
+        return source
+    path = Path(source)
     metric: Metric | None = getattr(run_file(path), "score", None)
     if not callable(metric):
         raise SlimcError(

@@ -107,6 +107,14 @@ def test_a_score_may_drop_by_so_much(tmp_path: Path) -> None:
     assert tight.report.integer_intended < loose.report.integer_intended
 
 
+def test_a_score_is_a_function_too() -> None:
+    x = np.random.default_rng(1).standard_normal((64, 3, 8, 8), np.float32)
+    made = compiled(max_drop="50%", score=lambda run: float(np.square(run({"x": x})[0]).mean()))
+    assert "a score of" in str(facts(made)["reached"])
+    with pytest.raises(SlimcError, match="it returned nan, not a finite number"):
+        compiled(max_drop="1%", score=lambda run: float("nan"))
+
+
 @pytest.mark.parametrize(
     "asked",
     [
