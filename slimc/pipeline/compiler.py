@@ -110,7 +110,8 @@ def compile(
     file: channel removal chooses widths by them. min_sqnr: dB at the outputs, max_drop: `1%` or
     `0.01` of score(run), a function or a file that defines it: what quantization must keep; budget:
     `size=0.3` or `latency=0.6` of the float model's, within which the target's schemes are mixed;
-    the recipe then names the nodes. Raises SlimcError, and PromiseError "not-faster", "promise-missed".
+    the recipe then names the nodes. Raises SlimcError, and PromiseError "not-faster",
+    "promise-missed".
     """
     required_ratio(require)
     promise = promised(min_sqnr, max_drop, score, stop_after)
