@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO
 
 import numpy as np
@@ -17,7 +18,9 @@ from slimc.calib.feeds import Feed, Spec
 from slimc.errors import SlimcError
 
 MAX_FEED_BYTES = 4 << 30  # read at once; files come from strangers, and a zip may be a bomb
-_BROKEN = (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, ValueError)
+MAX_RANK = 32  # of an array; sizes of its axes fit 32 bits
+_BROKEN = (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, ValueError,
+           SyntaxError, TokenError, RecursionError, MemoryError)  # fmt: skip  # the last of headers
 
 
 @dataclass(frozen=True)
@@ -101,8 +104,10 @@ def _header(path: Path, member: str, stream: IO[bytes], size_bytes: int) -> Stor
     spec = Spec(dtype, tuple(shape))
     if dtype.hasobject:
         raise ValueError(f"{member or 'the array'} holds Python objects, not numbers")
+    if len(shape) > MAX_RANK or any(type(n) is not int or not 0 <= n < 1 << 32 for n in shape):
+        raise ValueError(f"{member or 'the array'} has a shape that no array of samples has")
     header_bytes = stream.tell()
-    if min(shape, default=0) < 0 or header_bytes + spec.size_bytes != size_bytes:
+    if header_bytes + spec.size_bytes != size_bytes:
         announced = f"announces {header_bytes + spec.size_bytes} bytes and has {size_bytes}"
         raise ValueError(f"{member or 'the array'} {announced}")
     return Stored(path, member, spec, fortran and len(shape) > 1, header_bytes)

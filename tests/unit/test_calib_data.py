@@ -246,3 +246,11 @@ def test_feeds_that_are_no_arrays_by_name() -> None:
             Data.from_feeds([feed], graph)
     with pytest.raises(SlimcError, match="gives no samples"):
         Data.from_feeds(iter(()), ONE)
+
+
+@pytest.mark.parametrize("shape", ["(True, 3)", "(99999999999999999999, 0)", "(-1, 3)", "(" * 60])
+def test_headers_that_say_nonsense_are_refused(tmp_path: Path, shape: str) -> None:
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    start = b"\x93NUMPY\x01\x00" + bytes([len(header), 0])
+    (tmp_path / "x.npy").write_bytes(start + header + bytes(12))
+    assert refusal(tmp_path / "x.npy", ONE).name == "calib-unreadable"
