@@ -130,13 +130,14 @@ def _make(
                 f"'{name}' has no option '{option}'",
                 help=did_you_mean(option, fields),
             )
-    return [_make_one(member, options) for member in members]
+    return [_make_one(member, options, name) for member in members]
 
 
-def _make_one(kind: type[Pass], options: Mapping[str, Value]) -> Pass:
+def _make_one(kind: type[Pass], options: Mapping[str, Value], owner: str) -> Pass:
+    """Return a pass with those of the options that it has. owner: what the user named."""
     hints = get_type_hints(kind)
     names = [f.name for f in dataclasses.fields(kind) if f.name in options]
-    return kind(**{name: _typed(kind.name, name, hints[name], options[name]) for name in names})
+    return kind(**{name: _typed(owner, name, hints[name], options[name]) for name in names})
 
 
 def _typed(owner: str, option: str, hint: Any, value: Value) -> Any:

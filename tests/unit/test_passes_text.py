@@ -88,7 +88,7 @@ def test_texts_of_every_sort_come_back(title: str) -> None:
         (
             "prune{budget=mac}",
             "bad-option-value",
-            "option 'budget' of 'cut-channels' takes macs | parameters, not 'mac'",
+            "option 'budget' of 'prune' takes macs | parameters, not 'mac'",
             "did you mean 'macs'? known: macs, parameters",
         ),
         ("mend{rounds=two}", "bad-option-value", "takes int, not 'two'", ""),
