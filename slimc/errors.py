@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+LISTED = 40  # names in a help text; a screen full
+
 
 class SlimcError(Exception):
     """State what is wrong, where, and how to mend it.
@@ -34,8 +36,12 @@ class PromiseError(SlimcError):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return a help text for a name that is not among `known`: the nearest one, then the list."""
+    """Return a help text for a name that is not among `known`: the nearest one, then the list.
+
+    Of many names, as of the nodes of a large network, the first `LISTED`.
+    """
     names = list(known)
     near = get_close_matches(word, names, n=1, cutoff=0.5)
-    listed = f"known: {', '.join(names)}" if names else "there are none"
+    listed = f"known: {', '.join(names[:LISTED])}" if names else "there are none"
+    listed += f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     return f"did you mean '{near[0]}'? {listed}" if near else listed

@@ -47,7 +47,9 @@ DEFAULT_TARGET = "generic-onnx"
 )
 @calib_option
 @calib_cache_option
-@click.option("--recipe", type=PATH, metavar="FILE", help="YAML with passes, target, bind, shape, seed.")
+@click.option(
+    "--recipe", type=PATH, metavar="FILE", help="YAML with passes, target, bind, shape, seed."
+)
 @click.option("--report", type=PATH, metavar="FILE", help="Write the whole report: .json or .txt.")
 @json_option
 @plugin_option
