@@ -18,7 +18,7 @@ from slimc.calib.feeds import Feed, Spec
 from slimc.errors import SlimcError
 
 MAX_FEED_BYTES = 4 << 30  # read at once; files come from strangers, and a zip may be a bomb
-MAX_RANK = 32  # of an array; sizes of its axes fit 32 bits
+MAX_RANK = 32  # of an array
 _BROKEN = (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, ValueError,
            SyntaxError, TokenError, RecursionError, MemoryError)  # fmt: skip  # the last of headers
 
@@ -104,7 +104,7 @@ def _header(path: Path, member: str, stream: IO[bytes], size_bytes: int) -> Stor
     spec = Spec(dtype, tuple(shape))
     if dtype.hasobject:
         raise ValueError(f"{member or 'the array'} holds Python objects, not numbers")
-    if len(shape) > MAX_RANK or any(type(n) is not int or not 0 <= n < 1 << 32 for n in shape):
+    if len(shape) > MAX_RANK or any(type(n) is not int or not 0 <= n < 1 << 62 for n in shape):
         raise ValueError(f"{member or 'the array'} has a shape that no array of samples has")
     header_bytes = stream.tell()
     if header_bytes + spec.size_bytes != size_bytes:
