@@ -110,7 +110,9 @@ class Linear:
     def reads(self, x: np.ndarray, shape: Sequence[int], rows: np.ndarray) -> np.ndarray:
         """Return what results read of the data, [r, g, p]. shape: of the result."""
         outer = self._outer(shape)
-        places = np.stack(np.unravel_index(rows, outer), axis=1)
+        places = np.zeros((len(rows), 0), np.int64)  # a vector times a matrix has no other axes
+        if outer:
+            places = np.stack(np.unravel_index(rows, outer), axis=1)
         names = (*self.groups, *self.ins)
         flat, sizes = _rows_first(x, self.data_axes, names, self.sizes)
         at, inside = self._read_places(places, sizes, outer)

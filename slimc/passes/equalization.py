@@ -93,7 +93,7 @@ def _see(
     seen = _Seen(one, w, [], [], np.zeros(channels), np.zeros(channels))
     first = 0
     for feed, (x, shape) in enumerate(zip(read, shapes, strict=True)):
-        fitted = _fitted(x, first, leading[feed], sum(leading))
+        fitted = _fitted(one, x, first, leading[feed], sum(leading))
         if len(fitted):
             every = one.inputs(fitted).reshape(-1, channels)
             seen.low = np.minimum(seen.low, every.min(axis=0, initial=0))
@@ -105,12 +105,13 @@ def _see(
     return seen
 
 
-def _fitted(x: np.ndarray, first: int, leading: int, samples: int) -> np.ndarray:
+def _fitted(one: Linear, x: np.ndarray, first: int, leading: int, samples: int) -> np.ndarray:
     """Return the samples of a feed that are not held out: what is clipped shows on the others.
 
     All where samples do not part the array, or are fewer than five.
     """
-    if samples < HELD or not leading or len(x) % leading:
+    inner = {label.name for term in one.data_axes[0] for label in term} & {*one.groups, *one.ins}
+    if samples < HELD or not leading or len(x) % leading or (inner and leading > 1):
         return x
     fitted: np.ndarray = x[~np.repeat(is_held(first + np.arange(leading)), len(x) // leading)]
     return fitted

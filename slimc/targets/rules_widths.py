@@ -21,7 +21,7 @@ def aligned_channels(graph: Graph, ops: OpTable, target: Target) -> Iterator[Fin
     for node, _ in every:
         multiple = target.align_integer if node.name in integer else target.align_float
         kind = graph.type_of(node.outputs[0])
-        if not isinstance(kind, TensorType) or kind.shape is None:
+        if not isinstance(kind, TensorType) or not kind.shape:
             continue
         weight = graph.type_of(node.inputs[1])
         channels = kind.shape[1] if _spatial(weight) else kind.shape[-1]
