@@ -72,7 +72,6 @@ class _Emitter:
         self.graph = graph
         self.editor = Editor(graph, made_by=made_by)
         self._measured: dict[str, _Measured] = {}
-        self._stored: dict[tuple[str, bool], _Stored] = {}
 
     def emit(self, node: Node, one: Linear | None) -> Remark:
         """Rewrite a product, or leave it in float and say why."""
@@ -132,18 +131,18 @@ class _Emitter:
         return self._measured[value]
 
     def _store(self, one: Linear) -> _Stored:
-        """Store the integers of a weight as [K,N], once for all products that read them so."""
+        """Store the integers of a weight as [K,N]: of each product its own.
+
+        onnxruntime makes u8 of s8 weights by itself, and fails at the second product that reads
+        them ("Attempt to replace the existing tensor").
+        """
         record, array = self.graph.records[one.weight], self.graph.constants[one.weight].array
-        integers = one.matrix(record.quantize(array))[0].T
-        key = (one.weight, one.weight_axes[-1] == one.result_axes[-1])
-        if key not in self._stored:
-            zero = record.zero_point
-            self._stored[key] = _Stored(
-                self.editor.add_constant(np.ascontiguousarray(integers), f"{one.weight}.q"),
-                self.editor.add_constant(record.scale, f"{one.weight}.scale"),
-                self.editor.add_constant(zero, f"{one.weight}.zero") if zero.any() else "",
-            )
-        return self._stored[key]
+        integers, zero = one.matrix(record.quantize(array))[0].T, record.zero_point
+        return _Stored(
+            self.editor.add_constant(np.ascontiguousarray(integers), f"{one.weight}.q"),
+            self.editor.add_constant(record.scale, f"{one.weight}.scale"),
+            self.editor.add_constant(zero, f"{one.weight}.zero") if zero.any() else "",
+        )
 
     def _shape(self, value: str) -> Shape | None:
         kind = self.graph.type_of(value)
