@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from slimc.execute.ort import optimized_ops
@@ -86,3 +87,29 @@ graph (%x: f32[N,32]) -> (%y)
     assert optimized_ops(made.graph)["com.microsoft.MatMulIntegerToFloat"] == 1
     found = [f.rule for rule in CPU_AVX2.rules for f in rule.check(made.graph, OPS, CPU_AVX2)]
     assert "unsaturated-weights" not in found
+
+
+@pytest.mark.parametrize("scheme", ["int8", "int8-dynamic", "int8-weights"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "graph (%x: f32[32]) -> (%y)\n  %w = constant f32[32,32] random(0)\n"
+        "  %v = constant f32[32] random(1)\n  %h: f32[32] = MatMul(%x, %w)\n"
+        "  %y: f32[] = MatMul(%h, %v)",  # vectors
+        "graph (%x: f32[4,32]) -> (%y)\n  %w = constant f32[32,32] random(0)\n"
+        "  %h: f32[4,32] = MatMul(%x, %w)\n  %y: f32[4,32] = MatMul(%h, %w)",  # one weight, twice
+        "graph (%x: f32[4,32]) -> (%y, %w)\n  %w = constant f32[32,32] random(0)\n"
+        "  %y: f32[4,32] = MatMul(%x, %w)",  # a weight that is an output
+        "graph (%x: f32[4,32]) -> (%y)\n  %w = constant f32[32,32] random(0)\n"
+        "  %h: f32[4,32] = MatMul(%x, %w)\n  %m: f32[] = ReduceMax(%w) {keepdims=0}\n"
+        "  %y: f32[4,32] = Mul(%h, %m)",  # or read in floats too
+    ],
+)
+def test_products_that_are_written_in_odd_ways(text: str, scheme: str) -> None:
+    rng = np.random.default_rng(0)
+    graph = parse_text(text)
+    shape = graph.types["x"].shape  # type: ignore[union-attr]
+    feeds = [{"x": rng.standard_normal(shape).astype(np.float32)} for _ in range(40)]
+    passes = f"equalize-scales,assign-scales{{scheme={scheme},min_elements=0}},round-weights"
+    made = compile(graph, passes, "cpu-avx2", feeds)
+    assert made.report.agreement[0].sqnr_db > 25
