@@ -113,7 +113,9 @@ def _contraction(
     bound = facts.bounds.get(node.name)
     if bound is None:
         return f"its axes are not known: {facts.opaque.get(node.name, 'it has no signature')}"
-    axis = axis_with(bound.inputs[parts.weight], {parts.channel})
+    axis = None
+    if not _is_stack(bound, parts):
+        axis = axis_with(bound.inputs[parts.weight], {parts.channel})
     channels = _channels(bound, parts)
     if channels and max(channels) < wants.min_channels:
         least = f"{name} gains from integers with {wants.min_channels} or more"
@@ -121,6 +123,16 @@ def _contraction(
     if _is_short(bound, parts, wants.short):
         site = replace(site, wants=replace(wants, between=True))
     return replace(site, weight=weight, channel_axis=axis, sums=sum_order(bound, parts))
+
+
+def _is_stack(bound: Bound, parts: Weighted) -> bool:
+    """Tell whether a weight has a matrix for each matrix of the data: it gets one scale.
+
+    onnxruntime takes no scales along the columns of stacks (MatMulIntegerToFloat).
+    """
+    both = labels_of(bound.inputs[parts.data]) & labels_of(bound.outputs[0])
+    return any(labels_of((axis,)) and labels_of((axis,)) <= both
+               for axis in bound.inputs[parts.weight] or ())  # fmt: skip
 
 
 def _channels(bound: Bound, parts: Weighted) -> tuple[int, ...]:

@@ -113,3 +113,25 @@ def test_products_that_are_written_in_odd_ways(text: str, scheme: str) -> None:
     passes = f"equalize-scales,assign-scales{{scheme={scheme},min_elements=0}},round-weights"
     made = compile(graph, passes, "cpu-avx2", feeds)
     assert made.report.agreement[0].sqnr_db > 25
+
+
+@pytest.mark.parametrize("target", ["cpu-avx2", "jetson"])
+def test_a_stack_of_matrices_has_one_scale(target: str) -> None:
+    graph = parse_text("""
+graph (%x: f32[4,6,32]) -> (%y)
+  %v = constant f32[4,32,16] random(0)
+  %w = constant f32[4,16,32] random(1)
+  %h: f32[4,6,16] = MatMul(%x, %v)
+  %r: f32[4,6,16] = Relu(%h)
+  %y: f32[4,6,32] = MatMul(%r, %w)""")
+    made = compile(graph, "assign-scales", target)
+    assert made.report.agreement[0].sqnr_db > 25
+
+
+def test_a_depthwise_weight_has_a_scale_per_channel() -> None:
+    graph = parse_text("""
+graph (%x: f32[1,64,9,9]) -> (%y)
+  %v = constant f32[64,1,3,3] random(0)
+  %y: f32[1,64,7,7] = Conv(%x, %v) {group=64}""")
+    marked = compile(graph, "assign-scales", "jetson", stop_after="assign-scales").graph
+    assert marked.records["v"].scale.shape == (64,)
