@@ -13,7 +13,7 @@ from slimc.calib.feeds import samples_of, specs_of
 from slimc.calib.linear import Linear, linear
 from slimc.calib.moments import Moments
 from slimc.calib.products import Energies, product_of
-from slimc.calib.sampling import sample_rows
+from slimc.calib.sampling import Sampler
 from slimc.calib.store import STORE_BYTES, Store
 from slimc.calib.walk import Walk
 from slimc.ir.graph import Graph
@@ -85,7 +85,7 @@ def collect_reads(
     feeds = list(data.first_samples(samples))
     if not feeds:
         return Reads(Store(store_bytes // 2), {})
-    leading = [samples_of(specs_of(feed), graph) for feed in feeds]
+    sampler = Sampler(tuple(samples_of(specs_of(feed), graph) for feed in feeds), seed)
     kept = Store(store_bytes // 2)
     found: dict[str, Energies | Unread] = {}
     with Store(store_bytes // 2) as live:
@@ -100,7 +100,7 @@ def collect_reads(
                 continue
             x = [walk.value(one.data, feed) for feed in range(len(feeds))]
             walk.advance(also=[one.result])
-            level, moments = _summed(one, walk, x, leading, seed)
+            level, moments = _summed(one, walk, x, sampler)
             if not moments.count:
                 continue
             with np.errstate(over="ignore", invalid="ignore"):
@@ -111,23 +111,18 @@ def collect_reads(
     return Reads(kept, found)
 
 
-def _summed(
-    one: Linear, walk: Walk, x: list[np.ndarray], leading: list[int], seed: int
-) -> tuple[str, Moments]:
+def _summed(one: Linear, walk: Walk, x: list[np.ndarray], sampler: Sampler) -> tuple[str, Moments]:
     channels = one.columns // one.taps
     level = "columns" if one.columns <= WIDEST else "channels"
     if level == "channels" and channels > WIDEST:
         level = "diagonal"
-    moments, first = Moments(diagonal=level == "diagonal"), 0
+    moments = Moments(diagonal=level == "diagonal")
     for feed, array in enumerate(x):
         shape = walk.value(one.result, feed).shape
-        own = leading[feed]
-        chosen = sample_rows(one, shape, feed, first, sum(leading), seed, own).seen()
-        for part in chosen.chunks(one.columns * one.group_count):
-            read = one.reads(array, shape, part.rows)
+        for part in sampler.parts(one, feed, shape):
+            read = one.reads(array, shape, part.seen().rows)
             if level == "channels":
                 split = read.reshape(len(read), one.group_count, channels, one.taps)
                 read = split.transpose(0, 3, 1, 2).reshape(-1, one.group_count, channels)
             moments.add(read, np.zeros((*read.shape[:2], 0), read.dtype))
-        first += leading[feed]
     return level, moments

@@ -38,6 +38,38 @@ class Rows:
         ]
 
 
+@dataclass(frozen=True)
+class Sampler:
+    """Chooses results of weighted nodes in all feeds. leading: samples of each feed.
+
+    wanted: results of a node, all feeds together; 0: as many as a least-squares problem takes.
+    """
+
+    leading: tuple[int, ...]
+    seed: int
+    wanted: int = 0
+
+    @property
+    def samples(self) -> int:
+        """Return how many samples all feeds hold."""
+        return sum(self.leading)
+
+    def first(self, feed: int) -> int:
+        """Return the number of the first sample of a feed."""
+        return sum(self.leading[:feed])
+
+    def rows(self, one: Linear, feed: int, shape: Sequence[int]) -> Rows:
+        """Return the results of one feed that are looked at. shape: of the node's result."""
+        own = self.leading[feed]
+        return sample_rows(
+            one, shape, feed, self.first(feed), self.samples, self.seed, own, self.wanted
+        )
+
+    def parts(self, one: Linear, feed: int, shape: Sequence[int]) -> list[Rows]:
+        """Return them in chunks that are small where they are read."""
+        return self.rows(one, feed, shape).chunks(one.columns * one.group_count)
+
+
 def is_held(samples: np.ndarray) -> np.ndarray:
     """Tell which samples, counted over all feeds, are held out."""
     held: np.ndarray = samples % HELD == HELD - 1

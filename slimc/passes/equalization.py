@@ -10,7 +10,7 @@ import numpy as np
 from slimc.calib.feeds import samples_of, specs_of
 from slimc.calib.linear import Linear
 from slimc.calib.observers import TINY
-from slimc.calib.sampling import HELD, is_held, sample_rows
+from slimc.calib.sampling import HELD, Sampler, is_held
 from slimc.calib.store import Store
 from slimc.calib.table import Range
 from slimc.calib.walk import Walk
@@ -60,7 +60,8 @@ def choose(graph: Graph, ctx: Context, sites: Sequence[Site], samples: int) -> l
     waiting = {reader.node.name: site for site in sites for reader in site.readers}
     readers = {reader.node.name: reader for site in sites for reader in site.readers}
     stops = [node.name for node in graph.nodes if node.name in waiting]
-    leading = [samples_of(specs_of(feed), graph) for feed in feeds]
+    leading = tuple(samples_of(specs_of(feed), graph) for feed in feeds)
+    sampler = Sampler(leading, ctx.seed, ROWS)
     seen: dict[str, _Seen] = {}
     found: list[Choice] = []
     with Store() as store:
@@ -71,7 +72,7 @@ def choose(graph: Graph, ctx: Context, sites: Sequence[Site], samples: int) -> l
             read = [walk.value(one.data, feed) for feed in range(len(feeds))]
             walk.advance(also=[one.result])
             shapes = [walk.value(one.result, feed).shape for feed in range(len(feeds))]
-            seen[name] = _see(graph, one, read, shapes, leading, ctx.seed)
+            seen[name] = _see(graph, one, read, shapes, sampler)
             mine = [seen.get(reader.node.name) for reader in site.readers]
             if None not in mine:
                 found.append(_best(site, [one for one in mine if one is not None], ctx))
@@ -85,33 +86,31 @@ def _see(
     one: Linear,
     read: Sequence[np.ndarray],
     shapes: Sequence[tuple[int, ...]],
-    leading: Sequence[int],
-    seed: int,
+    sampler: Sampler,
 ) -> _Seen:
     w = one.matrix(graph.constants[one.weight].array.astype(np.float32))
     channels = one.group_count * one.columns // one.taps
     seen = _Seen(one, w, [], [], np.zeros(channels), np.zeros(channels))
-    first = 0
     for feed, (x, shape) in enumerate(zip(read, shapes, strict=True)):
-        fitted = _fitted(one, x, first, leading[feed], sum(leading))
+        fitted = _fitted(one, x, sampler, feed)
         if len(fitted):
             every = one.inputs(fitted).reshape(-1, channels)
             seen.low = np.minimum(seen.low, every.min(axis=0, initial=0))
             seen.high = np.maximum(seen.high, every.max(axis=0, initial=0))
-        rows = sample_rows(one, shape, feed, first, sum(leading), seed, leading[feed], ROWS)
+        rows = sampler.rows(one, feed, shape)
         seen.rows.append(one.reads(x, shape, rows.rows))
         seen.held.append(rows.held)
-        first += leading[feed]
     return seen
 
 
-def _fitted(one: Linear, x: np.ndarray, first: int, leading: int, samples: int) -> np.ndarray:
+def _fitted(one: Linear, x: np.ndarray, sampler: Sampler, feed: int) -> np.ndarray:
     """Return the samples of a feed that are not held out: what is clipped shows on the others.
 
     All where samples do not part the array, or are fewer than five.
     """
     inner = {label.name for term in one.data_axes[0] for label in term} & {*one.groups, *one.ins}
-    if samples < HELD or not leading or len(x) % leading or (inner and leading > 1):
+    leading, first = sampler.leading[feed], sampler.first(feed)
+    if sampler.samples < HELD or not leading or len(x) % leading or (inner and leading > 1):
         return x
     fitted: np.ndarray = x[~np.repeat(is_held(first + np.arange(leading)), len(x) // leading)]
     return fitted

@@ -12,7 +12,7 @@ from slimc.analysis.shapes import infer
 from slimc.calib.feeds import Feed, samples_of, specs_of
 from slimc.calib.linear import Linear, linear
 from slimc.calib.range_search import ELEMENTS, Search, elements_of
-from slimc.calib.sampling import HELD, is_held, sample_rows
+from slimc.calib.sampling import HELD, Sampler, is_held
 from slimc.calib.store import Store
 from slimc.calib.walk import Walk
 from slimc.ir.graph import Graph, Node
@@ -107,15 +107,14 @@ class _Watch:
         seed: int,
     ) -> None:
         self.graph, self.walk, self.readers, self.searches = graph, walk, readers, searches
-        self.seed = seed
-        self.leading = [samples_of(specs_of(feed), graph) for feed in feeds]
-        self.samples = sum(self.leading)
+        leading = tuple(samples_of(specs_of(feed), graph) for feed in feeds)
+        self.sampler = Sampler(leading, seed, ROWS)
         self.waiting = {v for v in searches if v not in graph.constants}
 
     def run(self) -> None:
         self._advance()
         for one in self.readers.products:
-            read = [self.walk.value(one.data, feed) for feed in range(len(self.leading))]
+            read = [self.walk.value(one.data, feed) for feed in range(len(self.sampler.leading))]
             self._advance(also=[one.result])
             self._see_product(one, read)
 
@@ -128,26 +127,24 @@ class _Watch:
 
     def _see_value(self, value: str) -> None:
         """Look at a value's extremes, and where something else than a product reads it, at it."""
-        search, wanted, first = self.searches[value], ELEMENTS // self.samples + 1, 0
-        for feed, leading in enumerate(self.leading):
+        search, samples = self.searches[value], self.sampler.samples
+        wanted = ELEMENTS // samples + 1
+        for feed, leading in enumerate(self.sampler.leading):
             x = self.walk.value(value, feed)
             search.see_range(x)
             if value in self.readers.plain:
                 rows = elements_of(x, leading, wanted)
-                number = np.arange(len(rows)) + (first if self.samples >= HELD else 0)
+                first = self.sampler.first(feed) if samples >= HELD else 0
+                number = first + np.arange(len(rows))
                 search.see_value(value, rows, is_held(number))
-            first += leading
 
     def _see_product(self, one: Linear, read: Sequence[np.ndarray]) -> None:
         w = _narrowed(one.matrix(self.graph.constants[one.weight].array.astype(np.float32)))
-        first = 0
-        for feed, (x, leading) in enumerate(zip(read, self.leading, strict=True)):
+        for feed, x in enumerate(read):
             shape = self.walk.value(one.result, feed).shape
-            rows = sample_rows(one, shape, feed, first, self.samples, self.seed, leading, ROWS)
-            for part in rows.chunks(one.columns * one.group_count):
+            for part in self.sampler.parts(one, feed, shape):
                 seen = one.reads(x, shape, part.rows)
                 self.searches[one.data].see_product(one.node.name, seen, w, part.held)
-            first += leading
 
 
 def _narrowed(w: np.ndarray) -> np.ndarray:

@@ -7,13 +7,14 @@ makes: each layer is fitted with the errors of those before, and may correct the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 
 from slimc.calib.feeds import Feed, samples_of, specs_of
 from slimc.calib.moments import Fit, finite_rows
-from slimc.calib.sampling import ROWS, ROWS_PER_COLUMN, is_held, sample_rows
+from slimc.calib.sampling import ROWS, ROWS_PER_COLUMN, Sampler, is_held
 from slimc.calib.store import Store
 from slimc.calib.walk import Walk
 from slimc.ir.graph import Graph
@@ -60,8 +61,8 @@ class LockStep:
     ) -> None:
         self.teacher = Walk(teacher, feeds, set(stops), stores[0])
         self.student = Walk(student, feeds, set(stops), stores[1])
-        self.leading = [samples_of(specs_of(feed), teacher) for feed in feeds]
-        self.kept, self.seed, self.rows = kept or {}, seed, rows
+        self.sampler = Sampler(tuple(samples_of(specs_of(feed), teacher) for feed in feeds), seed)
+        self.kept, self.rows = kept or {}, rows
         self._stops, self._done, self._progress = len(stops), 0, progress
         self.teacher.advance()
         self.student.advance()
@@ -69,7 +70,7 @@ class LockStep:
     @property
     def samples(self) -> int:
         """Return how many samples are run."""
-        return sum(self.leading)
+        return self.sampler.samples
 
     def fit(self, one: Layer, fitter: FitterOf) -> Fit | str:
         """Fit the next layer and go on with it; return why not, where it is left as it is."""
@@ -128,8 +129,8 @@ class LockStep:
     @property
     def _held(self) -> list[np.ndarray]:
         """Tell for every feed which samples are held out."""
-        firsts = np.cumsum([0, *self.leading])
-        pairs = zip(firsts, self.leading, strict=False)
+        firsts = map(self.sampler.first, range(len(self.sampler.leading)))
+        pairs = zip(firsts, self.sampler.leading, strict=True)
         return [is_held(first + np.arange(count)) for first, count in pairs]
 
     def _is_product(self, one: Layer, x: np.ndarray) -> bool:
@@ -145,17 +146,14 @@ class LockStep:
 
     def _show(self, one: Layer, seen: Fitter) -> None:
         """Let a fitter see the sampled results of all feeds."""
-        first, wanted = 0, max(self.rows, ROWS_PER_COLUMN * one.student.columns)
-        for feed, leading in enumerate(self.leading):
+        wanted = max(self.rows, ROWS_PER_COLUMN * one.student.columns)
+        sampler = replace(self.sampler, wanted=wanted)
+        for feed in range(len(sampler.leading)):
             x = self.student.value(one.student.data, feed)
             y = self._target(one, feed)
-            rows = sample_rows(
-                one.student, y.shape, feed, first, self.samples, self.seed, leading, wanted
-            )
-            for part in rows.chunks(one.student.columns * one.student.group_count):
+            for part in sampler.parts(one.student, feed, y.shape):
                 read = one.student.reads(x, y.shape, part.rows)
                 seen.add(read, one.student.channels(y, part.rows), part.held)
-            first += leading
 
     def _target(self, one: Layer, feed: int) -> np.ndarray:
         """Return what the layer should make, with its bias."""
