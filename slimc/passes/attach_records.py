@@ -96,7 +96,11 @@ def said(ctx: Context, graph: Graph, choice: Choice, weights: StoredWeights) -> 
         yield applied(node.name, f"takes {', '.join(_seen(graph, v) for v in operands)}")
     for one in weights.found:
         value = graph.by_name[one.node.name].inputs[one.operand]
-        verb = "takes measured data and" if one.integer else "stores"
+        verb = "stores"
+        if one.integer:
+            parts = ctx.ops.rows[one.node.kind].weighted
+            ranged = parts is not None and one.node.inputs[parts.data] in graph.records
+            verb = "takes integers of its data and" if ranged else "takes measured data and"
         yield applied(one.node.name, f"{verb} {_seen(graph, value)}")
 
 

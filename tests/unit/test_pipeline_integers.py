@@ -135,3 +135,17 @@ graph (%x: f32[1,64,9,9]) -> (%y)
   %y: f32[1,64,7,7] = Conv(%x, %v) {group=64}""")
     marked = compile(graph, "assign-scales", "jetson", stop_after="assign-scales").graph
     assert marked.records["v"].scale.shape == (64,)
+
+
+def test_data_with_a_range_are_not_said_to_be_measured() -> None:
+    graph = parse_text("""
+graph (%x: f32[N,32]) -> (%y)
+  %v = constant f32[32,64] random(0)
+  %w = constant f32[64,32] random(1)
+  %h: f32[N,64] = Gemm(%x, %v) @first
+  %r: f32[N,64] = Relu(%h)
+  %y: f32[N,32] = Gemm(%r, %w) @second""")
+    made = compile(graph, 'assign-scales{mixed=["second=int8-dynamic"]}', "cpu-vnni")
+    said = [r.message for one in made.report.passes for r in one.remarks if r.node == "second"]
+    assert not any("measured" in message for message in said)
+    assert "DynamicQuantizeLinear" not in {node.op for node in made.graph.nodes}
