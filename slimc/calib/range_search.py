@@ -75,7 +75,7 @@ class Search:
     def see_product(self, name: str, x: np.ndarray, w: np.ndarray, is_held: np.ndarray) -> None:
         """Take what a product reads. x: [r, g, p]; w: [g, o, p]; is_held: bool[r]."""
         columns, matrix = np.ascontiguousarray(x.transpose(1, 0, 2)), w.transpose(0, 2, 1)
-        self._see(name, columns, is_held, lambda d: _per_row(d @ matrix))
+        self._see(name, columns, is_held, lambda d: per_row(d @ matrix))
 
     def see_value(self, name: str, x: np.ndarray, is_held: np.ndarray) -> None:
         """Take elements of a value itself. x: [r, elements]; is_held: bool[r]."""
@@ -83,14 +83,14 @@ class Search:
 
     def _see(self, name: str, x: np.ndarray, is_held: np.ndarray, energy: _Energy) -> None:
         term = self._terms.setdefault(name, _Term.of(len(self.grids)))
-        term.energy[:] += _halves(energy(x), is_held)
+        term.energy[:] += halves(energy(x), is_held)
         for i, grid in enumerate(self.grids):
             error = grid.dequantize(grid.quantize(x)) - x
-            term.errors[:, i] += _halves(energy(error), is_held)
+            term.errors[:, i] += halves(energy(error), is_held)
             of = range_of(grid)
             clipped = np.where((x < of.low) | (x > of.high), error, 0)
             if clipped.any():
-                term.clipped[:, i] += _halves(energy(clipped), is_held)
+                term.clipped[:, i] += halves(energy(clipped), is_held)
 
     def best(self, clipping: float) -> Found:
         """Return the grid with the least error, the present one unless it is so on both halves.
@@ -147,11 +147,12 @@ class _Term:
         return found
 
 
-def _halves(rows: np.ndarray, is_held: np.ndarray) -> np.ndarray:
+def halves(rows: np.ndarray, is_held: np.ndarray) -> np.ndarray:
+    """Return the sum over rows to choose by, and over rows held out."""
     return np.array([rows[~is_held].sum(), rows[is_held].sum()])
 
 
-def _per_row(y: np.ndarray) -> np.ndarray:
+def per_row(y: np.ndarray) -> np.ndarray:
     """Return the squared length of [g, r, o] per row r."""
     found: np.ndarray = np.einsum("gro,gro->r", y, y, dtype=np.float64)
     return found

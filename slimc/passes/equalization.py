@@ -10,6 +10,7 @@ import numpy as np
 from slimc.calib.feeds import samples_of, specs_of
 from slimc.calib.linear import Linear
 from slimc.calib.observers import TINY
+from slimc.calib.range_search import halves, per_row
 from slimc.calib.sampling import HELD, Sampler, is_held
 from slimc.calib.store import Store
 from slimc.calib.table import Range
@@ -164,25 +165,16 @@ def _errors(
     flat = w.reshape(-1, w.shape[2])
     record = weight_record(_W8, flat, 0)
     rounded = record.dequantize(record.quantize(flat)).reshape(w.shape).transpose(0, 2, 1)
-    energy = _halves(_per_row(x @ matrix), held)
-    of_weights = _halves(_per_row(x @ (rounded - matrix)), held)
+    energy = halves(per_row(x @ matrix), held)
+    of_weights = halves(per_row(x @ (rounded - matrix)), held)
     best = np.full(2, np.inf)
     for shrunk in SHRUNK:
         low, high = float((one.low / s).min()) * shrunk, float((one.high / s).max()) * shrunk
         laid = activation_record(grid, Range(low, high))
-        off = _halves(_per_row((laid.dequantize(laid.quantize(x)) - x) @ matrix), held)
+        off = halves(per_row((laid.dequantize(laid.quantize(x)) - x) @ matrix), held)
         best = off if off[0] < best[0] else best
     found: np.ndarray = (best + of_weights) / np.maximum(energy, TINY)
     return found
 
 
 _U8 = Grid(DType.U8, 0, 255, symmetric=False)
-
-
-def _per_row(y: np.ndarray) -> np.ndarray:
-    found: np.ndarray = np.einsum("gro,gro->r", y, y, dtype=np.float64)
-    return found
-
-
-def _halves(rows: np.ndarray, held: np.ndarray) -> np.ndarray:
-    return np.array([rows[~held].sum(), rows[held].sum()])

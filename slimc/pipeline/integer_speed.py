@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from glob import escape
 
 from slimc.analysis.cost import macs
 from slimc.analysis.precision import Region, in_float, regions
@@ -19,6 +18,7 @@ from slimc.passes.context import Context
 from slimc.pipeline.give_back import Decision, Names, Trial, decide
 from slimc.pipeline.integers import ONNXRUNTIME
 from slimc.pipeline.latency import Stopwatch, meaning, measured
+from slimc.pipeline.precision import exactly
 from slimc.remarks import Remark, note, skipped
 from slimc.targets.lowering import LOWERING
 from slimc.targets.machine import this_cpu
@@ -110,7 +110,7 @@ def judged_integers(
 
 def _without(one: AssignScales, timed: Timed, given_back: Names) -> tuple[AssignScales, PassResult]:
     """Choose scales anew, with regions in floats."""
-    names = (escape(node) for name in given_back for node in timed.regions[name].nodes)
+    names = (exactly(node) for name in given_back for node in timed.regions[name].nodes)
     one = replace(one, keep=(*one.keep, *names))
     return one, one.run(timed.before, timed.ctx)
 
