@@ -26,6 +26,8 @@ from slimc.passes.schemes import FLOATS, Scheme, schemes_of
 from slimc.passes.stored_weights import beside_integers, choose_weights
 from slimc.remarks import Remark, note, skipped
 
+PERCENTILE = 99.99  # of the elements: leaves out the largest of ten thousand
+
 
 @dataclass(frozen=True)
 class AssignScales(Pass):
@@ -62,7 +64,7 @@ class AssignScales(Pass):
         "how a range follows from the samples: their extremes, or what is best to clip to; auto: "
         "by whichever of these loses least on elements held out",
     )
-    percentile: float = option(99.99, "of the elements that the range covers, in percent")
+    percentile: float = option(PERCENTILE, "of the elements that the range covers, in percent")
     samples: int = option(0, "samples to calibrate on; 0: all", least=0)
     keep: tuple[str, ...] = option((), "nodes to leave in float (names, with * and ?)")
 
@@ -139,6 +141,13 @@ def _check(options: AssignScales, graph: Graph) -> None:
             f"percentile is {options.percentile}, it must lie above 50 and not above 100",
             where,
             "percentile=99.99 leaves out the largest of ten thousand elements",
+        )
+    if options.percentile != PERCENTILE and options.calibrator != "percentile":
+        raise SlimcError(
+            "bad-option-value",
+            f"percentile is {options.percentile:g}, but the calibrator is {options.calibrator}",
+            where,
+            "calibrator=percentile takes it",
         )
     quantized = next((n.name for n in graph.walk() if n.op == "QuantizeLinear" or n.integer), None)
     if quantized is not None or graph.records:

@@ -358,7 +358,9 @@ graph (%x: f32[N,64]) -> (%y)
 
 
 @pytest.mark.parametrize(
-    "options", [{"percentile": 101.0}, {"percentile": 50.0}, {"samples": -1}], ids=str
+    "options",
+    [{"percentile": 101.0}, {"percentile": 50.0}, {"samples": -1}, {"percentile": 99.0}],
+    ids=str,
 )
 def test_options_out_of_their_ranges(options: dict[str, object]) -> None:
     with pytest.raises(SlimcError) as caught:
