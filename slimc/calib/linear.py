@@ -109,6 +109,8 @@ class Linear:
 
     def reads(self, x: np.ndarray, shape: Sequence[int], rows: np.ndarray) -> np.ndarray:
         """Return what results read of the data, [r, g, p]. shape: of the result."""
+        if not len(rows):
+            return np.zeros((0, self._size(self.groups), self.columns), np.float32)
         outer = self._outer(shape)
         places = np.zeros((len(rows), 0), np.int64)  # a vector times a matrix has no other axes
         if outer:
