@@ -218,7 +218,29 @@ def refit(
     """
     scale = float(held.yy.sum()) or 1.0
     before = held.error(w, b)
-    found: list[tuple[float, float | None]] = [(before, None)]
+    after, chosen = best_ridge(train, held, w, b, ridges, free_bias)
+    whole = train + held
+    if chosen is None:
+        return Fit(w, b, None, before / scale, before / scale)
+    made = (
+        least_squares(w, *normal_equations(whole, None if free_bias else b), chosen)
+        if chosen
+        else w
+    )
+    bias = whole.best_bias(made) if free_bias else b
+    return Fit(made, bias, chosen, before / scale, after / scale)
+
+
+def best_ridge(
+    train: Moments,
+    held: Moments,
+    w: np.ndarray,
+    b: np.ndarray,
+    ridges: tuple[float, ...] = RIDGES,
+    free_bias: bool = True,
+) -> tuple[float, float | None]:
+    """Return the least error on rows held out, and its ridge as `Fit` has it. See `refit`."""
+    found: list[tuple[float, float | None]] = [(held.error(w, b), None)]
     if free_bias:
         found.append((held.error(w, train.best_bias(w)), 0.0))
     last = np.inf
@@ -230,17 +252,7 @@ def refit(
         if error > last:
             break
         last = error
-    after, chosen = min(found, key=lambda pair: pair[0])
-    whole = train + held
-    if chosen is None:
-        return Fit(w, b, None, before / scale, before / scale)
-    made = (
-        least_squares(w, *normal_equations(whole, None if free_bias else b), chosen)
-        if chosen
-        else w
-    )
-    bias = whole.best_bias(made) if free_bias else b
-    return Fit(made, bias, chosen, before / scale, after / scale)
+    return min(found, key=lambda pair: pair[0])
 
 
 def normal_equations(moments: Moments, b: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

@@ -66,9 +66,7 @@ class _MeanError:
         after = self._held.squares_about(shift) / scale
         if after >= before:
             return Chosen(self._w, self._b, None, before, before, "nearest")
-        whole = self._train.total + self._held.total
-        mean = whole / (self._train.count + self._held.count)
-        return Chosen(self._w, self._b + mean, None, before, after, "bias")
+        return Chosen(self._w, self._b + shift, None, before, after, "bias")
 
 
 class _Sums:

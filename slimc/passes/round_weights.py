@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from slimc.calib.moments import Moments, Split, least_squares, normal_equations, refit
+from slimc.calib.moments import Moments, Split, best_ridge, least_squares, normal_equations
 from slimc.calib.rounding import Lattice, round_columns
 from slimc.ir.graph import Graph, Quantization
 from slimc.passes.base import Pass, PassResult, Promise, option
@@ -77,8 +77,8 @@ class _Rounding:
         if self._free:
             ways["bias"] = ways["nearest"]
         ways["rounded"] = self._rounded(real, train)
-        ridge = refit(train, held, real, self._b, free_bias=self._free).ridge if self._refits else 0
-        if ridge:
+        _, ridge = best_ridge(train, held, real, self._b, free_bias=self._free)
+        if self._refits and ridge:
             ways["refitted"] = self._rounded(self._refitted(real, train, ridge), train)
         scale = float(held.yy.sum()) or 1.0
         errors = {
@@ -86,12 +86,7 @@ class _Rounding:
         }
         how = min(errors, key=errors.__getitem__)
         q, record = ways[how]
-        whole = train + held
-        if how == "refitted" and ridge:
-            q, record = self._rounded(self._refitted(real, whole, ridge), whole)
-        elif how == "rounded":
-            q, record = self._rounded(real, whole)
-        bias = self._bias(how, q, whole)
+        bias = self._bias(how, q, train)
         return Chosen(q, bias, None, errors["nearest"], errors[how], how, record)
 
     def _bias(self, how: Way, q: np.ndarray, moments: Moments) -> np.ndarray:
