@@ -85,7 +85,7 @@ class Search:
         term = self._terms.setdefault(name, _Term.of(len(self.grids)))
         term.energy[:] += halves(energy(x), is_held)
         for i, grid in enumerate(self.grids):
-            error = grid.dequantize(grid.quantize(x)) - x
+            error = grid.nearest(x) - x
             term.errors[:, i] += halves(energy(error), is_held)
             of = range_of(grid)
             clipped = np.where((x < of.low) | (x > of.high), error, 0)

@@ -128,6 +128,10 @@ class Quantization:
         real: np.ndarray = (integers.astype(np.float32) - zero) * scale
         return real.astype(np.float32)
 
+    def nearest(self, array: np.ndarray) -> np.ndarray:
+        """Return what integer arithmetic sees of an array: rounded to the grid and back, as f32."""
+        return self.dequantize(self.quantize(array))
+
     def spread(self, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
         """Return scale and zero point of each element of a value of that shape, as f32."""
         return self._spread(self.scale, shape), self._spread(

@@ -44,8 +44,8 @@ class _MeanError:
     def __init__(self, one: Layer, w: np.ndarray, b: np.ndarray) -> None:
         self._has_bias = one.bias is not None
         self._w, self._b = w, b
-        self._train, self._held = _Sums(w.shape[:2]), _Sums(w.shape[:2])
-        self._wanted = _Sums(w.shape[:2])
+        self._train, self._held = _ErrorSums(w.shape[:2]), _ErrorSums(w.shape[:2])
+        self._wanted = _ErrorSums(w.shape[:2])
 
     def add(self, x: np.ndarray, y: np.ndarray, is_held: np.ndarray) -> None:
         x, y, is_held = finite_rows(x, y, is_held)
@@ -69,7 +69,7 @@ class _MeanError:
         return Chosen(self._w, self._b + shift, None, before, after, "bias")
 
 
-class _Sums:
+class _ErrorSums:
     """Sums of rows [r, g, o] and of their squares."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:

@@ -166,7 +166,7 @@ class Emitter:
 
     def _rounded(self, value: str, array: np.ndarray, record: Quantization) -> str:
         """Return a constant of floats that are numbers of the grid; it keeps its name if it can."""
-        numbers = record.dequantize(record.quantize(array)).astype(array.dtype)
+        numbers = record.nearest(array).astype(array.dtype)
         if self._editor.count_users(value) > 1 or self._editor.is_output(value):
             return self._editor.add_constant(numbers, f"{value}.rounded")
         self._editor.set_constant(value, numbers)

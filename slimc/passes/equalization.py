@@ -164,14 +164,14 @@ def _errors(
     matrix = w.transpose(0, 2, 1)
     flat = w.reshape(-1, w.shape[2])
     record = weight_record(_W8, flat, 0)
-    rounded = record.dequantize(record.quantize(flat)).reshape(w.shape).transpose(0, 2, 1)
+    rounded = record.nearest(flat).reshape(w.shape).transpose(0, 2, 1)
     energy = halves(per_row(x @ matrix), held)
     of_weights = halves(per_row(x @ (rounded - matrix)), held)
     best = np.full(2, np.inf)
     for shrunk in SHRUNK:
         low, high = float((one.low / s).min()) * shrunk, float((one.high / s).max()) * shrunk
         laid = activation_record(grid, Range(low, high))
-        off = halves(per_row((laid.dequantize(laid.quantize(x)) - x) @ matrix), held)
+        off = halves(per_row((laid.nearest(x) - x) @ matrix), held)
         best = off if off[0] < best[0] else best
     found: np.ndarray = (best + of_weights) / np.maximum(energy, TINY)
     return found

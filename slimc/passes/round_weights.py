@@ -117,5 +117,5 @@ class _Rounding:
             record.dtype,
         )
         q = linear.array(round_columns(w, lattice, h))
-        exact = record.dequantize(record.quantize(q.astype(np.float32)))
+        exact = record.nearest(q.astype(np.float32))
         return linear.matrix(exact).astype(np.float64), record

@@ -152,8 +152,3 @@ def _paired_scale(weight: np.ndarray, axis: int | None, order: tuple[int, ...]) 
     others = tuple(i for i in range(sums.ndim) if i != place)
     largest: np.ndarray = sums.max(axis=others, initial=0.0)
     return largest / np.float32(LARGEST_PAIR)
-
-
-def simulate(record: Quantization, array: np.ndarray) -> np.ndarray:
-    """Return what integer arithmetic sees of an array: rounded to the grid and back, as f32."""
-    return record.dequantize(record.quantize(array))

@@ -6,7 +6,7 @@ import pytest
 from slimc.calib.table import Range
 from slimc.ir.types import DType
 from slimc.passes.context import Grid
-from slimc.passes.scales import activation_record, simulate, weight_record
+from slimc.passes.scales import activation_record, weight_record
 
 U8 = Grid(DType.U8, 0, 255, symmetric=False)
 S8 = Grid(DType.I8, -128, 127, symmetric=True)
@@ -27,10 +27,10 @@ def test_grid_covers_the_range_and_holds_zero(grid: Grid, span: Range) -> None:
     assert record.scale.shape == record.zero_point.shape == ()
     assert record.scale > 0
     assert record.zero_point == 0 or not grid.symmetric
-    assert simulate(record, np.zeros(1, np.float32)) == 0
+    assert record.nearest(np.zeros(1, np.float32)) == 0
     inside = np.linspace(span.low, span.high, 50, dtype=np.float32)
     # half a step of rounding, and half a step because the zero point is rounded too
-    assert np.abs(simulate(record, inside) - inside).max() <= 1.001 * float(record.scale)
+    assert np.abs(record.nearest(inside) - inside).max() <= 1.001 * float(record.scale)
 
 
 def test_rectified_values_use_every_integer() -> None:
@@ -56,7 +56,7 @@ def test_weights_have_a_scale_per_channel(grid: Grid, axis: int) -> None:
     integers = record.quantize(weight)
     assert (np.abs(integers.astype(int)).max(axis=others) == grid.high).all()
     step = np.expand_dims(record.scale, others)
-    assert (np.abs(simulate(record, weight) - weight) <= 0.501 * step).all()  # rounding, in f32
+    assert (np.abs(record.nearest(weight) - weight) <= 0.501 * step).all()  # rounding, in f32
 
 
 def test_dead_channels_take_the_scale_of_the_others() -> None:
@@ -64,7 +64,7 @@ def test_dead_channels_take_the_scale_of_the_others() -> None:
     assert weight_record(W8, weight, 0).scale == pytest.approx([1 / 127] * 3)
     weight[1] = 2.0
     assert weight_record(W8, weight, 0).scale == pytest.approx([2 / 127] * 3)
-    assert (simulate(weight_record(W8, weight, 0), weight) == weight).all()
+    assert (weight_record(W8, weight, 0).nearest(weight) == weight).all()
 
 
 def test_one_scale_where_the_target_has_no_more() -> None:
@@ -92,7 +92,7 @@ def test_few_bits_clip_where_that_loses_less(symmetric: bool) -> None:
     def error(ratios: int | None) -> float:
         record = weight_record(grid, weight, 0, ratios=ratios)
         assert record.scale.shape == (2, 8)
-        return float(np.square(simulate(record, weight) - weight).sum())
+        return float(np.square(record.nearest(weight) - weight).sum())
 
     assert error(None) == error(40) < 0.95 * error(1)
 
