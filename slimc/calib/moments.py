@@ -217,8 +217,7 @@ def refit(
     and of OSSCAR (Meng et al., 2024), "fullseq".
     """
     scale = float(held.yy.sum()) or 1.0
-    before = held.error(w, b)
-    after, chosen = best_ridge(train, held, w, b, ridges, free_bias)
+    before, after, chosen = best_ridge(train, held, w, b, ridges, free_bias)
     whole = train + held
     if chosen is None:
         return Fit(w, b, None, before / scale, before / scale)
@@ -238,9 +237,13 @@ def best_ridge(
     b: np.ndarray,
     ridges: tuple[float, ...] = RIDGES,
     free_bias: bool = True,
-) -> tuple[float, float | None]:
-    """Return the least error on rows held out, and its ridge as `Fit` has it. See `refit`."""
-    found: list[tuple[float, float | None]] = [(held.error(w, b), None)]
+) -> tuple[float, float, float | None]:
+    """Return the errors of w and b, and of the best, on rows held out, and its ridge. See `refit`.
+
+    The ridge is as `Fit` has it.
+    """
+    before = held.error(w, b)
+    found: list[tuple[float, float | None]] = [(before, None)]
     if free_bias:
         found.append((held.error(w, train.best_bias(w)), 0.0))
     last = np.inf
@@ -252,7 +255,7 @@ def best_ridge(
         if error > last:
             break
         last = error
-    return min(found, key=lambda pair: pair[0])
+    return before, *min(found, key=lambda pair: pair[0])
 
 
 def normal_equations(moments: Moments, b: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

@@ -77,8 +77,10 @@ class _Rounding:
         if self._free:
             ways["bias"] = ways["nearest"]
         ways["rounded"] = self._rounded(real, train)
-        _, ridge = best_ridge(train, held, real, self._b, free_bias=self._free)
-        if self._refits and ridge:
+        ridge = None
+        if self._refits:
+            *_, ridge = best_ridge(train, held, real, self._b, free_bias=self._free)
+        if ridge:
             ways["refitted"] = self._rounded(self._refitted(real, train, ridge), train)
         scale = float(held.yy.sum()) or 1.0
         errors = {

@@ -6,9 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from slimc.analysis.cost import macs
-from slimc.analysis.precision import Region, in_float, regions
-from slimc.analysis.shapes import infer
+from slimc.analysis.precision import Region, regions
 from slimc.execute.ort import time_rounds
 from slimc.execute.speedup import MARGIN, Speedup
 from slimc.ir.graph import Graph
@@ -18,7 +16,7 @@ from slimc.passes.context import Context
 from slimc.pipeline.give_back import Decision, Names, Trial, decide
 from slimc.pipeline.integers import ONNXRUNTIME
 from slimc.pipeline.latency import Stopwatch, meaning, measured
-from slimc.pipeline.precision import exactly
+from slimc.pipeline.precision import Marked, exactly
 from slimc.remarks import Remark, note, skipped
 from slimc.targets.lowering import LOWERING
 from slimc.targets.machine import this_cpu
@@ -28,15 +26,9 @@ _WORTH = 0.0  # share of it that integers must reach to stay: they must not be s
 
 
 @dataclass(frozen=True, eq=False)
-class Timed:
-    """A graph with records, any regions of which can be timed in floats.
+class Timed(Marked):
+    """Times a graph with records with any regions in floats."""
 
-    before: the graph that its scales were chosen for.
-    """
-
-    marked: Graph
-    before: Graph
-    ctx: Context
     watch: Stopwatch
 
     @cached_property
@@ -54,7 +46,7 @@ class Timed:
     def lowered(self, floating: Names) -> Graph:
         """Return the graph with some regions in floats, as the runtime gets it."""
         chosen = [self.regions[name] for name in floating]
-        return lowered(in_float(self.marked, chosen, self.before), self.ctx)
+        return lowered(self.in_floats(chosen), self.ctx)
 
     def trial(self, families: Names, given_back: Names) -> Trial:
         """Measure integers in some regions, where others are in floats either way."""
@@ -64,14 +56,9 @@ class Timed:
 
     def _promised(self, names: Collection[str]) -> float:
         """Return how many times as fast it were if regions took 1 / `_GAIN` of their time."""
-        total = max(1, sum(self._macs.values()))
-        inside = sum(self._macs.get(n, 0) for name in names for n in self.regions[name].nodes)
+        total = max(1, sum(self.macs_of_nodes.values()))
+        inside = sum(self.macs(self.regions[name]) for name in names)
         return total / (total - inside * (1 - 1 / _GAIN))
-
-    @cached_property
-    def _macs(self) -> Mapping[str, int]:
-        facts = infer(self.before, self.ctx.ops, self.ctx.sizes_of(self.before))
-        return macs(self.before, self.ctx.ops, facts)
 
 
 def lowered(graph: Graph, ctx: Context) -> Graph:

@@ -22,16 +22,36 @@ _UNSEEN = 5  # every fifth feed is kept from calibration where a result is judge
 
 
 @dataclass(frozen=True, eq=False)
-class Simulation:
-    """A graph with records, any regions of which can be run in floats.
+class Marked:
+    """A graph with records, any regions of which can be put in floats.
 
-    before: the graph that its scales were chosen for. loss: of a graph with Q/DQ. Records and
-    constants of the other regions stay as they are: nothing is calibrated anew.
+    before: the graph that its scales were chosen for. Records and constants of the other regions
+    stay as they are: nothing is calibrated anew.
     """
 
     marked: Graph
     before: Graph
     ctx: Context
+
+    def in_floats(self, floating: Collection[Region]) -> Graph:
+        """Return the graph with records, with some regions in floats."""
+        return in_float(self.marked, floating, self.before)
+
+    def macs(self, region: Region) -> int:
+        """Return the multiply-accumulates of a region."""
+        return sum(self.macs_of_nodes.get(name, 0) for name in region.nodes)
+
+    @cached_property
+    def macs_of_nodes(self) -> Mapping[str, int]:
+        """The multiply-accumulates of every node that has some."""
+        facts = infer(self.before, self.ctx.ops, self.ctx.sizes_of(self.before))
+        return macs(self.before, self.ctx.ops, facts)
+
+
+@dataclass(frozen=True, eq=False)
+class Simulation(Marked):
+    """Runs a graph with records with any regions in floats. loss: of a graph with Q/DQ."""
+
     loss: Loss
 
     @cached_property
@@ -41,8 +61,7 @@ class Simulation:
 
     def graph_without(self, floating: Collection[Region]) -> Graph:
         """Return the graph with Q/DQ, with some regions in floats and all others quantized."""
-        graph = in_float(self.marked, floating, self.before)
-        return InsertQdq().run(graph, self.ctx).graph
+        return InsertQdq().run(self.in_floats(floating), self.ctx).graph
 
     def loss_without(self, floating: Collection[Region]) -> float:
         """Return the loss with some regions in floats and all others quantized."""
@@ -51,15 +70,6 @@ class Simulation:
     def loss_of(self, region: Region) -> float:
         """Return the loss with one region quantized and all others in floats."""
         return self.loss_without([one for one in self.regions if one is not region])
-
-    def macs(self, region: Region) -> int:
-        """Return the multiply-accumulates of a region."""
-        return sum(self._macs.get(name, 0) for name in region.nodes)
-
-    @cached_property
-    def _macs(self) -> Mapping[str, int]:
-        facts = infer(self.before, self.ctx.ops, self.ctx.sizes_of(self.before))
-        return macs(self.before, self.ctx.ops, facts)
 
 
 def load_for(target: Target) -> Load:

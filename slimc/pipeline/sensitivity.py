@@ -33,7 +33,7 @@ from slimc.pipeline import provenance
 from slimc.pipeline.catalogue import Catalogue, catalogue
 from slimc.pipeline.compiler import DataSource, binding_passes, load, samples_from
 from slimc.pipeline.curves_file import gone_on_with, save_curves
-from slimc.pipeline.plugin import run_file
+from slimc.pipeline.promises import metric_of
 
 OUTPUT_ERROR = "output error"
 REFITTED = " with readers refitted"
@@ -168,14 +168,7 @@ def _check_numbers(ratios: Sequence[float], samples: int, score: object) -> None
 def _user_score(path: str | Path) -> _Score:
     """Run the file that the user names. Raises SlimcError "bad-plugin", "bad-metric"."""
     path = Path(path)
-    metric = getattr(run_file(path), "score", None)
-    if not callable(metric):
-        raise SlimcError(
-            "bad-metric",
-            "it defines no function 'score'",
-            f"'{path}'",
-            "def score(run) -> float: run(feed) gives the list of outputs; higher is better",
-        )
+    metric = metric_of(path)
     return _Score(f"score of {path.name} {provenance.digest(path)[:16]}", metric)
 
 
