@@ -21,8 +21,9 @@ from slimc.ir.graph import Graph, Node
 from slimc.ir.text import parse_text, to_text
 from slimc.ops.op import Op, OpTable
 from slimc.passes.base import Pass, PassResult, option
-from slimc.passes.context import Context, Target
+from slimc.passes.context import Context
 from slimc.passes.run_surgeon_script import surgeon_pass
+from slimc.passes.target import Target
 from slimc.pipeline.compiler import Compiled, compile, load
 from slimc.pipeline.region_noise import RegionNoise, RegionNoises, region_noises
 from slimc.pipeline.sensitivity import Measured, sensitivity

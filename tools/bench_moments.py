@@ -33,8 +33,9 @@ from slimc.calib.sampling import ROWS, ROWS_PER_COLUMN
 from slimc.ir.graph import Graph
 from slimc.ops import OPS
 from slimc.passes import reader_rankings
-from slimc.passes.context import Context, Target
+from slimc.passes.context import Context
 from slimc.passes.reader_rankings import ReaderRankings
+from slimc.passes.target import Target
 from slimc.rewrite.repair import repair
 from slimc.rewrite.slice_axes import kept_of_values, slice_axes
 

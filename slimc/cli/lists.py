@@ -14,8 +14,8 @@ from slimc.cli.options import json_option, names_with, plugin_option
 from slimc.errors import SlimcError, did_you_mean
 from slimc.ops.op import Op
 from slimc.passes.base import Pass
-from slimc.passes.context import Target
 from slimc.passes.schemes import scheme_names
+from slimc.passes.target import Target
 from slimc.passes.text import options_of
 from slimc.pipeline.catalogue import Catalogue
 

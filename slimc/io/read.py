@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
@@ -21,7 +21,16 @@ from slimc.ir.types import Dim, TensorType, ValueType
 
 MODEL = "onnx."  # before metadata keys that hold a field of the model, not a user's property
 _HAS_OPSETS = 3  # IR version; older files are of opset 1
+_DEFAULT = ("", "ai.onnx")  # names of the default domain
 FIELDS = ("producer_name", "producer_version", "domain", "model_version", "doc_string")
+
+
+@dataclass(frozen=True)
+class FileHeader:
+    """What a model file says before its graph. opset: of the default domain."""
+
+    opset: int
+    ir_version: int
 
 
 def read(path: str | Path) -> Graph:
@@ -30,10 +39,16 @@ def read(path: str | Path) -> Graph:
     Errors: model-missing, model-unreadable, opset-unknown, upgrade-impossible,
     function-broken, training-model, and those of `decode`.
     """
+    return read_with_header(path)[0]
+
+
+def read_with_header(path: str | Path) -> tuple[Graph, FileHeader]:
+    """Read a model file as `read`, and its header."""
     path = Path(path)
     if not path.is_file():
         raise SlimcError("model-missing", f"there is no file '{path}'")
-    return from_model(_parsed(path.read_bytes(), f"'{path}'"), path.parent)
+    model = _parsed(path.read_bytes(), f"'{path}'")
+    return from_model(model, path.parent), FileHeader(_opset(model), model.ir_version)
 
 
 def from_bytes(data: bytes) -> Graph:
@@ -55,9 +70,8 @@ def from_model(model: ModelProto, folder: Path | None = None) -> Graph:
     _refuse(model)
     functions = {f.domain for f in model.functions}
     model = inline_functions(model)
-    versions = {o.domain: o.version for o in model.opset_import}
-    unsaid = OPSET if model.ir_version >= _HAS_OPSETS else 1
-    opset = max(versions.pop("", 0), versions.pop("ai.onnx", 0)) or unsaid
+    versions = {o.domain: o.version for o in model.opset_import if o.domain not in _DEFAULT}
+    opset = _opset(model)
     _check_opset(opset)
     graph = decode(model.graph, folder)
     functions -= {node.domain for node in graph.walk()}
@@ -69,6 +83,12 @@ def from_model(model: ModelProto, folder: Path | None = None) -> Graph:
     )
     graph = infer_types(graph, opset)
     return infer_types(upgrade(graph, opset), OPSET) if opset < OPSET else graph
+
+
+def _opset(model: ModelProto) -> int:
+    said = [o.version for o in model.opset_import if o.domain in _DEFAULT]
+    unsaid = OPSET if model.ir_version >= _HAS_OPSETS else 1
+    return max(said, default=0) or unsaid
 
 
 def _parsed(data: bytes, where: str) -> ModelProto:

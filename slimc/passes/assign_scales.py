@@ -19,11 +19,12 @@ from slimc.ir.types import DType
 from slimc.passes.attach_records import attach, said
 from slimc.passes.base import Pass, PassResult, Promise, option
 from slimc.passes.bodies_in_float import left_in_bodies
-from slimc.passes.context import Context, Target
+from slimc.passes.context import Context
 from slimc.passes.integer_nodes import choose
 from slimc.passes.scale_groups import ScaleGroup, groups
 from slimc.passes.schemes import FLOATS, Scheme, schemes_of
 from slimc.passes.stored_weights import beside_integers, choose_weights
+from slimc.passes.target import Target
 from slimc.remarks import Remark, note, skipped
 
 PERCENTILE = 99.99  # of the elements: leaves out the largest of ten thousand

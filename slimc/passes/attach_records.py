@@ -8,11 +8,12 @@ from slimc.calib.table import Range
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Form, Graph
 from slimc.ops.op import OpTable
-from slimc.passes.context import Context, Grid
+from slimc.passes.context import Context
 from slimc.passes.integer_nodes import Choice
 from slimc.passes.scale_groups import ScaleGroup
 from slimc.passes.scales import activation_record, weight_record
 from slimc.passes.stored_weights import StoredWeight, StoredWeights
+from slimc.passes.target import Grid
 from slimc.remarks import Remark, applied, note
 
 MADE_BY = "assign-scales"

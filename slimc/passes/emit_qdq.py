@@ -10,7 +10,7 @@ from slimc.ir.editor import Editor
 from slimc.ir.graph import Attr, Graph, Node, Quantization
 from slimc.ir.types import DType, TensorType
 from slimc.ops.op import Weighted
-from slimc.passes.context import Placement
+from slimc.passes.target import Placement
 from slimc.rewrite.summed import sole_sum
 
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"

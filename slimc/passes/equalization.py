@@ -17,8 +17,9 @@ from slimc.calib.table import Range
 from slimc.calib.walk import Walk
 from slimc.ir.graph import Graph
 from slimc.ir.types import DType
-from slimc.passes.context import Context, Grid
+from slimc.passes.context import Context
 from slimc.passes.scales import activation_record, weight_record
+from slimc.passes.target import Grid
 from slimc.rewrite.channel_sites import Site, spread
 
 ROWS = 1024  # results of a product that are looked at, all samples together

@@ -12,11 +12,12 @@ from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph, Node, Quantization
 from slimc.ops.op import OpTable, Weighted
 from slimc.passes.base import Pass, PassResult, Promise
-from slimc.passes.context import Context, Placement
+from slimc.passes.context import Context
 from slimc.passes.emit_dynamic import emit_dynamic
 from slimc.passes.emit_lookups import emit_lookups
 from slimc.passes.emit_qdq import DEQUANTIZE, Emitter
 from slimc.passes.guarded_floats import guard_floats, hold_behind
+from slimc.passes.target import Placement
 from slimc.remarks import Remark, applied, skipped
 
 

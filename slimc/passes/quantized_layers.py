@@ -20,9 +20,10 @@ from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph, Quantization
 from slimc.ops.op import OpTable
 from slimc.passes.base import PassResult
-from slimc.passes.context import Context, Placement
+from slimc.passes.context import Context
 from slimc.passes.emit_dynamic import is_dynamic
 from slimc.passes.insert_qdq import place
+from slimc.passes.target import Placement
 from slimc.remarks import Remark, applied, note, skipped
 from slimc.rewrite.layer import Layer, layer_of, with_biases
 from slimc.rewrite.lockstep import FitterOf, LockStep

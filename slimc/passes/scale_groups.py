@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import TensorType
 from slimc.ops.op import Quant
-from slimc.passes.context import Grid, Placement
 from slimc.passes.integer_nodes import Choice
 from slimc.passes.site import Site, made_alone
+from slimc.passes.target import Grid, Placement
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from slimc.calib.observers import TINY
 from slimc.calib.table import Range
 from slimc.ir.graph import Quantization
 from slimc.ir.pairs import LARGEST_PAIR, pair_sums
-from slimc.passes.context import Grid
+from slimc.passes.target import Grid
 
 CLIP_RATIOS = 40
 FEW_STEPS = 16  # 4 bits and fewer

@@ -9,7 +9,7 @@ from typing import Literal
 from slimc.errors import SlimcError, did_you_mean
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import DType
-from slimc.passes.context import Quantize, Target
+from slimc.passes.target import Quantize, Target
 from slimc.rewrite.rule import names_matching
 
 # int8, int16-act, fp8: ranges are fixed ahead. int8-dynamic: those of data are measured in each

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from slimc.ir.graph import Graph, Node
 from slimc.ops.op import Op, Quant
-from slimc.passes.context import Grid, Quantize
+from slimc.passes.target import Grid, Quantize
 
 
 @dataclass(frozen=True)

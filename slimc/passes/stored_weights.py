@@ -10,9 +10,10 @@ from slimc.analysis.sum_order import sum_order
 from slimc.ir.graph import Graph, Node
 from slimc.ops.axes import Axis, Bound
 from slimc.ops.op import Op
-from slimc.passes.context import Context, Grid, Quantize
+from slimc.passes.context import Context
 from slimc.passes.operands import axis_with, finite, is_f32, labels_of
 from slimc.passes.schemes import FLOAT, Schemes
+from slimc.passes.target import Grid, Quantize
 
 LEAST_BLOCK = 16  # shorter blocks take as much for scales as they save; runtimes want 16 or more
 

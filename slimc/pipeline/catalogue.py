@@ -22,8 +22,8 @@ from slimc.ops import OPS
 from slimc.ops.op import OpTable
 from slimc.passes import PASSES, STAGES
 from slimc.passes.base import Pass
-from slimc.passes.context import Target
 from slimc.passes.rankings import OWN_SCORES
+from slimc.passes.target import Target
 from slimc.passes.text import Stages, parse_passes
 from slimc.pipeline.plugin import run_file
 from slimc.targets import TARGETS, TargetSource, resolve

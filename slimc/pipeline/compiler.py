@@ -24,7 +24,8 @@ from slimc.ir.text import parse_text
 from slimc.passes.base import Pass, quantizes
 from slimc.passes.bind_inputs import BindInputs
 from slimc.passes.canonicalize import Canonicalize
-from slimc.passes.context import Context, Target
+from slimc.passes.context import Context
+from slimc.passes.target import Target
 from slimc.passes.text import passes_text
 from slimc.pipeline.agreement import agreement
 from slimc.pipeline.catalogue import Catalogue, catalogue

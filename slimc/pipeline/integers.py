@@ -9,7 +9,7 @@ from slimc.execute.ort import optimized_ops
 from slimc.ir.graph import Graph
 from slimc.ir.types import DType
 from slimc.ops.op import OpTable
-from slimc.passes.context import Target
+from slimc.passes.target import Target
 
 ONNXRUNTIME = "onnxruntime"  # the runtime that can be asked on this machine
 

@@ -14,8 +14,9 @@ from slimc.calib.data import Data
 from slimc.calib.loss import SAMPLES, Load, Loss
 from slimc.execute.ort import Session
 from slimc.ir.graph import Graph
-from slimc.passes.context import Context, Target
+from slimc.passes.context import Context
 from slimc.passes.insert_qdq import InsertQdq
+from slimc.passes.target import Target
 from slimc.pipeline.integers import ONNXRUNTIME
 
 _UNSEEN = 5  # every fifth feed is kept from calibration where a result is judged

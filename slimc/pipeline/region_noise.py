@@ -15,7 +15,7 @@ from slimc.ir.digest import digest
 from slimc.ir.graph import Graph
 from slimc.passes.assign_scales import AssignScales
 from slimc.passes.base import Pass
-from slimc.passes.context import Target
+from slimc.passes.target import Target
 from slimc.pipeline.catalogue import Catalogue
 from slimc.pipeline.compiler import DataSource, Prepared, prepared
 from slimc.pipeline.keep_promise import seen_only

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from slimc.errors import SlimcError, did_you_mean
-from slimc.passes.context import Target
+from slimc.passes.target import Target
 from slimc.targets.generic import GENERIC_ONNX
 from slimc.targets.machine import this_cpu
 from slimc.targets.onnxruntime import CPU_ARM64, CPU_AVX2, CPU_VNNI

@@ -15,7 +15,7 @@ from slimc.ir.graph import Attr, Graph, Node
 from slimc.ir.types import DType, TensorType
 from slimc.ops.op import OpTable
 from slimc.passes.base import PassResult
-from slimc.passes.context import Target
+from slimc.passes.target import Target
 from slimc.remarks import applied
 
 MADE_BY = "legalize"

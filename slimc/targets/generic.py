@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from slimc.ir.types import DType
-from slimc.passes.context import Grid, Placement, Quantize, Target
+from slimc.passes.target import Grid, Placement, Quantize, Target
 from slimc.targets.grids import E4M3, S8, U16, W4, W4_ZERO, W8, measured, rows, stored
 from slimc.targets.rules_common import COMMON
 from slimc.targets.rules_qdq import PARAMETERS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from slimc.ir.types import DType
-from slimc.passes.context import Grid, Quantize
+from slimc.passes.target import Grid, Quantize
 
 # Activations.
 U8 = Grid(DType.U8, 0, 255, symmetric=False)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from slimc.errors import SlimcError
 from slimc.io.downgrade import downgrade, lowest_opset
+from slimc.io.read import FileHeader
 from slimc.ir.graph import Form, Graph
 from slimc.ir.types import DType, TensorType
 from slimc.ops.op import OpTable
 from slimc.passes.base import Pass, PassResult
-from slimc.passes.context import Context, Finding, Target
+from slimc.passes.context import Context
 from slimc.passes.float16_guards import BFLOAT16_OPSET
+from slimc.passes.target import Finding, Subject, Target
 from slimc.remarks import Remark, note
+from slimc.targets.check import check
 from slimc.targets.contractions import conversions
 from slimc.targets.decompose import decompose
 
@@ -42,7 +46,8 @@ def legalize(graph: Graph, target: Target, ops: OpTable) -> PassResult:
     """
     expressed = decompose(graph, target, ops)
     legal = replace(expressed.graph, form=Form.LEGAL, target=target.name)
-    findings = [f for rule in target.rules for f in rule.check(legal, ops, target)]
+    header = FileHeader(_wanted_opset(legal, target), target.ir_version)
+    findings = check(Subject(legal, ops, target, header))
     refused = [f for f in findings if f.severity == "error"]
     if refused:
         raise _error("target-refuses", refused, target)
@@ -50,10 +55,10 @@ def legalize(graph: Graph, target: Target, ops: OpTable) -> PassResult:
     lost = [f for f in findings if f.severity == "silent" and f.node in meant]
     if lost:
         raise _error("integers-lost", lost, target)
-    opset = file_opset(legal, target)
+    _check_expressed(legal, target, header.opset)
     notes = tuple(note(sentence) for sentence in target.notes)
     remarks = (*expressed.remarks, *notes, *map(_remark, findings))
-    return PassResult(legal, remarks, {"opset": opset, "ir_version": target.ir_version})
+    return PassResult(legal, remarks, {"opset": header.opset, "ir_version": header.ir_version})
 
 
 def file_opset(graph: Graph, target: Target) -> int:
@@ -63,17 +68,25 @@ def file_opset(graph: Graph, target: Target) -> int:
     functions. A target with schemes, or floats, that came later reads the operators in them.
     Raises SlimcError "opset-cannot-express".
     """
+    opset = _wanted_opset(graph, target)
+    _check_expressed(graph, target, opset)
+    return opset
+
+
+def _wanted_opset(graph: Graph, target: Target) -> int:
     last = max(target.opset_max, _QUANTIZED if _has_late_types(graph, target) else 0)
     last = max(last, _needed_by_floats(graph, target))
-    opset = min(lowest_opset(graph, target.opset), last)
+    return min(lowest_opset(graph, target.opset), last)
+
+
+def _check_expressed(graph: Graph, target: Target, opset: int) -> None:
     try:
         downgrade(graph, opset)
     except SlimcError as error:
-        reads = f"target {target.name} reads opset {last} and older"
+        reads = f"target {target.name} reads opset {opset} and older"
         raise SlimcError(
             error.name, error.message, f"{error.where}; {reads}", error.help
         ) from error
-    return opset
 
 
 def _has_late_types(graph: Graph, target: Target) -> bool:
@@ -94,11 +107,11 @@ def _needed_by_floats(graph: Graph, target: Target) -> int:
     return _HALF_SCALES if half and DType.F16 in target.floats else 0
 
 
-def _error(name: str, findings: list[Finding], target: Target) -> SlimcError:
+def _error(name: str, findings: Sequence[Finding], target: Target) -> SlimcError:
     first = findings[0]
     more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
     node = f"'{first.node}', " if first.node else ""
-    where = f"{node}rule {first.rule} of target {target.name}"
+    where = f"{node}rule {first.code} {first.rule} of target {target.name}"
     return SlimcError(name, first.message + more, where, first.help)
 
 

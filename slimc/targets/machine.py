@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from slimc.passes.context import Target
+from slimc.passes.target import Target
 from slimc.targets.onnxruntime import CPU_ARM64, CPU_AVX2, CPU_VNNI
 
 _CPUINFO = Path("/proc/cpuinfo")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from slimc.passes.context import Grid, Placement, Quantize, Target
+from slimc.passes.target import Grid, Placement, Quantize, Target
 from slimc.targets.grids import (
     S8_ASYMMETRIC,
     U8,

@@ -6,7 +6,7 @@ files in this form, which is TensorRT's.
 
 from __future__ import annotations
 
-from slimc.passes.context import Placement, Quantize, Target
+from slimc.passes.target import Placement, Quantize, Target
 from slimc.targets.grids import S8, W4, W4_ZERO, W8, rows, stored
 from slimc.targets.rules_common import COMMON
 from slimc.targets.rules_openvino import INTEGERS

@@ -7,26 +7,24 @@ from collections.abc import Iterator
 import numpy as np
 
 from slimc.ir.graph import Graph
-from slimc.ops.op import OpTable
-from slimc.passes.context import Finding, Target, TargetRule
-
-IR_VERSION_MAX = 10  # the newest file version that onnxruntime 1.18 to 1.22 read
+from slimc.passes.target import Finding, Subject, TargetRule
 
 
-def _known_operators(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
+def _known_operators(subject: Subject) -> Iterator[Finding]:
     """Find operators that the runtime does not have. Plug-ins of other domains are let through."""
+    graph, target = subject.graph, subject.target
     for node in graph.walk():
         why = target.forbids.get(node.kind)
         if why is not None:
             help = "put another operator in its place before export, or keep that part out"
-            yield Finding("known-operators", "error", node.name, f"{node.kind}: {why}", help)
+            yield Finding("error", node.name, f"{node.kind}: {why}", help)
 
 
-def _known_domains(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
+def _known_domains(subject: Subject) -> Iterator[Finding]:
+    graph, target = subject.graph, subject.target
     for node in graph.walk():
         if node.domain not in target.domains:
             yield Finding(
-                "known-domains",
                 "error",
                 node.name,
                 f"{node.kind}: {target.name} knows no operators of domain '{node.domain}'",
@@ -35,14 +33,15 @@ def _known_domains(graph: Graph, ops: OpTable, target: Target) -> Iterator[Findi
             )
 
 
-def _sound_constants(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
+def _sound_constants(subject: Subject) -> Iterator[Finding]:
     """Find constants that are not a number. Infinity may be meant: masks have it."""
+    graph = subject.graph
     for inner in _graphs(graph):
         for name, constant in inner.constants.items():
             if constant.dtype.is_float and bool(np.isnan(constant.array.astype(np.float32)).any()):
                 reader = inner.users.get(name, ())
                 node = reader[0].name if reader else ""
-                yield Finding("sound-constants", "error", node, f"constant '{name}' holds NaN")
+                yield Finding("error", node, f"constant '{name}' holds NaN")
 
 
 def _graphs(graph: Graph) -> Iterator[Graph]:
@@ -51,18 +50,24 @@ def _graphs(graph: Graph) -> Iterator[Graph]:
         yield from node.bodies
 
 
-def _readable_file(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
-    if target.ir_version > IR_VERSION_MAX:
-        message = f"IR version {target.ir_version} is above {IR_VERSION_MAX}"
-        yield Finding("readable-file", "error", "", message)
+def _readable_file(subject: Subject) -> Iterator[Finding]:
+    graph, target = subject.graph, subject.target
+    if subject.header.ir_version > target.ir_version_max:
+        message = (
+            f"the file is of IR version {subject.header.ir_version}; {target.name} reads "
+            f"{target.ir_version_max} and older"
+        )
+        yield Finding("error", "", message, "write it with an older IR version")
     twice = sorted({o for o in graph.outputs if graph.outputs.count(o) > 1})
     for output in twice:
-        yield Finding("readable-file", "error", "", f"graph output '{output}' is given twice")
+        yield Finding("error", "", f"graph output '{output}' is given twice")
 
 
 COMMON = (
-    TargetRule("known-operators", "the runtime has every operator", _known_operators),
-    TargetRule("known-domains", "the runtime knows every operator domain", _known_domains),
-    TargetRule("sound-constants", "no constant holds NaN", _sound_constants),
-    TargetRule("readable-file", "the file's version and outputs can be read", _readable_file),
+    TargetRule("L17", "known-operators", "the runtime has every operator", _known_operators),
+    TargetRule("L17", "known-domains", "the runtime knows every operator domain", _known_domains),
+    TargetRule("L40", "sound-constants", "no constant holds NaN", _sound_constants),
+    TargetRule(
+        "L40", "readable-file", "the file's version and outputs can be read", _readable_file
+    ),
 )

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from slimc.passes.context import TargetRule
+from slimc.passes.target import TargetRule
 from slimc.targets.rules_qdq import PARAMETERS, SYMMETRIC_WEIGHTS
 from slimc.targets.rules_widths import aligned_channels, folded_normalisation
 
 INTEGERS = (
     *PARAMETERS,
     SYMMETRIC_WEIGHTS,
-    TargetRule("folded-normalisation", "no BatchNormalization is left", folded_normalisation),
-    TargetRule("aligned-channels", "channels are multiples of what kernels like", aligned_channels),
+    TargetRule(
+        "L31", "folded-normalisation", "no BatchNormalization is left", folded_normalisation
+    ),
+    TargetRule(
+        "L34", "aligned-channels", "channels are multiples of what kernels like", aligned_channels
+    ),
 )

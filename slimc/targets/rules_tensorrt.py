@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from slimc.analysis.shapes import infer
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import DType
-from slimc.ops.op import OpTable
-from slimc.passes.context import Finding, Target, TargetRule
 from slimc.passes.emit_qdq import DEQUANTIZE
+from slimc.passes.target import Finding, Subject, Target, TargetRule
 from slimc.targets.contractions import (
     Conversion,
     contractions,
@@ -30,7 +28,8 @@ COMMUTES = frozenset(
 )
 
 
-def _zero_points(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
+def _zero_points(subject: Subject) -> Iterator[Finding]:
+    graph = subject.graph
     for one in conversions(graph):
         if one.integers is DType.I32:
             continue
@@ -40,33 +39,37 @@ def _zero_points(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding
             message = f"the zero point of '{one.source}' is not 0: quantization must be symmetric"
         else:
             continue
-        yield Finding("zero-points", "error", one.node.name, message)
+        yield Finding("error", one.node.name, message)
 
 
-def _int8_only(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
+def _int8_only(subject: Subject) -> Iterator[Finding]:
+    graph = subject.graph
     refused = (DType.U8, DType.I16, DType.U16, DType.U4)
     for one in conversions(graph):
         if one.integers in refused:
             message = f"'{one.source}' is quantized to {one.integers.text}; TensorRT takes i8"
-            yield Finding("int8-only", "error", one.node.name, message)
+            yield Finding("error", one.node.name, message)
 
 
-def _float_bias(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
+def _float_bias(subject: Subject) -> Iterator[Finding]:
+    graph = subject.graph
     for one in conversions(graph):
         if one.node.op == DEQUANTIZE and one.integers is DType.I32:
             message = f"bias '{one.source}' is stored as i32; TensorRT takes float biases"
-            yield Finding("float-bias", "error", one.node.name, message)
+            yield Finding("error", one.node.name, message)
 
 
-def _scalar_scales(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
+def _scalar_scales(subject: Subject) -> Iterator[Finding]:
+    graph = subject.graph
     for one in conversions(graph):
         if not one.stored and one.scale is not None and one.scale.size == 1 and one.scale.ndim:
             message = f"the scale of activation '{one.source}' has shape [1]; it must be a scalar"
-            yield Finding("scalar-scales", "silent", one.node.name, message)
+            yield Finding("silent", one.node.name, message)
 
 
-def _both_operands(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
+def _both_operands(subject: Subject) -> Iterator[Finding]:
     """Both the data and the weight of an integer contraction come from a DQ."""
+    graph, ops, target = subject.graph, subject.ops, subject.target
     for node, parts in contractions(graph, ops):
         data = _behind_commuting(graph, node.inputs[parts.data])
         weight = dequantized(graph, node.inputs[parts.weight])
@@ -79,7 +82,7 @@ def _both_operands(graph: Graph, ops: OpTable, target: Target) -> Iterator[Findi
             continue  # a rule below says more
         part = "data" if data is None else "weight"
         message = f"its {part} is not quantized, so it runs in float"
-        yield Finding("both-operands", "silent", node.name, message)
+        yield Finding("silent", node.name, message)
 
 
 def _stores_weights(target: Target, kind: str) -> bool:
@@ -88,8 +91,9 @@ def _stores_weights(target: Target, kind: str) -> bool:
     return any(wish.activations is None for wish in wishes)
 
 
-def _behind_activation(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
+def _behind_activation(subject: Subject) -> Iterator[Finding]:
     """Q/DQ stand behind activations, pools and resizes, directly before the contraction."""
+    graph, ops = subject.graph, subject.ops
     for node, parts in contractions(graph, ops):
         value = node.inputs[parts.data]
         if dequantized(graph, node.inputs[parts.weight]) is None:
@@ -102,7 +106,7 @@ def _behind_activation(graph: Graph, ops: OpTable, target: Target) -> Iterator[F
                 f"'{between.name}' ({between.kind}) stands between it and the Q/DQ of its data"
             )
             help = "put Q/DQ directly before the contraction"
-            yield Finding("behind-activation", "silent", node.name, message, help)
+            yield Finding("silent", node.name, message, help)
 
 
 def _behind_commuting(graph: Graph, value: str) -> Conversion | None:
@@ -145,16 +149,18 @@ def _broken_by(graph: Graph, value: str) -> Node | None:
     return first if maker is not None else None
 
 
-def _concat_scales(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
+def _concat_scales(subject: Subject) -> Iterator[Finding]:
+    graph, ops = subject.graph, subject.ops
     for node, parts in contractions(graph, ops):
         maker = _unequal(graph, node.inputs[parts.data])
         if maker is not None:
             message = f"it reads '{maker.name}', whose operands have different scales"
-            yield Finding("concat-scales", "silent", node.name, message)
+            yield Finding("silent", node.name, message)
 
 
-def _one_branch(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
+def _one_branch(subject: Subject) -> Iterator[Finding]:
     """Find Q/DQ between an Add and the contraction that feeds it: the two would fuse."""
+    graph, ops = subject.graph, subject.ops
     makers = {node.outputs[0] for node, _ in contractions(graph, ops)}
     for node in graph.nodes:
         if node.kind != "Add":
@@ -165,48 +171,54 @@ def _one_branch(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]
             for one in found
         ):
             message = "both operands are quantized: the Add is a kernel of its own"
-            yield Finding("one-branch", "perf", node.name, message)
+            yield Finding("perf", node.name, message)
 
 
-def _no_integers(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
+def _no_integers(subject: Subject) -> Iterator[Finding]:
+    graph, target = subject.graph, subject.target
     for one in conversions(graph):
         message = f"{target.name} has no integer arithmetic: a file with Q/DQ does not build"
-        yield Finding("no-integers", "error", one.node.name, message, "leave out quant")
+        yield Finding("error", one.node.name, message, "leave out quant")
 
 
-def _four_channels(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
+def _four_channels(subject: Subject) -> Iterator[Finding]:
     """Integer kernels work on four channels at a time; others are padded, with a copy."""
+    graph, ops = subject.graph, subject.ops
     found = list(integer_contractions(graph, ops))
-    bounds = infer(graph, ops).bounds if found else {}
+    bounds = subject.facts.bounds if found else {}
     for node, parts in found:
         sizes = bounds[node.name].sizes if node.name in bounds else {}
         group, channels = sizes.get("g", 1), sizes.get(parts.channel)
         if group == 1 and isinstance(channels, int) and channels % 4:
             message = f"{channels} output channels are no multiple of 4: they are padded and copied"
-            yield Finding("four-channels", "perf", node.name, message)
+            yield Finding("perf", node.name, message)
 
 
-FOLDED = TargetRule("folded-normalisation", "no BatchNormalization is left", folded_normalisation)
+FOLDED = TargetRule(
+    "L14", "folded-normalisation", "no BatchNormalization is left", folded_normalisation
+)
 ALIGNED = TargetRule(
-    "aligned-channels", "channels are multiples of what kernels like", aligned_channels
+    "L24", "aligned-channels", "channels are multiples of what kernels like", aligned_channels
 )
 
 INT8 = (
     *PARAMETERS,
-    TargetRule("zero-points", "every Q and DQ has zero point 0", _zero_points),
-    TargetRule("int8-only", "integers are i8", _int8_only),
-    TargetRule("float-bias", "biases are float", _float_bias),
-    TargetRule("scalar-scales", "scales of activations are scalars", _scalar_scales),
-    TargetRule("both-operands", "data and weight are quantized, or neither", _both_operands),
-    TargetRule("behind-activation", "Q/DQ stand directly before contractions", _behind_activation),
-    TargetRule("concat-scales", "a quantized Concat has one scale", _concat_scales),
-    TargetRule("one-branch", "an Add has Q/DQ on the skip branch only", _one_branch),
-    TargetRule("four-channels", "integer contractions make multiples of 4", _four_channels),
+    TargetRule("L01", "zero-points", "every Q and DQ has zero point 0", _zero_points),
+    TargetRule("L02", "int8-only", "integers are i8", _int8_only),
+    TargetRule("L03", "float-bias", "biases are float", _float_bias),
+    TargetRule("L06", "scalar-scales", "scales of activations are scalars", _scalar_scales),
+    TargetRule("L09", "both-operands", "data and weight are quantized, or neither", _both_operands),
+    TargetRule(
+        "L11", "behind-activation", "Q/DQ stand directly before contractions", _behind_activation
+    ),
+    TargetRule("L12", "concat-scales", "a quantized Concat has one scale", _concat_scales),
+    TargetRule("L13", "one-branch", "an Add has Q/DQ on the skip branch only", _one_branch),
+    TargetRule("L24", "four-channels", "integer contractions make multiples of 4", _four_channels),
     FOLDED,
     ALIGNED,
 )
 FLOAT_ONLY = (
-    TargetRule("no-integers", "there is no Q or DQ", _no_integers),
+    TargetRule("L20", "no-integers", "there is no Q or DQ", _no_integers),
     FOLDED,
     ALIGNED,
 )

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from slimc.ir.graph import Graph
 from slimc.ir.types import DType, TensorType
-from slimc.ops.op import OpTable
-from slimc.passes.context import Finding, Target
+from slimc.passes.target import Finding, Subject
 from slimc.targets.contractions import contractions, integer_contractions
 
 _NAMED = 3  # nodes that a finding on many names
 
 
-def aligned_channels(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
+def aligned_channels(subject: Subject) -> Iterator[Finding]:
     """Count contractions whose results have a number of channels that kernels must pad."""
+    graph, ops, target = subject.graph, subject.ops, subject.target
     integer = {node.name for node, _ in integer_contractions(graph, ops)}
     odd = []
     every = list(contractions(graph, ops))
@@ -35,7 +34,7 @@ def aligned_channels(graph: Graph, ops: OpTable, target: Target) -> Iterator[Fin
             f"the channels of {len(odd)} of {len(every)} contractions are no multiple of "
             f"{multiples} and are padded: {shown}{more}"
         )
-        yield Finding("aligned-channels", "perf", "", message)
+        yield Finding("perf", "", message)
 
 
 def _spatial(weight: object) -> bool:
@@ -43,19 +42,21 @@ def _spatial(weight: object) -> bool:
     return isinstance(weight, TensorType) and weight.shape is not None and len(weight.shape) > 2
 
 
-def folded_normalisation(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
+def folded_normalisation(subject: Subject) -> Iterator[Finding]:
     """Find normalisations by constants that stand behind a contraction alone."""
+    graph, ops = subject.graph, subject.ops
     made = {node.outputs[0] for node, _ in contractions(graph, ops)}
     for node in graph.nodes:
         if node.kind != "BatchNormalization" or node.inputs[0] not in made:
             continue
         if len(graph.users[node.inputs[0]]) == 1:
             message = "it could be folded into the contraction before it"
-            yield Finding("folded-normalisation", "perf", node.name, message)
+            yield Finding("perf", node.name, message)
 
 
-def stored_float16(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
+def stored_float16(subject: Subject) -> Iterator[Finding]:
     """Say where a runtime computes in f32 what the file holds in f16."""
+    graph, target = subject.graph, subject.target
     half = [v for v, kind in graph.types.items() if _is_half(kind)]
     half += [v for v, constant in graph.constants.items() if constant.dtype is DType.F16]
     if half:
@@ -63,7 +64,7 @@ def stored_float16(graph: Graph, ops: OpTable, target: Target) -> Iterator[Findi
             f"{len(half)} values are f16: {target.name} computes in f32 and casts around every "
             "operator, so f16 only makes the file smaller"
         )
-        yield Finding("stored-float16", "perf", "", message)
+        yield Finding("perf", "", message)
 
 
 def _is_half(kind: object) -> bool:

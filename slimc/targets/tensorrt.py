@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from slimc.ir.types import DType
-from slimc.passes.context import Placement, Quantize, Target
+from slimc.passes.target import Placement, Quantize, Target
 from slimc.targets.grids import S8, W4, W8, rows, stored
 from slimc.targets.rules_common import COMMON
 from slimc.targets.rules_tensorrt import FLOAT_ONLY, INT8

@@ -15,8 +15,9 @@ from slimc.analysis.widths import Range
 from slimc.calib.data import Data
 from slimc.ir.text import parse_text
 from slimc.ops import OPS
-from slimc.passes.context import Context, Target
+from slimc.passes.context import Context
 from slimc.passes.remove_channels import RemoveChannels
+from slimc.passes.target import Target
 
 GRAPH = parse_text("""
 graph (%x: f32[1,3,32,32]) -> (%y)

@@ -14,8 +14,9 @@ from slimc.ir.types import DType
 from slimc.ops import OPS
 from slimc.passes.assign_scales import AssignScales
 from slimc.passes.base import PassResult
-from slimc.passes.context import Context, Grid, Placement, Quantize, Target
+from slimc.passes.context import Context
 from slimc.passes.insert_qdq import place
+from slimc.passes.target import Grid, Placement, Quantize, Target
 from slimc.pipeline.integers import count_integer
 from slimc.targets.onnxruntime import CPU_ARM64, CPU_VNNI
 

@@ -5,7 +5,8 @@ import pytest
 from slimc.calib.data import Data
 from slimc.ir.text import parse_text
 from slimc.ops import OPS
-from slimc.passes.context import Context, Target
+from slimc.passes.context import Context
+from slimc.passes.target import Target
 from slimc.pipeline.compiler import compile
 from slimc.targets import resolve
 from slimc.targets.onnxruntime import CPU_VNNI

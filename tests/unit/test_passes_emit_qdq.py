@@ -10,9 +10,9 @@ from slimc.ir.text import parse_text
 from slimc.ir.types import DType
 from slimc.ir.verify import verify
 from slimc.ops import OPS
-from slimc.passes.context import Placement
 from slimc.passes.emit_qdq import LARGEST_BIAS, Emitter, with_room_for
 from slimc.passes.insert_qdq import place
+from slimc.passes.target import Placement
 from slimc.targets.onnxruntime import CPU_VNNI
 from slimc.targets.tensorrt import JETSON_ORIN
 

@@ -8,8 +8,9 @@ from slimc.execute.ort import optimized_ops
 from slimc.ir.graph import Graph
 from slimc.ir.text import parse_text
 from slimc.ops import OPS
-from slimc.passes.context import Context, Target
+from slimc.passes.context import Context
 from slimc.passes.insert_qdq import InsertQdq
+from slimc.passes.target import Target
 from slimc.pipeline.integers import count_integer
 from slimc.targets.onnxruntime import CPU_AVX2, CPU_VNNI
 from slimc.targets.tensorrt import JETSON_NANO, JETSON_ORIN

@@ -14,8 +14,9 @@ from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph
 from slimc.ir.text import parse_text
 from slimc.ops import OPS
-from slimc.passes.context import Context, Target
+from slimc.passes.context import Context
 from slimc.passes.reader_rankings import ReaderRankings
+from slimc.passes.target import Target
 
 CONV = parse_text("""
 graph (%x: f32[N,3,5,5]) -> (%y)

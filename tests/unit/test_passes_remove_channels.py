@@ -11,8 +11,9 @@ from slimc.ir.graph import Graph, Quantization
 from slimc.ir.text import parse_text, to_text
 from slimc.ir.types import DType
 from slimc.ops import OPS
-from slimc.passes.context import Context, Target
+from slimc.passes.context import Context
 from slimc.passes.remove_channels import RemoveChannels
+from slimc.passes.target import Target
 
 TEXT = """
 graph (%x: f32[N,6]) -> (%y)

@@ -9,8 +9,9 @@ from slimc.errors import SlimcError
 from slimc.execute.ort import run
 from slimc.ir.text import parse_text
 from slimc.ops import OPS
-from slimc.passes.context import Context, Target
+from slimc.passes.context import Context
 from slimc.passes.repair_weights import RepairWeights
+from slimc.passes.target import Target
 
 GRAPH = parse_text("""
 graph (%x: f32[N,6]) -> (%y)

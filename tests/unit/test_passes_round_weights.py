@@ -14,10 +14,11 @@ from slimc.ir.text import parse_text
 from slimc.ops import OPS
 from slimc.passes.assign_scales import AssignScales
 from slimc.passes.base import Pass, PassResult
-from slimc.passes.context import Context, Target
+from slimc.passes.context import Context
 from slimc.passes.correct_bias import CorrectBias
 from slimc.passes.quantized_layers import simulated
 from slimc.passes.round_weights import RoundWeights
+from slimc.passes.target import Target
 from slimc.targets import TARGETS
 from slimc.targets.generic import GENERIC_ONNX
 from slimc.targets.onnxruntime import CPU_VNNI

@@ -5,8 +5,8 @@ import pytest
 
 from slimc.calib.table import Range
 from slimc.ir.types import DType
-from slimc.passes.context import Grid
 from slimc.passes.scales import activation_record, weight_record
+from slimc.passes.target import Grid
 
 U8 = Grid(DType.U8, 0, 255, symmetric=False)
 S8 = Grid(DType.I8, -128, 127, symmetric=True)

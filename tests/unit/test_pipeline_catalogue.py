@@ -27,7 +27,7 @@ PASSES = (Mine,)
 STAGES = {"own-stage": (Mine,)}
 from slimc.ops.op import Op, table
 OPS = table(Op("my.domain.Twice", axes="*s -> *s"))
-from slimc.passes.context import Target
+from slimc.passes.target import Target
 TARGETS = {"my-board": Target("my-board", "none", "a board of mine")}
 """
 
@@ -62,7 +62,7 @@ def test_a_plugin_adds_passes_stages_operators_and_targets(tmp_path: Path) -> No
         ("SCORES = {'magnitude': len}", "name-taken", "'magnitude' is taken"),
         (PASS % "do-nothing" + "PASSES = (Mine, Mine)", "name-taken", "'do-nothing' is taken"),
         (
-            "from slimc.passes.context import Target\nTARGETS = [Target('generic-onnx', '', '')]",
+            "from slimc.passes.target import Target\nTARGETS = [Target('generic-onnx', '', '')]",
             "name-taken",
             "'generic-onnx' is taken",
         ),

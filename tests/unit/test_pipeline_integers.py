@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 
 from slimc.execute.ort import optimized_ops
+from slimc.io.read import FileHeader
 from slimc.ir.text import parse_text
 from slimc.ops import OPS
+from slimc.passes.target import Subject
 from slimc.pipeline.compiler import compile
+from slimc.targets.check import check
 from slimc.targets.onnxruntime import CPU_AVX2
 
 # A block of a transformer: Q/DQ stand between LayerNormalization, Gelu and the products. `{N}` is
@@ -85,7 +88,8 @@ graph (%x: f32[N,32]) -> (%y)
   %y: f32[N,32] = MatMul(%r, %w) @second""")
     made = compile(graph, 'quant{mixed=["second=int8-weights"]}', "cpu-avx2")
     assert optimized_ops(made.graph)["com.microsoft.MatMulIntegerToFloat"] == 1
-    found = [f.rule for rule in CPU_AVX2.rules for f in rule.check(made.graph, OPS, CPU_AVX2)]
+    subject = Subject(made.graph, OPS, CPU_AVX2, FileHeader(17, 8))
+    found = [f.rule for f in check(subject)]
     assert "unsaturated-weights" not in found
 
 

@@ -5,7 +5,7 @@ import pytest
 from slimc.errors import SlimcError
 from slimc.ops import OPS
 from slimc.ops.op import Quant
-from slimc.passes.context import Target
+from slimc.passes.target import Target
 from slimc.targets import TARGETS, resolve
 from slimc.targets.onnxruntime import CPU_AVX2, CPU_VNNI
 

@@ -6,11 +6,10 @@ from dataclasses import replace
 import pytest
 
 from slimc.errors import SlimcError
-from slimc.ir.graph import Form, Graph
+from slimc.ir.graph import Form
 from slimc.ir.text import parse_text
 from slimc.ops import OPS
-from slimc.ops.op import OpTable
-from slimc.passes.context import Finding, Target, TargetRule
+from slimc.passes.target import Finding, Subject, Target, TargetRule
 from slimc.targets.generic import GENERIC_ONNX
 from slimc.targets.legalize import file_opset, legalize
 from slimc.targets.tensorrt import JETSON_NANO, JETSON_ORIN
@@ -21,10 +20,10 @@ RELU = parse_text("graph (%x: f32[1,4]) -> (%y)\n  %y: f32[1,4] = Relu(%x) @relu
 def finding(severity: str, node: str = "relu") -> Target:
     """Return a target with one rule that finds one thing."""
 
-    def check(graph: Graph, ops: OpTable, target: Target) -> Iterator[Finding]:
-        yield Finding("odd-rule", severity, node, "it is odd", "make it even")  # type: ignore[arg-type] # severities of a test
+    def check(subject: Subject) -> Iterator[Finding]:
+        yield Finding(severity, node, "it is odd", "make it even")  # type: ignore[arg-type] # severities of a test
 
-    return replace(GENERIC_ONNX, rules=(TargetRule("odd-rule", "nothing is odd", check),))
+    return replace(GENERIC_ONNX, rules=(TargetRule("L99", "odd-rule", "nothing is odd", check),))
 
 
 def test_a_legal_graph_names_its_target_and_opset() -> None:
@@ -39,7 +38,7 @@ def test_an_error_of_a_rule_names_the_node_and_the_rule() -> None:
     with pytest.raises(SlimcError, match="it is odd") as caught:
         legalize(RELU, finding("error"), OPS)
     assert caught.value.name == "target-refuses"
-    assert caught.value.where == "'relu', rule odd-rule of target generic-onnx"
+    assert caught.value.where == "'relu', rule L99 odd-rule of target generic-onnx"
     assert caught.value.help == "make it even"
 
 

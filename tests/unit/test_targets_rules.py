@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from slimc.io.read import FileHeader
 from slimc.ir.graph import Graph
 from slimc.ir.text import parse_text
 from slimc.ops import OPS
-from slimc.passes.context import Finding, Target
+from slimc.passes.target import Finding, Subject, Target
+from slimc.targets import check as engine
 from slimc.targets.onnxruntime import CPU_AVX2
 from slimc.targets.openvino import OPENVINO
 from slimc.targets.tensorrt import JETSON_NANO, JETSON_ORIN
@@ -64,7 +66,7 @@ def check(text: str, target: Target, edits: dict[str, str]) -> list[Finding]:
 
 
 def findings(graph: Graph, target: Target) -> list[Finding]:
-    return [f for rule in target.rules for f in rule.check(graph, OPS, target)]
+    return list(engine.check(Subject(graph, OPS, target, FileHeader(17, 8))))
 
 
 @pytest.mark.parametrize(

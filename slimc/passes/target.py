@@ -1,0 +1,201 @@
+"""Devices and their runtimes, as data: what a target is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+from slimc.analysis.latency import Speed
+from slimc.analysis.shapes import Facts, infer
+from slimc.io.read import FileHeader
+from slimc.ir.graph import Graph
+from slimc.ir.types import DType
+from slimc.ops.op import OpTable
+
+SMALL_CPU = Speed(macs=2e10, bytes=1e10, node_seconds=1e-6)  # orders of magnitude: one core
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Integers that a target takes.
+
+    dtype and the range used; symmetric: zero point 0; per_channel: one scale per channel; paired:
+    of weights whose products with u8 data the kernel adds in pairs of 16 bits (`ir.pairs`): scales
+    are so that no pair saturates; block: elements along the summed axis that share a scale; 0: all.
+    """
+
+    dtype: DType
+    low: int
+    high: int
+    symmetric: bool
+    per_channel: bool = False
+    paired: bool = False
+    block: int = 0
+
+
+@dataclass(frozen=True)
+class Quantize:
+    """What a target wants of an operator in one scheme.
+
+    activations: the grid of its floating operands, and of its results where `Placement.output`;
+        None: they stay floats, and only the weight is stored in integers.
+    dynamic: the operator runs in integers all the same: the runtime measures its data.
+    weights: the grid of a constant weight, or of a table that is looked up; None: there is none.
+    needs_constant: a contraction of two activations stays in float; else its second operand has the
+        grid `activations`.
+    scales: whether operands and results have scales of their own or share one; "operator" leaves it
+        to the operator's row (pass-through and shared-scale share).
+    free_result: the kernel also gives floats: a result that no integer node reads needs no record.
+    only: attribute -> the values it must have for the kernel to exist; None: it is absent.
+    between: it is worth it only where an integer node makes an operand and one reads the result.
+    min_channels: a contraction stays in float where data and result both have fewer channels.
+    short: (channels, products): a contraction whose results sum over fewer of both is worth it only
+        `between`.
+    """
+
+    activations: Grid | None
+    weights: Grid | None = None
+    dynamic: bool = False
+    needs_constant: bool = False
+    scales: Literal["operator", "own", "shared"] = "operator"
+    free_result: bool = False
+    only: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
+    between: bool = False
+    min_channels: int = 0
+    short: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How a target wants Q/DQ placed and integers stored: its emitter's switches.
+
+    What the records must say: every operand that an integer node takes as integers has one (bias
+    excepted, its scale follows), and, where `output` holds, every floating result. Where the only
+    reader of a result is a clamp (Relu, Clip), the record stands on the result of the clamp: the
+    result before it has none, or the same.
+
+    output: Q/DQ also on the results of integer operators (ORT, QNN); else on their operands only.
+    activation: a clamp before Q is deleted where Q covers it ("absorb"), or stays with Q behind it
+        ("after"). bias: i32 + DQ, or float. weights: stored as integers + DQ, or as f32 + Q + DQ;
+        or "rounded", in simulations: as the f32 numbers that the integers stand for.
+    residual: a pointwise operator has Q/DQ on all operands ("both"), or on all but the one that a
+        contraction makes for it alone ("skip": the runtime fuses the two).
+    guard_floats: the runtime quantizes by itself what floats it finds between DQ and Q, unless the
+        scale of their data stands once per channel.
+    hold_behind: operators in float that the runtime would move a Q before, to a slow kernel, unless
+        its scale stands once per channel.
+    """
+
+    output: bool
+    activation: Literal["absorb", "after"]
+    bias: Literal["int32", "float"]
+    weights: Literal["integers", "fp32-qdq", "rounded"]
+    residual: Literal["both", "skip"]
+    guard_floats: bool = False
+    hold_behind: frozenset[str] = frozenset()
+
+
+Severity = Literal["error", "silent", "perf", "info"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a rule found, on a node (empty: on the whole file).
+
+    severity: "error" (parse or build fails), "silent" (runs in float, or wrong), "perf" (slower
+    than it could be), "info". message: what, and why; help: how to mend. rule, code: whose it is.
+    """
+
+    severity: Severity
+    node: str
+    message: str
+    help: str = ""
+    rule: str = ""
+    code: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What rules look at: a graph as a file holds it, and the target that is to run it."""
+
+    graph: Graph
+    ops: OpTable
+    target: Target
+    header: FileHeader
+
+    @cached_property
+    def facts(self) -> Facts:
+        """Types and axes of the graph, worked out once for all rules."""
+        return infer(self.graph, self.ops)
+
+
+@dataclass(frozen=True)
+class TargetRule:
+    """A check of a file for a target. code: its number in docs/rules.md."""
+
+    code: str
+    name: str
+    summary: str
+    check: Callable[[Subject], Iterable[Finding]]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A device and its runtime, as data.
+
+    version: of the runtime. opset: what the file is written in where that expresses the graph, else
+    the next one that does, up to `opset_max`, the last one that the runtime reads. ir_version: at
+    least written, `ir_version_max`: the last one read. shapes: it takes unknown sizes ("any"), or
+    with a profile of the sizes to come, or "static" ones only. capability: of an NVIDIA GPU (87:
+    compute capability 8.7). typed: the types in the file are final; else the runtime may compute
+    floats in 16 bits. sparsity: it computes faster with two zeros in four neighbouring weights.
+    oracle: what can show on this machine how it runs a file ("onnxruntime", "openvino",
+    "tensorrt-rtx:SM86"). forbids: operators it cannot run (kind
+    -> why); domains: those it knows; decompose: operators that it lacks and we express otherwise.
+    floats: the float types it computes with; prefer: the one to emit. schemes: name -> kind -> what
+    it wants of the operator, the best scheme first. fuse_bias: its integer kernels add a bias to
+    products of matrices (Gemm), not of stacks of them. align: channel multiple that its kernels
+    like, for integer and float graphs. speed: its rates, by which latencies are predicted; the
+    default is that of a small CPU. notes: what whoever compiles for it must know. chosen: for an
+    alias such as `cpu`, what it stands for and why.
+    """
+
+    name: str
+    runtime: str
+    summary: str
+    version: str = ""  # of the runtime
+    opset: int = 17
+    opset_max: int = 21
+    ir_version: int = 8
+    ir_version_max: int = 10
+    shapes: Literal["any", "profile", "static"] = "any"
+    capability: int = 0
+    typed: bool = False
+    sparsity: bool = False
+    oracle: str = ""
+    floats: tuple[DType, ...] = (DType.F32,)
+    prefer: DType = DType.F32
+    schemes: Mapping[str, Mapping[str, Quantize]] = field(default_factory=dict)
+    placement: Placement | None = None  # None: no Q/DQ may appear
+    fuse_bias: bool = False
+    forbids: Mapping[str, str] = field(default_factory=dict)
+    domains: frozenset[str] = frozenset({"", "ai.onnx.ml"})
+    decompose: frozenset[str] = frozenset()
+    align_integer: int = 1
+    align_float: int = 1
+    speed: Speed = SMALL_CPU
+    rules: tuple[TargetRule, ...] = ()
+    notes: tuple[str, ...] = ()
+    chosen: str = ""
+
+    @property
+    def release(self) -> tuple[int, ...]:
+        """The version of the runtime as numbers, to compare."""
+        return tuple(int(part) for part in self.version.split(".") if part.isdigit())
+
+    @property
+    def quantize(self) -> Mapping[str, Quantize]:
+        """What it runs in 8-bit integers, with ranges fixed ahead: kind -> its wishes."""
+        return self.schemes.get("int8", {})
