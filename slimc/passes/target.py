@@ -13,6 +13,7 @@ from slimc.io.read import FileHeader
 from slimc.ir.graph import Graph
 from slimc.ir.types import DType
 from slimc.ops.op import OpTable
+from slimc.remarks import Remark
 
 SMALL_CPU = Speed(macs=2e10, bytes=1e10, node_seconds=1e-6)  # orders of magnitude: one core
 
@@ -132,13 +133,30 @@ class Subject:
 
 
 @dataclass(frozen=True)
+class Mended:
+    """A subject that a fix changed, and what it says: applied, or skipped and why.
+
+    tolerance: how far results may then be apart, of their largest magnitude; 0: not at all.
+    """
+
+    subject: Subject
+    remarks: tuple[Remark, ...] = ()
+    tolerance: float = 0.0
+
+
+@dataclass(frozen=True)
 class TargetRule:
-    """A check of a file for a target. code: its number in docs/rules.md."""
+    """A check of a file for a target. code: its number in docs/rules.md.
+
+    fix: mends what it finds, where there is one right way to: exact, or what the target demands
+    anyhow.
+    """
 
     code: str
     name: str
     summary: str
     check: Callable[[Subject], Iterable[Finding]]
+    fix: Callable[[Subject], Mended] | None = None
 
 
 @dataclass(frozen=True)

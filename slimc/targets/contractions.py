@@ -12,6 +12,10 @@ from slimc.ir.graph import Graph, Node
 from slimc.ir.types import DType, TensorType
 from slimc.ops.op import OpTable, Weighted
 from slimc.passes.emit_qdq import DEQUANTIZE, QUANTIZE
+from slimc.passes.target import Subject
+
+# What may stand between a stored weight and its reader: runtimes work it out when they load.
+MOVES = frozenset({"Cast", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +55,15 @@ class Conversion:
         both = self.node.op == DEQUANTIZE and maker is not None and maker.op == QUANTIZE
         return maker.inputs[0] if both and maker is not None else self.node.inputs[0]
 
-    @property
+    @cached_property
     def stored(self) -> bool:
-        return self.source in self.graph.constants
+        value = self.source
+        while value not in self.graph.constants:
+            maker = self.graph.producers.get(value)
+            if maker is None or maker.kind not in MOVES:
+                return False
+            value = maker.inputs[0]
+        return True
 
     @property
     def axis(self) -> int | None:
@@ -97,6 +107,41 @@ def dequantized(graph: Graph, value: str) -> Conversion | None:
     """Return the DQ that makes a value, if one does."""
     maker = graph.producers.get(value)
     return Conversion(graph, maker) if maker is not None and maker.op == DEQUANTIZE else None
+
+
+@dataclass(frozen=True, eq=False)
+class Weight:
+    """A weight as its reader gets it. axis: of the scales there; None: one scale, or not known."""
+
+    conversion: Conversion
+    axis: int | None
+
+
+def weight_of(subject: Subject, value: str) -> Weight | None:
+    """Return the DQ that makes a weight, seen through what only moves its elements."""
+    graph, moves = subject.graph, []
+    maker = graph.producers.get(value)
+    while maker is not None and maker.kind in MOVES:
+        moves.append(maker)
+        maker = graph.producers.get(maker.inputs[0])
+    if maker is None or maker.op != DEQUANTIZE:
+        return None
+    found = Conversion(graph, maker)
+    axis = found.axis
+    for node in reversed(moves):
+        axis = _moved(subject, node, axis)
+    return Weight(found, axis)
+
+
+def _moved(subject: Subject, node: Node, axis: int | None) -> int | None:
+    """Return where an axis of the operand lies in the result; None where that is not known."""
+    bound = subject.facts.bounds.get(node.name) if axis is not None else None
+    if bound is None or axis is None or not bound.inputs or bound.inputs[0] is None:
+        return None
+    before, after = bound.inputs[0], bound.outputs[0]
+    if after is None or axis >= len(before):
+        return None
+    return next((i for i, terms in enumerate(after) if terms == before[axis]), None)
 
 
 def contractions(graph: Graph, ops: OpTable) -> Iterator[tuple[Node, Weighted]]:
