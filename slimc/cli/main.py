@@ -17,6 +17,7 @@ from slimc.cli.demo import demo_command
 from slimc.cli.diff import diff_command
 from slimc.cli.explain import explain_command
 from slimc.cli.export_indices import export_indices_command
+from slimc.cli.lint import lint_command
 from slimc.cli.lists import ops_command, passes_command, targets_command
 from slimc.cli.sensitivity import sensitivity_command
 from slimc.cli.show import show_command
@@ -105,6 +106,7 @@ for _command in (
     explain_command,
     sensitivity_command,
     export_indices_command,
+    lint_command,
     passes_command,
     targets_command,
     ops_command,

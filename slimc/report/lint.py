@@ -1,0 +1,109 @@
+"""What `slimc lint` says: findings summed by what they say, and as JSON."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from slimc.passes.target import Finding
+from slimc.pipeline.lint import SEVERITIES, Verdict
+from slimc.remarks import Remark
+
+_VARIES = re.compile(r"'[^']*'|\d+(\.\d+)?(e-?\d+)?")  # names and figures, in messages else alike
+_NAMED = 3  # nodes of a group that the summary names
+
+
+@dataclass(frozen=True)
+class Group:
+    """Findings of one rule that say the same of several nodes."""
+
+    first: Finding
+    nodes: tuple[str, ...]
+
+
+def groups(findings: Sequence[Finding]) -> tuple[Group, ...]:
+    """Sum findings that differ in names and figures alone, the worst severity first."""
+    found: dict[tuple[str, str, str], list[Finding]] = {}
+    for one in sorted(findings, key=lambda f: SEVERITIES.index(f.severity)):
+        key = (one.rule, one.severity, _VARIES.sub("...", one.message))
+        found.setdefault(key, []).append(one)
+    return tuple(Group(same[0], tuple(f.node for f in same)) for same in found.values())
+
+
+def verdict_text(verdict: Verdict, details: bool = False) -> str:
+    """Write the findings for people; `details` names every node."""
+    lines: list[str] = []
+    for group in groups(verdict.findings):
+        lines += [*_group_lines(group, details), ""]
+    return "\n".join([*lines, *_summary(verdict)])
+
+
+def _group_lines(group: Group, details: bool) -> list[str]:
+    one = group.first
+    count = f" ({len(group.nodes)} times)" if len(group.nodes) > 1 else ""
+    lines = [f"{one.severity} {one.code} {one.rule}{count}: {one.message}"]
+    shown = group.nodes if details else group.nodes[:_NAMED]
+    more = len(group.nodes) - len(shown)
+    names = ", ".join(f"'{name}'" for name in shown if name)
+    if names:
+        lines.append(f"  nodes: {names}" + (f" and {more} more (--details)" if more else ""))
+    return [*lines, f"  help:  {one.help}"] if one.help else lines
+
+
+def _summary(verdict: Verdict) -> list[str]:
+    counts = ", ".join(f"{verdict.count(one)} {one}" for one in SEVERITIES)
+    header, seen = verdict.subject.header, verdict.integers
+    lines = [
+        f"{verdict.subject.target.name}: {counts}",
+        f"opset {header.opset}, IR version {header.ir_version}",
+    ]
+    if seen.quantized:
+        runs = len(seen.quantized) - len(seen.lost)
+        text = f"{runs} of {len(seen.quantized)} quantized contractions run in integers"
+        lines.append(f"{text} as the rules see it; there are {seen.contractions} in all")
+    if seen.stored:
+        lines.append(f"{len(seen.stored)} contractions store their weight alone in integers")
+    return lines
+
+
+def verdict_dict(verdict: Verdict) -> dict[str, Any]:
+    """Return all findings as plain values."""
+    header, seen = verdict.subject.header, verdict.integers
+    return {
+        "target": verdict.subject.target.name,
+        "opset": header.opset,
+        "ir_version": header.ir_version,
+        "counts": {one: verdict.count(one) for one in SEVERITIES},
+        "findings": [finding_dict(one) for one in verdict.findings],
+        "contractions": {
+            "all": seen.contractions,
+            "quantized": list(seen.quantized),
+            "lost": list(seen.lost),
+            "stored": list(seen.stored),
+        },
+    }
+
+
+def finding_dict(one: Finding) -> dict[str, str]:
+    """Return a finding as plain values."""
+    keys = ("code", "rule", "severity", "node", "message", "help")
+    return {key: getattr(one, key) for key in keys}
+
+
+def remark_lines(remarks: Sequence[Remark]) -> list[str]:
+    """Sum remarks of fixes that differ in names and figures alone."""
+    found: dict[tuple[str, str, str], list[Remark]] = {}
+    for one in remarks:
+        key = (one.kind, _VARIES.sub("...", one.message), one.help)
+        found.setdefault(key, []).append(one)
+    lines = []
+    for same in found.values():
+        first = same[0]
+        count = f"{len(same)} times, first at" if len(same) > 1 else "at"
+        where = f" ({count} '{first.node}')" if first.node else ""
+        mend = f" ({first.help})" if first.help else ""
+        word = {"applied": "mended", "skipped": "left"}.get(first.kind, first.kind)
+        lines.append(f"  {word}: {first.message}{where}{mend}")
+    return lines
