@@ -1,0 +1,117 @@
+"""Element-wise operators by older ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import ml_dtypes
+
+from slimc.targets.old_node import OldNode, Way
+
+
+def _hard_swish(old: OldNode) -> None:
+    """HardSwish is x * HardSigmoid(x), with slope 1/6 and offset 1/2."""
+    x = old.operand(0)
+    old.become("Mul", x, old.add("HardSigmoid", x, alpha=1 / 6, beta=0.5))
+
+
+def _gelu(old: OldNode) -> None:
+    """Gelu is x / 2 * (1 + erf(x / sqrt(2))), or its approximation by tanh."""
+    x = old.operand(0)
+    if old.node.attrs.get("approximate") == b"tanh":
+        square = old.add("Mul", x, x)
+        factor = old.add("Add", old.add("Mul", square, old.constant(0.044715)), old.constant(1))
+        inner = old.add("Mul", old.add("Mul", x, old.constant(math.sqrt(2 / math.pi))), factor)
+        curve = old.add("Tanh", inner)
+    else:
+        curve = old.add("Erf", old.add("Mul", x, old.constant(math.sqrt(0.5))))
+    half = old.add("Mul", x, old.constant(0.5))
+    old.become("Mul", half, old.add("Add", curve, old.constant(1)))
+
+
+def _mish(old: OldNode) -> None:
+    """Mish is x * tanh(softplus(x))."""
+    x = old.operand(0)
+    old.become("Mul", x, old.add("Tanh", old.add("Softplus", x)))
+
+
+def _swish(old: OldNode) -> None:
+    """Swish is x * sigmoid(alpha * x)."""
+    x, alpha = old.operand(0), old.number("alpha", 1)
+    inner = x if alpha == 1 else old.add("Mul", x, old.constant(alpha))
+    old.become("Mul", x, old.add("Sigmoid", inner))
+
+
+def _shrink(old: OldNode) -> None:
+    """Shrink is x + bias below -lambd, x - bias above lambd, and 0 between."""
+    x, bound = old.operand(0), old.number("lambd", 0.5)
+    bias = old.constant(old.number("bias", 0))
+    low = old.add("Less", x, old.constant(-bound))
+    high = old.add("Greater", x, old.constant(bound))
+    above = old.add("Where", high, old.add("Sub", x, bias), old.constant(0))
+    old.become("Where", low, old.add("Add", x, bias), above)
+
+
+def _reciprocal(old: OldNode) -> None:
+    """Reciprocal is 1 / x."""
+    old.become("Div", old.constant(1), old.operand(0))
+
+
+def _xor(old: OldNode) -> None:
+    """Xor is (a or b) and not (a and b): older runtimes compare no booleans."""
+    a, b = old.operand(0), old.operand(1)
+    old.become("And", old.add("Or", a, b), old.add("Not", old.add("And", a, b)))
+
+
+def _is_inf(old: OldNode) -> None:
+    """IsInf is beyond the largest number, on the sides that count."""
+    x = old.operand(0)
+    largest = float(ml_dtypes.finfo(old.dtype.numpy).max)
+    high, low = bool(old.whole("detect_positive", 1)), bool(old.whole("detect_negative", 1))
+    if high and low:
+        x = old.add("Abs", x)
+    if low and not high:
+        old.become("Less", x, old.constant(-largest))
+    elif high:
+        old.become("Greater", x, old.constant(largest))
+    else:
+        old.become("And", *[old.add("Less", x, x)] * 2)
+
+
+def _mod(old: OldNode) -> None:
+    """Mod of integers is r = rem(a, b), or rem(r + b, b), which has the sign of b; of floats fmod.
+
+    rem(a, b) = a - trunc(a / b) * b, and integers divide so. fmod(a, b) = sign(a) * rem(|a|, |b|),
+    with |b| added or taken away where the quotient was rounded over an integer.
+    """
+    a, b = old.operand(0), old.operand(1)
+    if old.dtype.is_float:
+        size, step = old.add("Abs", a), old.add("Abs", b)
+        whole = old.add("Floor", old.add("Div", size, step))
+        rest = old.add("Sub", size, old.add("Mul", whole, step))
+        zero = old.constant(0)
+        rest = old.add("Where", old.add("Less", rest, zero), old.add("Add", rest, step), rest)
+        over = old.add("Not", old.add("Less", rest, step))
+        rest = old.add("Where", over, old.add("Sub", rest, step), rest)
+        old.become("Mul", old.add("Sign", a), rest)
+        return
+    rest = old.add("Sub", a, old.add("Mul", old.add("Div", a, b), b))
+    if old.whole("fmod", 0) or old.dtype.text.startswith("u"):
+        old.become("Identity", rest)
+        return
+    near = old.add("Add", rest, b)
+    old.become("Sub", near, old.add("Mul", old.add("Div", near, b), b))
+
+
+POINTWISE: Mapping[str, Way] = {
+    "Gelu": _gelu,
+    "HardSwish": _hard_swish,
+    "IsInf": _is_inf,
+    "Mish": _mish,
+    "Mod": _mod,
+    "Reciprocal": _reciprocal,
+    "Shrink": _shrink,
+    "Swish": _swish,
+    "Xor": _xor,
+}
