@@ -94,7 +94,7 @@ class Checker:
         said: tuple[Remark, ...] = ()
         if one.promise == "same" or made.expected is not None:
             wanted = self.results if made.expected is None else _run(made.expected, self.feeds)
-            tolerance = max(one.tolerance, _half_tolerance(graph))
+            tolerance = max(one.tolerance, half_tolerance(graph))
             said = self._compare(where, made.expected or before, wanted, results, tolerance)
         return replace(self, results=results), said
 
@@ -161,7 +161,7 @@ def _worst(wanted: Results, results: Results, output: str) -> float:
     )
 
 
-def _half_tolerance(graph: Graph) -> float:
+def half_tolerance(graph: Graph) -> float:
     """Return what the widest rounding of a graph's 16-bit floats may make; 0: it has none."""
     kinds = (*graph.types.values(), *(c.type for c in graph.constants.values()))
     found = {kind.dtype for kind in kinds if isinstance(kind, TensorType)}

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
 
-from slimc.ir.graph import Graph
+from slimc.ir.constant import Constant
+from slimc.ir.graph import Graph, Node
+from slimc.ops.op import OpTable
 from slimc.passes.target import Finding, Subject, TargetRule
+from slimc.targets.fix_file import express_otherwise, name_outputs_once, write_older_versions
 
 
 def _known_operators(subject: Subject) -> Iterator[Finding]:
     """Find operators that the runtime does not have. Plug-ins of other domains are let through."""
-    graph, target = subject.graph, subject.target
-    for node in graph.walk():
-        why = target.forbids.get(node.kind)
+    for node in subject.graph.walk():
+        why = subject.target.forbids.get(node.kind)
         if why is not None:
             help = "put another operator in its place before export, or keep that part out"
             yield Finding("error", node.name, f"{node.kind}: {why}", help)
 
 
 def _known_domains(subject: Subject) -> Iterator[Finding]:
-    graph, target = subject.graph, subject.target
-    for node in graph.walk():
+    target = subject.target
+    for node in subject.graph.walk():
         if node.domain not in target.domains:
             yield Finding(
                 "error",
@@ -34,40 +37,91 @@ def _known_domains(subject: Subject) -> Iterator[Finding]:
 
 
 def _sound_constants(subject: Subject) -> Iterator[Finding]:
-    """Find constants that are not a number. Infinity may be meant: masks have it."""
-    graph = subject.graph
-    for inner in _graphs(graph):
-        for name, constant in inner.constants.items():
-            if constant.dtype.is_float and bool(np.isnan(constant.array.astype(np.float32)).any()):
-                reader = inner.users.get(name, ())
-                node = reader[0].name if reader else ""
-                yield Finding("error", node, f"constant '{name}' holds NaN")
+    """Find constants that are not a number; weights may not be infinite either, masks may."""
+    for graph in subject.graph.scopes():
+        for name, constant in graph.constants.items():
+            readers = graph.users.get(name, ())
+            what = _unsound(constant, any(_learns(subject.ops, one, name) for one in readers))
+            if what:
+                node = readers[0].name if readers else ""
+                message = f"constant '{name}' holds {what}: so will what is computed of it"
+                help = "export the model again; a training that diverged leaves such weights"
+                yield Finding("error", node, message, help)
 
 
-def _graphs(graph: Graph) -> Iterator[Graph]:
-    yield graph
-    for node in graph.walk():
-        yield from node.bodies
+def _unsound(constant: Constant, weight: bool) -> str:
+    """Return what a constant holds that is no number; empty if it is sound."""
+    if not constant.dtype.is_float:
+        return ""
+    array = constant.array.astype(np.float32)
+    if np.isnan(array).any():
+        return "NaN"
+    return "infinity" if weight and np.isinf(array).any() else ""
 
 
-def _readable_file(subject: Subject) -> Iterator[Finding]:
-    graph, target = subject.graph, subject.target
-    if subject.header.ir_version > target.ir_version_max:
+def _learns(ops: OpTable, node: Node, value: str) -> bool:
+    """Tell whether a node has a value as its weight."""
+    row = ops.get(node.kind)
+    at = row.weighted.weight if row is not None and row.weighted is not None else None
+    return at is not None and at < len(node.inputs) and node.inputs[at] == value
+
+
+def _readable_version(subject: Subject) -> Iterator[Finding]:
+    header, target = subject.header, subject.target
+    if header.ir_version > target.ir_version_max:
         message = (
-            f"the file is of IR version {subject.header.ir_version}; {target.name} reads "
+            f"the file is of IR version {header.ir_version}; {target.name} reads "
             f"{target.ir_version_max} and older"
         )
         yield Finding("error", "", message, "write it with an older IR version")
-    twice = sorted({o for o in graph.outputs if graph.outputs.count(o) > 1})
-    for output in twice:
-        yield Finding("error", "", f"graph output '{output}' is given twice")
+
+
+def _outputs_once(subject: Subject) -> Iterator[Finding]:
+    graph = subject.graph
+    for output, times in Counter(graph.outputs).items():
+        if times > 1:
+            message = f"graph output '{output}' is given {times} times: names are to be unique"
+            yield Finding("error", _maker(graph, output), message, "give each a name of its own")
+
+
+def _maker(graph: Graph, value: str) -> str:
+    node = graph.producers.get(value)
+    return "" if node is None else node.name
 
 
 COMMON = (
-    TargetRule("L17", "known-operators", "the runtime has every operator", _known_operators),
-    TargetRule("L17", "known-domains", "the runtime knows every operator domain", _known_domains),
-    TargetRule("L40", "sound-constants", "no constant holds NaN", _sound_constants),
     TargetRule(
-        "L40", "readable-file", "the file's version and outputs can be read", _readable_file
+        "L17",
+        "known-operators",
+        "the runtime has every operator",
+        _known_operators,
+        express_otherwise,
+    ),
+    TargetRule(
+        "L17",
+        "known-domains",
+        "the runtime knows every operator domain",
+        _known_domains,
+        express_otherwise,
+    ),
+    TargetRule(
+        "L40",
+        "sound-constants",
+        "no constant holds NaN, and no weight is infinite",
+        _sound_constants,
+    ),
+    TargetRule(
+        "L40",
+        "readable-version",
+        "the runtime reads files of this IR version",
+        _readable_version,
+        write_older_versions,
+    ),
+    TargetRule(
+        "L40",
+        "outputs-once",
+        "every graph output has a name of its own",
+        _outputs_once,
+        name_outputs_once,
     ),
 )

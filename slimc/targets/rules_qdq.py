@@ -1,4 +1,4 @@
-"""Rules on the parameters of Q/DQ nodes: scales, zero points, axes."""
+"""Rules on the parameters of integers: scales, zero points, axes."""
 
 from __future__ import annotations
 
@@ -6,45 +6,113 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from slimc.ir.graph import Graph, Node
 from slimc.ir.types import DType, TensorType
+from slimc.passes.emit_qdq import DEQUANTIZE
 from slimc.passes.target import Finding, Subject, TargetRule
-from slimc.targets.contractions import contractions, conversions, dequantized
+from slimc.targets.contractions import Conversion, contractions, conversions, dequantized, weight_of
+from slimc.targets.fix_scales import make_signed, revive_dead_scales, spread_zero_points
+
+# Operators that are integer themselves: where their scales stand (ONNX and onnxruntime's schemas).
+_SCALES = {
+    "QLinearConv": (1, 4, 6),
+    "QLinearMatMul": (1, 4, 6),
+    "com.microsoft.QGemm": (1, 4, 7),
+    "com.microsoft.QLinearAdd": (1, 4, 6),
+    "com.microsoft.QLinearAveragePool": (1, 3),
+    "com.microsoft.QLinearConv": (1, 4, 6),
+    "com.microsoft.QLinearGlobalAveragePool": (1, 3),
+    "com.microsoft.QLinearLeakyRelu": (1, 3),
+    "com.microsoft.QLinearMul": (1, 4, 6),
+    "com.microsoft.QLinearSigmoid": (1, 3),
+    "com.microsoft.QLinearSoftmax": (1, 3),
+}
 
 
 def _positive_scales(subject: Subject) -> Iterator[Finding]:
-    graph = subject.graph
-    for one in conversions(graph):
-        scale = one.scale
-        if scale is None:
-            message = f"the scale of '{one.source}' is computed at run time"
-            yield Finding("error", one.node.name, message)
-        elif not (np.isfinite(scale.astype(np.float32)) & (scale > 0)).all():
-            message = f"a scale of '{one.source}' is not a positive number"
-            help = "dead channels need a scale too"
+    """Find scales that divide by zero, or are no numbers. What is computed is not known."""
+    for one in conversions(subject.graph):
+        if one.scale is not None and not _is_positive(one.scale):
+            yield _not_positive(one.node, one.source, one.scale)
+    for node in subject.graph.nodes:
+        for i in _SCALES.get(node.kind, ()):
+            value = node.inputs[i] if i < len(node.inputs) else ""
+            scale = subject.graph.array(value)
+            if scale is not None and not _is_positive(scale):
+                yield _not_positive(node, value, scale)
+
+
+def _is_positive(scale: np.ndarray) -> bool:
+    real = scale.astype(np.float32)
+    return bool((np.isfinite(real) & (real > 0)).all())
+
+
+def _not_positive(node: Node, value: str, scale: np.ndarray) -> Finding:
+    real = scale.astype(np.float32)
+    wrong = real[~(np.isfinite(real) & (real > 0))]
+    message = (
+        f"{wrong.size} of {scale.size} scales of '{value}' are no positive numbers: {wrong[0]}"
+    )
+    return Finding("error", node.name, message, "channels that are all 0 need a scale too, say 1")
+
+
+def _constant_scales(subject: Subject) -> Iterator[Finding]:
+    """Find scales and zero points that are computed: for runtimes that fix them when they build."""
+    for one in conversions(subject.graph):
+        if one.scale is None or (one.has_zero and one.zero is None):
+            what = "scale" if one.scale is None else "zero point"
+            message = f"the {what} of '{one.source}' is computed at run time"
+            help = "quantize with ranges that are fixed ahead (scheme int8), or leave it in float"
             yield Finding("error", one.node.name, message, help)
 
 
 def _fitting_scales(subject: Subject) -> Iterator[Finding]:
-    """One scale per index of the axis, and one zero point per scale."""
-    graph = subject.graph
-    for one in conversions(graph):
-        if one.scale is None:
-            continue
-        if one.zero is not None and one.zero.size != one.scale.size:
-            message = f"{one.scale.size} scales but {one.zero.size} zero points"
-            yield Finding("error", one.node.name, message)
-        kind = graph.type_of(one.node.inputs[0])
-        axis = one.axis
-        if axis is None or not isinstance(kind, TensorType) or kind.shape is None:
-            continue
-        size = kind.shape[axis]
-        if not isinstance(size, int):
-            continue
-        scales = one.scale.shape[axis] if one.block else one.scale.size
-        if scales != -(-size // max(one.block, 1)):
-            blocks = f" in blocks of {one.block}" if one.block else ""
-            message = f"{scales} scales along axis {axis}, which has {size}{blocks}"
-            yield Finding("error", one.node.name, message)
+    """One scale per index of the axis, and one zero point per scale, of the integers' type."""
+    for one in conversions(subject.graph):
+        message = _misfit(subject.graph, one)
+        if message:
+            help = "scales lie along `axis`, one per index of it, or one for all"
+            yield Finding("error", one.node.name, message, help)
+
+
+def _misfit(graph: Graph, one: Conversion) -> str:
+    """Return why scales do not fit the data; empty if they do, or it is not known."""
+    if one.scale is None:
+        return ""
+    if one.zero is not None and one.zero.size != one.scale.size:
+        return f"{one.scale.size} scales but {one.zero.size} zero points"
+    kind = graph.type_of(one.node.inputs[0])
+    if not isinstance(kind, TensorType):
+        return ""
+    if one.node.op == DEQUANTIZE and one.integers is not None and one.integers is not kind.dtype:
+        return f"integers of {kind.dtype.text} but a zero point of {one.integers.text}"
+    if kind.shape is None or one.scale.size == 1:
+        return ""
+    axis = one.axis
+    if axis is None or not -len(kind.shape) <= _axis(one) < len(kind.shape):
+        return f"{one.scale.size} scales along axis {_axis(one)} of data of rank {len(kind.shape)}"
+    size = kind.shape[axis]
+    if not isinstance(size, int):
+        return ""
+    if one.block:
+        return _block_misfit(one, axis, size, len(kind.shape))
+    if one.scale.size != size:
+        return f"{one.scale.size} scales along axis {axis}, which has {size}"
+    return ""
+
+
+def _axis(one: Conversion) -> int:
+    axis = one.node.attrs.get("axis", 1)
+    return axis if isinstance(axis, int) else 1
+
+
+def _block_misfit(one: Conversion, axis: int, size: int, rank: int) -> str:
+    if one.scale is None or one.scale.ndim != rank:
+        return f"scales of blocks need as many axes as the data, {rank}"
+    blocks = one.scale.shape[axis]
+    if blocks != -(-size // one.block):
+        return f"{blocks} scales along axis {axis}, which has {size} in blocks of {one.block}"
+    return ""
 
 
 def _tensor_activations(subject: Subject) -> Iterator[Finding]:
@@ -56,24 +124,26 @@ def _tensor_activations(subject: Subject) -> Iterator[Finding]:
             continue
         if one.scale.size > 1:
             message = f"activation '{one.source}' has {one.scale.size} scales: it runs in float"
-            yield Finding("silent", one.node.name, message)
+            help = "calibrate one scale for all its channels"
+            yield Finding("silent", one.node.name, message, help)
 
 
 def _channel_axis(subject: Subject) -> Iterator[Finding]:
     """Scales of a weight lie along the output channels of its reader."""
-    graph, ops = subject.graph, subject.ops
-    found = [
-        (n, parts, dequantized(graph, n.inputs[parts.weight]))
-        for n, parts in contractions(graph, ops)
-    ]
-    bounds = subject.facts.bounds if any(one is not None for _, _, one in found) else {}
-    for node, parts, one in found:
-        axes = bounds[node.name].inputs[parts.weight] if node.name in bounds else None
-        if one is None or one.axis is None or one.block or axes is None:
+    for node, parts in contractions(subject.graph, subject.ops):
+        found = weight_of(subject, node.inputs[parts.weight])
+        if found is None or found.axis is None or found.conversion.block:
             continue
-        if parts.channel not in {label.name for term in axes[one.axis] for label in term}:
-            message = f"the scales of its weight lie along axis {one.axis}, not the output channels"
-            yield Finding("silent", node.name, message)
+        bound = subject.facts.bounds.get(node.name)
+        axes = bound.inputs[parts.weight] if bound is not None else None
+        if axes is None or found.axis >= len(axes):
+            continue
+        if parts.channel not in {label.name for term in axes[found.axis] for label in term}:
+            message = (
+                f"the scales of its weight lie along axis {found.axis}, not the output channels"
+            )
+            help = "quantize the weight with one scale per output channel, or with one for all"
+            yield Finding("silent", node.name, message, help)
 
 
 def _symmetric_weights(subject: Subject) -> Iterator[Finding]:
@@ -89,12 +159,30 @@ def _symmetric_weights(subject: Subject) -> Iterator[Finding]:
             yield Finding("silent", node.name, message)
 
 
-PARAMETERS = (
-    TargetRule("L04", "positive-scales", "every scale is a positive constant", _positive_scales),
-    TargetRule("L05", "fitting-scales", "as many scales as the axis has indices", _fitting_scales),
-    TargetRule("L07", "tensor-activations", "activations have one scale", _tensor_activations),
+SCALES = (
+    TargetRule(
+        "L04",
+        "positive-scales",
+        "every scale is a positive number",
+        _positive_scales,
+        revive_dead_scales,
+    ),
+    TargetRule(
+        "L05",
+        "fitting-scales",
+        "as many scales as the axis has indices, and as many zero points",
+        _fitting_scales,
+        spread_zero_points,
+    ),
     TargetRule("L08", "channel-axis", "scales of weights lie along output channels", _channel_axis),
 )
+TENSOR_ACTIVATIONS = TargetRule(
+    "L07", "tensor-activations", "activations have one scale", _tensor_activations
+)
+CONSTANT_SCALES = TargetRule(
+    "L04", "constant-scales", "scales and zero points are constants", _constant_scales
+)
+PARAMETERS = (*SCALES, TENSOR_ACTIVATIONS)
 SYMMETRIC_WEIGHTS = TargetRule(
-    "L37", "symmetric-weights", "weights are S8 with zero point 0", _symmetric_weights
+    "L37", "symmetric-weights", "weights are S8 with zero point 0", _symmetric_weights, make_signed
 )

@@ -105,7 +105,7 @@ TENSORRT_CASES = {
                               "[32,32,1,1]": "[28,32,1,1]", "f32[32]": "f32[28]",
                               "i8[32]": "i8[28]"}),
     "sound-constants": ("conv", {"random(2)": "fill(nan)"}),
-    "readable-file": ("", {"-> (%y)": "-> (%y, %y)"}),
+    "outputs-once": ("conv", {"-> (%y)": "-> (%y, %y)"}),
 }  # fmt: skip
 
 

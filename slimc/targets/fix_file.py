@@ -1,0 +1,66 @@
+"""Fixes of the file as a whole: its versions, its outputs, operators that the target lacks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from slimc.errors import SlimcError
+from slimc.io.read import FileHeader
+from slimc.ir.editor import Editor
+from slimc.passes.fold_batch_norm import RULES
+from slimc.passes.target import Mended, Subject
+from slimc.remarks import applied, skipped
+from slimc.rewrite.rule import rewrite
+from slimc.targets.decompose import decompose
+from slimc.targets.fix_scales import MADE_BY
+from slimc.targets.legalize import file_opset
+
+ROUNDING = 1e-4  # of the largest result: sums in another order, the same in exact arithmetic
+
+
+def write_older_versions(subject: Subject) -> Mended:
+    """Write the file in the opset and the IR version that the target wants."""
+    target = subject.target
+    try:
+        header = FileHeader(file_opset(subject.graph, target), target.ir_version)
+    except SlimcError as error:
+        return Mended(subject, (skipped("", error.message, error.help),))
+    if header == subject.header:
+        return Mended(subject)
+    text = f"written in opset {header.opset}, IR version {header.ir_version}"
+    return Mended(replace(subject, header=header), (applied("", text),))
+
+
+def name_outputs_once(subject: Subject) -> Mended:
+    """Give an output that stands twice a name of its own."""
+    graph = subject.graph
+    editor = Editor(graph, made_by=MADE_BY)
+    outputs: list[str] = []
+    said = []
+    for output in graph.outputs:
+        if output not in outputs:
+            outputs.append(output)
+            continue
+        (again,) = editor.add("Identity", [output], outputs=[editor.fresh(output)])
+        editor.set_type(again, graph.type_of(output))
+        outputs.append(again)
+        said.append(applied("", f"output '{output}' was given twice; it is now also '{again}'"))
+    if not said:
+        return Mended(subject)
+    made = replace(editor.done(keep_dead=True), outputs=tuple(outputs))
+    return Mended(replace(subject, graph=made), tuple(said))
+
+
+def express_otherwise(subject: Subject) -> Mended:
+    """Express operators that the target lacks by those that it has."""
+    try:
+        made = decompose(subject.graph, subject.target, subject.ops)
+    except SlimcError as error:
+        return Mended(subject, (skipped("", error.message, error.help),))
+    return Mended(replace(subject, graph=made.graph), made.remarks, ROUNDING)
+
+
+def fold_normalisations(subject: Subject) -> Mended:
+    """Fold normalisations by constants into the contractions before them."""
+    made = rewrite(subject.graph, RULES, ops=subject.ops, made_by=MADE_BY)
+    return Mended(replace(subject, graph=made.graph), made.remarks, ROUNDING)
