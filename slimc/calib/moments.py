@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
+from slimc.calib.sparse_columns import least_squares_within
+
 BUFFER_ELEMENTS = 1 << 22  # of x, gathered before they are multiplied: products like many rows
 
 
@@ -193,6 +195,13 @@ class Fit:
         """Tell whether the bias changed."""
         return self.ridge is not None
 
+    @property
+    def says(self) -> str:
+        """Say what changed; nothing where all stays."""
+        if self.ridge is None:
+            return ""
+        return f"refitted with ridge {self.ridge:g}" if self.ridge else "bias refitted"
+
 
 _BY_CHOLESKY = 64  # columns from which half the arithmetic is worth a call for every group
 RIDGES = (1e-3, 1e-2, 1e-1, 1.0)  # times the mean of diag H; flat from 1e-4 to 1e-1 on small nets
@@ -205,6 +214,8 @@ def refit(
     b: np.ndarray,
     ridges: tuple[float, ...] = RIDGES,
     free_bias: bool = True,
+    free: np.ndarray | None = None,
+    again: bool = True,
 ) -> Fit:
     """Return the weights next to (w, b) that make y of x, the ridge chosen on rows held out.
 
@@ -212,17 +223,18 @@ def refit(
     toward the given weights. Where none beats them on the rows held out, the bias alone, or
     nothing, changes; else the chosen ridge is solved again with all rows. Ridges are tried while
     they grow nearer: the error falls, then rises with the ridge. free_bias: False where
-    there is no bias to change: then H and C are about zero, and b is as given.
+    there is no bias to change: then H and C are about zero, and b is as given. free: which weights
+    may change (`least_squares`). again: False where rows held out are to judge what comes out.
     Source: He et al., ICCV 2017, section 3.1.2 (least squares); the asymmetric form of Nagel et al.
     and of OSSCAR (Meng et al., 2024), "fullseq".
     """
     scale = float(held.yy.sum()) or 1.0
-    before, after, chosen = best_ridge(train, held, w, b, ridges, free_bias)
-    whole = train + held
+    before, after, chosen = best_ridge(train, held, w, b, ridges, free_bias, free)
+    whole = train + held if again else train
     if chosen is None:
         return Fit(w, b, None, before / scale, before / scale)
     made = (
-        least_squares(w, *normal_equations(whole, None if free_bias else b), chosen)
+        least_squares(w, *normal_equations(whole, None if free_bias else b), chosen, free)
         if chosen
         else w
     )
@@ -237,6 +249,7 @@ def best_ridge(
     b: np.ndarray,
     ridges: tuple[float, ...] = RIDGES,
     free_bias: bool = True,
+    free: np.ndarray | None = None,
 ) -> tuple[float, float, float | None]:
     """Return the errors of w and b, and of the best, on rows held out, and its ridge. See `refit`.
 
@@ -249,7 +262,7 @@ def best_ridge(
     last = np.inf
     normal = normal_equations(train, None if free_bias else b)
     for ridge in ridges:
-        made = least_squares(w, *normal, ridge)
+        made = least_squares(w, *normal, ridge, free)
         error = held.error(made, train.best_bias(made) if free_bias else b)
         found.append((error, ridge))
         if error > last:
@@ -275,15 +288,21 @@ def about_zero(covariance: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarr
     return found
 
 
-def least_squares(w: np.ndarray, h: np.ndarray, c: np.ndarray, ridge: float) -> np.ndarray:
+def least_squares(
+    w: np.ndarray, h: np.ndarray, c: np.ndarray, ridge: float, free: np.ndarray | None = None
+) -> np.ndarray:
     """Return w + (C - w H)(H + ridge mean(diag H) I)^-1. w: [g, o, p]; h: [g, p, p]; c: [g, p, o].
 
-    The ridge shrinks toward w; where H is zero, w it is.
+    The ridge shrinks toward w; where H is zero, w it is. free: bool[g, o, p], which weights may
+    change: the best of such, by conjugate gradients; None: all of them.
     """
     damped = h.copy()
     diagonal = np.einsum("gpp->gp", damped)
     diagonal += ridge * diagonal.mean(axis=1, keepdims=True) + np.finfo(np.float32).tiny
     residual = c - h @ w.transpose(0, 2, 1)
+    if free is not None:
+        within: np.ndarray = w + least_squares_within(residual.transpose(0, 2, 1), damped, free)
+        return within
     if w.shape[2] < _BY_CHOLESKY:
         step = np.linalg.solve(damped, residual)
     else:

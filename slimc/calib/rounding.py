@@ -24,7 +24,8 @@ EXACT = 9  # columns up to which all roundings to one of the two neighbours are 
 class Lattice:
     """The numbers that weights [g, o, p] may take: (q - zero) * scale, low <= q <= high.
 
-    q: an integer, or a number of a float `dtype`; scale, zero: f64[g, o, p].
+    q: an integer, or a number of a float `dtype`; scale, zero: f64[g, o, p]. free: bool[g, o, p],
+    where other numbers than 0 may stand; None: everywhere.
     """
 
     scale: np.ndarray
@@ -32,6 +33,7 @@ class Lattice:
     low: float
     high: float
     dtype: DType = DType.I8
+    free: np.ndarray | None = None
 
     def nearest(self, w: np.ndarray, at: int | slice = slice(None)) -> np.ndarray:
         """Return the nearest numbers to w[g, o, columns]. at: which columns these are."""
@@ -42,12 +44,13 @@ class Lattice:
         else:
             steps = np.clip(np.rint(steps) + zero, self.low, self.high)
         found: np.ndarray = (steps - zero) * scale
-        return found
+        return found if self.free is None else np.where(self.free[..., at], found, 0.0)
 
     def permuted(self, order: np.ndarray) -> Lattice:
         """Return the lattice of columns in another order. order: i64[g, 1, p]."""
         scale, zero = (np.take_along_axis(one, order, 2) for one in (self.scale, self.zero))
-        return replace(self, scale=scale, zero=zero)
+        free = None if self.free is None else np.take_along_axis(self.free, order, 2)
+        return replace(self, scale=scale, zero=zero, free=free)
 
     def beside(self, w: np.ndarray, q: np.ndarray) -> np.ndarray:
         """Return the other neighbours of w, where q are the nearest; at an end the one inside."""
@@ -70,7 +73,7 @@ def round_columns(w: np.ndarray, lattice: Lattice, h: np.ndarray) -> np.ndarray:
     back = np.argsort(order, axis=1)[:, None]
     own = lattice.permuted(order[:, None])
     left = np.take_along_axis(w, order[:, None], 2)
-    return np.take_along_axis(_in_turn(left, own, _inverse_factor(sorted_h)), back, 2)
+    return np.take_along_axis(_in_turn(left, own, inverse_factor(sorted_h)), back, 2)
 
 
 def _in_turn(left: np.ndarray, lattice: Lattice, factor: np.ndarray) -> np.ndarray:
@@ -89,7 +92,7 @@ def _in_turn(left: np.ndarray, lattice: Lattice, factor: np.ndarray) -> np.ndarr
     return q
 
 
-def _inverse_factor(h: np.ndarray) -> np.ndarray:
+def inverse_factor(h: np.ndarray) -> np.ndarray:
     """Return U, upper, with U' U = H^-1 of the damped H. h: [g, p, p]."""
     damped = h.copy()
     diagonal = np.einsum("gpp->gp", damped)

@@ -18,6 +18,7 @@ from slimc.passes.remove_channels import RemoveChannels
 from slimc.passes.repair_weights import RepairWeights
 from slimc.passes.round_weights import RoundWeights
 from slimc.passes.search_scales import SearchScales
+from slimc.passes.sparsify_weights import SparsifyWeights
 
 PASSES: tuple[type[Pass], ...] = (
     BindInputs,
@@ -25,6 +26,7 @@ PASSES: tuple[type[Pass], ...] = (
     *CANONICAL,
     RemoveChannels,
     RepairWeights,
+    SparsifyWeights,
     FuseBias,
     EqualizeScales,
     AssignScales,
@@ -38,5 +40,6 @@ PASSES: tuple[type[Pass], ...] = (
 STAGES: dict[str, tuple[type[Pass], ...]] = {
     "fold": (Canonicalize,),
     "prune": (RemoveChannels, RepairWeights),
+    "sparsify": (SparsifyWeights,),
     "quant": (FuseBias, AssignScales, RoundWeights, LowerFloat16),
 }

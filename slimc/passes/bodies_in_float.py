@@ -10,16 +10,17 @@ from slimc.ops.op import OpTable
 from slimc.remarks import Remark, skipped
 
 
-def left_in_bodies(graph: Graph, ops: OpTable) -> tuple[Remark, ...]:
-    """Say of each layer in a body that it stays in float; how to free it, if an input decides.
+def left_in_bodies(graph: Graph, ops: OpTable, stays: str = "stays in float") -> tuple[Remark, ...]:
+    """Say of each layer in a body how it stays; how to free it, if an input decides.
 
     Only values of the outer graph have records: those of a body exist in some runs and not in
     others (a branch), or many times in one (a loop).
     """
-    return tuple(one for node in graph.nodes if node.bodies for one in _left(graph, ops, node))
+    outer = [node for node in graph.nodes if node.bodies]
+    return tuple(one for node in outer for one in _left(graph, ops, node, stays))
 
 
-def _left(graph: Graph, ops: OpTable, outer: Node) -> Iterator[Remark]:
+def _left(graph: Graph, ops: OpTable, outer: Node, stays: str) -> Iterator[Remark]:
     chosen_by = ", ".join(f"--bind {v}=VALUE" for v in deciding_inputs(graph, outer))
     help = f"{chosen_by} makes the branch that it chooses part of the graph" if chosen_by else ""
     for body in outer.bodies:
@@ -27,7 +28,7 @@ def _left(graph: Graph, ops: OpTable, outer: Node) -> Iterator[Remark]:
             row = ops.get(node.kind)
             if row is not None and row.macs:
                 where = f"it stands in a body of '{outer.name}' ({outer.kind})"
-                yield skipped(node.name, f"stays in float: {where}", help)
+                yield skipped(node.name, f"{stays}: {where}", help)
 
 
 def deciding_inputs(graph: Graph, node: Node) -> tuple[str, ...]:

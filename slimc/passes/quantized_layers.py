@@ -13,7 +13,7 @@ from slimc.calib.data import Data
 from slimc.calib.feeds import Feed, check, samples_of, specs_of
 from slimc.calib.fields import or_fields, tells_channels_apart
 from slimc.calib.moments import Fit
-from slimc.calib.sample_errors import LEAST, gain, sample_errors
+from slimc.calib.sample_errors import surely_nearer
 from slimc.calib.sampling import held_out
 from slimc.calib.store import STORE_BYTES, Store
 from slimc.ir.editor import Editor
@@ -123,13 +123,9 @@ def _applied(graph: Graph, done: Iterable[tuple[Layer, Fit | str]]) -> Graph:
 
 
 def _gain(before: Graph, after: Graph, ctx: Context, data: Data) -> tuple[float, bool]:
-    """Return by how many dB outputs are nearer, in the mean over samples, and whether that is sure.
-
-    Too few samples tell nothing: then the judgement of each layer holds.
-    """
+    """Return by how many dB outputs are nearer, in the mean over samples, and if surely so."""
     floats = replace(before, records={})
-    first, second = sample_errors(floats, [simulated(one, ctx) for one in (before, after)], [*data])
-    return gain(first, second) if len(first) >= LEAST else (0.0, True)
+    return surely_nearer(floats, simulated(before, ctx), simulated(after, ctx), [*data])
 
 
 def _affordable(graph: Graph, ctx: Context, data: Data) -> int:

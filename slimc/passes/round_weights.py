@@ -10,6 +10,7 @@ import numpy as np
 
 from slimc.calib.moments import Moments, Split, best_ridge, least_squares, normal_equations
 from slimc.calib.rounding import Lattice, round_columns
+from slimc.calib.sparse_columns import free_numbers
 from slimc.ir.graph import Graph, Quantization
 from slimc.passes.base import Pass, PassResult, Promise, option
 from slimc.passes.context import Context
@@ -30,7 +31,8 @@ class RoundWeights(Pass):
     in order: least squares toward what the teacher makes, from what the student reads; then columns
     are rounded in turn, each made up for by those that follow (`calib.rounding`), and the bias is
     chosen anew. A layer keeps what is nearest on samples held out: this, the same without least
-    squares, the nearest numbers with a new bias, or the nearest alone. Approximate.
+    squares, the nearest numbers with a new bias, or the nearest alone. Weights that are 2:4 keep
+    their zeros. Approximate.
     Source: Frantar et al., GPTQ, ICLR 2023; Li et al., GPTAQ, ICML 2025 (asymmetric); Nagel et al.,
     ICCV 2019, section 4.2 (bias).
     """
@@ -73,15 +75,17 @@ class _Rounding:
             return reason
         train, held = self._split.train, self._split.held
         real = self._one.student.matrix(self._weight).astype(np.float64)
+        free = free_numbers(self._one.student, real)
         ways: dict[Way, Numbers] = {"nearest": (self._nearest, self._record)}
         if self._free:
             ways["bias"] = ways["nearest"]
-        ways["rounded"] = self._rounded(real, train)
+        ways["rounded"] = self._rounded(real, train, free)
         ridge = None
         if self._refits:
-            *_, ridge = best_ridge(train, held, real, self._b, free_bias=self._free)
+            *_, ridge = best_ridge(train, held, real, self._b, free_bias=self._free, free=free)
         if ridge:
-            ways["refitted"] = self._rounded(self._refitted(real, train, ridge), train)
+            fitted = least_squares(real, *normal_equations(train, self._fixed), ridge, free)
+            ways["refitted"] = self._rounded(fitted, train, free)
         scale = float(held.yy.sum()) or 1.0
         errors = {
             how: held.error(q, self._bias(how, q, train)) / scale for how, (q, _) in ways.items()
@@ -94,16 +98,13 @@ class _Rounding:
     def _bias(self, how: Way, q: np.ndarray, moments: Moments) -> np.ndarray:
         return moments.best_bias(q) if self._free and how != "nearest" else self._b
 
-    def _refitted(self, w: np.ndarray, moments: Moments, ridge: float) -> np.ndarray:
-        return least_squares(w, *normal_equations(moments, self._fixed), ridge)
-
     @property
     def _fixed(self) -> np.ndarray | None:
         """The bias that stays, None where it is free."""
         return None if self._free else self._b
 
-    def _rounded(self, w: np.ndarray, moments: Moments) -> Numbers:
-        """Return weights on a grid laid for them, and the grid."""
+    def _rounded(self, w: np.ndarray, moments: Moments, free: np.ndarray | None) -> Numbers:
+        """Return weights on a grid laid for them, zero where not `free`, and the grid."""
         linear = self._one.student
         h, _ = normal_equations(moments, self._fixed)
         counts = np.broadcast_to(np.einsum("gpp->gp", h)[:, None, :], w.shape)
@@ -117,6 +118,7 @@ class _Rounding:
             record.low,
             record.high,
             record.dtype,
+            free,
         )
         q = linear.array(round_columns(w, lattice, h))
         exact = record.nearest(q.astype(np.float32))

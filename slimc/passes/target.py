@@ -168,7 +168,8 @@ class Target:
     least written, `ir_version_max`: the last one read. shapes: it takes unknown sizes ("any"), or
     with a profile of the sizes to come, or "static" ones only. capability: of an NVIDIA GPU (87:
     compute capability 8.7). typed: the types in the file are final; else the runtime may compute
-    floats in 16 bits. sparsity: it computes faster with two zeros in four neighbouring weights.
+    floats in 16 bits. sparsity: operators whose kernels are faster where
+    two of four weights are zero.
     oracle: what can show on this machine how it runs a file ("onnxruntime", "openvino",
     "tensorrt-rtx:SM86"). forbids: operators it cannot run (kind
     -> why); domains: those it knows; decompose: operators that it lacks and we express otherwise.
@@ -191,7 +192,7 @@ class Target:
     shapes: Literal["any", "profile", "static"] = "any"
     capability: int = 0
     typed: bool = False
-    sparsity: bool = False
+    sparsity: frozenset[str] = frozenset()
     oracle: str = ""
     floats: tuple[DType, ...] = (DType.F32,)
     prefer: DType = DType.F32

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -170,18 +170,23 @@ def layers_of(
     ops: OpTable,
     facts: tuple[Facts, Facts],
     changed: set[str],
+    also: Collection[str] = (),
 ) -> tuple[list[Layer], list[Remark]]:
-    """Return the layers whose data have changed, in order, and why others are left alone."""
+    """Return the layers whose data have changed, in order, and why others are left alone.
+
+    also: nodes that are layers to fit even so.
+    """
     found: list[Layer] = []
     said: list[Remark] = []
     for node in student.nodes:
         said += _in_bodies(node, teacher.by_name.get(node.name), ops)
-        if not changed & {v for v in node.inputs if v not in student.constants}:
+        data = {v for v in node.inputs if v not in student.constants}
+        if not changed & data and node.name not in also:
             continue
         one = layer_of(teacher, student, ops, facts, node)
         if isinstance(one, str):
             said.append(skipped(node.name, f"not repaired: {one}"))
-        elif one is not None and one.student.data in changed:
+        elif one is not None and (one.student.data in changed or node.name in also):
             found.append(one)
     return found, said
 

@@ -7,7 +7,7 @@ data have changed, in topological order, the weights become those that make, fro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +16,14 @@ import numpy as np
 from slimc.analysis.shapes import infer
 from slimc.calib.data import Data
 from slimc.calib.moments import Fit, Split, refit
+from slimc.calib.sparse_columns import free_numbers
 from slimc.calib.store import STORE_BYTES, Store
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph
 from slimc.ops.op import OpTable
 from slimc.remarks import Remark, applied, note, skipped
 from slimc.rewrite.layer import Layer, affected, layers_of, with_biases
-from slimc.rewrite.lockstep import LockStep
+from slimc.rewrite.lockstep import FitterOf, LockStep
 from slimc.rewrite.running import Restated, Running, change, running_of
 from slimc.rewrite.slice_axes import Kept
 
@@ -52,11 +53,15 @@ def repair(
     samples: int = SAMPLES,
     store_bytes: int = STORE_BYTES,
     progress: Callable[[int, int], None] = lambda done, wanted: None,
+    fitter: FitterOf | None = None,
+    also: Collection[str] = (),
 ) -> Repaired:
     """Refit the weights of `student` so that its layers make what those of `teacher` make.
 
     kept: value -> per axis, the indices of the teacher's value that the student's still has.
-    progress: told (layers done, layers there are).
+    progress: told (layers done, layers there are). fitter: finds the constants of a layer; by
+    default least squares, in which 2:4 weights keep their zeros. also: nodes to fit even if what
+    they read has not changed.
     Normalisations by constants (`rewrite.running`) get the statistics of what the student makes.
     A layer whose result is only added to another value aims at the teacher's sum less what the
     student adds: the trunk of a residual network is corrected at every block. Approximate; every
@@ -65,7 +70,7 @@ def repair(
     """
     changed = affected(teacher, student)
     facts = infer(teacher, ops, sizes), infer(student, ops, sizes)
-    layers, remarks = layers_of(teacher, student, ops, facts, changed)
+    layers, remarks = layers_of(teacher, student, ops, facts, changed, also)
     narrow = [one for one in layers if one.student.columns <= WIDEST]
     said = [
         skipped(one.node.name, f"not repaired: {one.student.columns} columns, {WIDEST} at most")
@@ -87,7 +92,9 @@ def repair(
             teacher, prepared, feeds, stops, (first, second), kept, seed, progress=progress
         )
         found = {
-            one.node.name: run.restate(one) if isinstance(one, Running) else run.fit(one, _Refit)
+            one.node.name: run.restate(one)
+            if isinstance(one, Running)
+            else run.fit(one, fitter or Refit)
             for one in steps
         }
     count = run.samples
@@ -103,10 +110,9 @@ def _told(node: str, fit: Fit | Restated | str) -> Remark:
         return skipped(node, f"not repaired: {fit}")
     if isinstance(fit, Restated):
         return fit.told(node)
-    if fit.ridge is None:
+    if not fit.says:
         return skipped(node, "as it is: no fit is nearer on results held out")
-    how = f"refitted with ridge {fit.ridge:g}" if fit.ridge else "bias refitted"
-    return applied(node, f"{how}: {change(fit.before, fit.after)}")
+    return applied(node, f"{fit.says}: {change(fit.before, fit.after)}")
 
 
 def _few(samples: int) -> tuple[Remark, ...]:
@@ -120,11 +126,13 @@ def _few(samples: int) -> tuple[Remark, ...]:
     )
 
 
-class _Refit:
-    """Least squares from the moments of what a layer reads."""
+class Refit:
+    """Least squares from the moments of what a layer reads. again: as `refit` has it."""
 
-    def __init__(self, one: Layer, w: np.ndarray, b: np.ndarray) -> None:
+    def __init__(self, one: Layer, w: np.ndarray, b: np.ndarray, again: bool = True) -> None:
+        self._again = again
         self._w, self._b, self._free_bias = w, b, one.bias is not None
+        self._free = free_numbers(one.student, w)
         self._split = Split()
 
     def add(self, x: np.ndarray, y: np.ndarray, is_held: np.ndarray) -> None:
@@ -134,7 +142,15 @@ class _Refit:
         if reason := self._split.unusable:
             return reason
         train, held = self._split.train, self._split.held
-        return refit(train, held, self._w, self._b, free_bias=self._free_bias)
+        return refit(
+            train,
+            held,
+            self._w,
+            self._b,
+            free_bias=self._free_bias,
+            free=self._free,
+            again=self._again,
+        )
 
 
 def _applied(student: Graph, done: Sequence[tuple[Layer | Running, Fit | Restated]]) -> Graph:

@@ -1,0 +1,51 @@
+"""2:4 sparsity: of every four neighbours along the input channels at most two are not zero.
+
+The groups stand along the axis that is summed with channels of the data, at each place of a kernel
+by itself. Source: Mishra et al., "Accelerating Sparse Deep Neural Networks", 2021, section 2.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from slimc.ops.axes import Axis, Bound
+from slimc.ops.op import Weighted
+
+GROUP, STAY = 4, 2  # neighbours, and how many of them may be other than zero
+
+
+def input_axis(bound: Bound, parts: Weighted) -> int | None:
+    """Return the axis of a weight that runs along the input channels, None if none alone does."""
+    data, made = _labels(bound.inputs[parts.data]), _labels(bound.outputs[0])
+    weight = bound.inputs[parts.weight] or ()
+    found = [i for i, axis in enumerate(weight) if _labels((axis,)) & data - made]
+    return found[0] if len(found) == 1 and not _labels((weight[found[0]],)) & made else None
+
+
+def crowded(array: np.ndarray, axis: int) -> int:
+    """Count the groups of four along an axis that hold more than two numbers other than zero."""
+    return int((np.count_nonzero(_groups(array, axis), axis=-1) > STAY).sum())
+
+
+def is_sparse(array: np.ndarray, axis: int) -> bool:
+    """Tell whether a weight is 2:4 along an axis."""
+    return array.shape[axis] % GROUP == 0 and crowded(array, axis) == 0
+
+
+def largest_two(array: np.ndarray, axis: int) -> np.ndarray:
+    """Tell which numbers are the two largest of their groups; of equal ones the first."""
+    split = _groups(np.abs(array), axis)
+    order = np.argsort(-split, axis=-1, kind="stable")
+    stays = np.zeros(split.shape, bool)
+    np.put_along_axis(stays, order[..., :STAY], True, axis=-1)
+    return np.moveaxis(stays.reshape(*split.shape[:-2], -1), -1, axis)
+
+
+def _groups(array: np.ndarray, axis: int) -> np.ndarray:
+    """Return an array as [..., groups, 4]."""
+    last = np.moveaxis(array, axis, -1)
+    return last.reshape(*last.shape[:-1], -1, GROUP)
+
+
+def _labels(axes: tuple[Axis, ...] | None) -> set[str]:
+    return {label.name for axis in axes or () for term in axis for label in term}
