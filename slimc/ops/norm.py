@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from slimc.ir.types import DType
 from slimc.ops.axes import Bound, Unmatched
-from slimc.ops.op import Call, Laid, Op, Refit, table
+from slimc.ops.op import Call, Laid, Op, Quant, Refit, table
 from slimc.ops.spelling import labels, marked, operands, words
 
 
@@ -65,7 +65,13 @@ def mean_variance_axes(call: Call) -> str:
 
 NORM = table(
     Op("BatchNormalization", batch_norm_axes, running=(3, 4), affine=(1, 2)),
-    Op("LayerNormalization", layer_norm_axes, dtypes=_layer_norm_types, affine=(1, 2)),
+    Op(
+        "LayerNormalization",
+        layer_norm_axes,
+        quant=Quant.POINTWISE,
+        dtypes=_layer_norm_types,
+        affine=(1, 2),
+    ),
     Op("RMSNormalization", layer_norm_axes, affine=(1,)),
     Op("GroupNormalization", group_norm_axes, refit=refit_num_groups, affine=(1, 2)),
     Op("InstanceNormalization", "n c *s~, c, c -> n c *s~", affine=(1, 2)),

@@ -9,7 +9,7 @@ import numpy as np
 
 from slimc.ir.types import DType
 from slimc.ops import values
-from slimc.ops.op import Call, Op, table
+from slimc.ops.op import Call, Op, Quant, table
 from slimc.ops.spelling import labels, marked, unsaid, words
 
 
@@ -64,18 +64,19 @@ def _value(ufunc: Any, of_names: values.Elements | None = None) -> Callable[...,
     return rule
 
 
+POINTWISE = Quant.POINTWISE
 EXACT, CHANGED = reduce_axes(""), reduce_axes("~")  # where elements are zero instead of gone
 
 REDUCE = table(
-    Op("ReduceSum", EXACT, value=_value(np.add, values.add), growth="sum"),
+    Op("ReduceSum", EXACT, quant=POINTWISE, value=_value(np.add, values.add), growth="sum"),
     Op("ReduceSumSquare", EXACT, growth="sum"),
     Op("ReduceL1", EXACT, growth="sum"),
-    Op("ReduceL2", EXACT, growth="sum"),
+    Op("ReduceL2", EXACT, quant=POINTWISE, growth="sum"),
     Op("ReduceLogSum", EXACT),
     Op("ReduceLogSumExp", CHANGED, growth="exponential"),
-    Op("ReduceMean", CHANGED, growth="sum"),
-    Op("ReduceMax", CHANGED, value=_value(np.maximum)),
-    Op("ReduceMin", CHANGED, value=_value(np.minimum)),
+    Op("ReduceMean", CHANGED, quant=POINTWISE, growth="sum"),
+    Op("ReduceMax", CHANGED, quant=POINTWISE, value=_value(np.maximum)),
+    Op("ReduceMin", CHANGED, quant=POINTWISE, value=_value(np.minimum)),
     Op("ReduceProd", CHANGED, value=_value(np.multiply, values.multiply)),
     Op("ArgMax", arg_axes, dtypes=DType.I64),
     Op("ArgMin", arg_axes, dtypes=DType.I64),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slimc.ops.op import Call, Op, table
+from slimc.ops.op import Call, Op, Quant, table
 from slimc.ops.spelling import labels, marked, words
 
 
@@ -26,8 +26,8 @@ def loss_axes(call: Call) -> str:
 
 
 SOFTMAX = table(
-    Op("Softmax", along_axis, growth="exponential"),
-    Op("LogSoftmax", along_axis, growth="exponential"),
+    Op("Softmax", along_axis, quant=Quant.POINTWISE, growth="exponential"),
+    Op("LogSoftmax", along_axis, quant=Quant.POINTWISE, growth="exponential"),
     Op("Hardmax", along_axis),
     Op("LpNormalization", lp_norm_axes),
     Op("SoftmaxCrossEntropyLoss", loss_axes),

@@ -121,7 +121,7 @@ class AssignScales(Pass):
             )
             for group in shared
             for value in group.sources
-            if value not in graph.constants
+            if value not in graph.constants and group.fixed is None
         }
         if not observers:
             return {group: _joined(graph, group, {}) for group in shared}
@@ -165,6 +165,8 @@ def _joined(graph: Graph, group: ScaleGroup, measured: Mapping[str, Range]) -> R
     parts = [measured[value] for value in group.sources if value in measured]
     for value in (*group.sources, *group.settings):
         if value in graph.constants and graph.constants[value].array.size:
+    if group.fixed is not None:
+        return Range(*group.fixed)
             array = graph.constants[value].array
             parts.append(Range(float(array.min()), float(array.max())))
     return reduce(Range.join, parts, Range(0.0, 0.0))

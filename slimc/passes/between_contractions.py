@@ -68,6 +68,7 @@ def _not_read(graph: Graph, sites: Mapping[str, Site], clamps: Collection[str]) 
         elif (
             (site.row.weighted is not None and not site.wants.between)
             or site.adds_bias_of
+            or site.wants.anywhere
             or any(v in read for v in node.outputs)
         ):
             read.update(site.operands)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from math import inf, prod
 
@@ -56,6 +56,7 @@ def choose(graph: Graph, ctx: Context, facts: Facts, schemes: Schemes) -> Choice
             reasons[node.name] = site
     sites = _with_biases(graph, ctx, sites, schemes)
     clamps = frozenset(n.name for n in graph.nodes if _is_clamp(graph, ctx, facts, n))
+    sites = {name: s for name, s in sites.items() if not _is_covered(graph, sites, clamps, s)}
     reasons |= withdraw(graph, ctx, sites, clamps)
     return Choice(sites, reasons, clamps)
 
@@ -64,6 +65,17 @@ def _is_clamp(graph: Graph, ctx: Context, facts: Facts, node: Node) -> bool:
     row = ctx.ops.get(node.kind)
     clamp = row.clamp if row is not None else None
     return clamp is not None and clamp(call_of(graph, facts, node)) is not None
+
+
+def _is_covered(
+    graph: Graph, sites: Mapping[str, Site], clamps: Collection[str], site: Site
+) -> bool:
+    """Tell whether a site is a clamp whose work the Q of the integer node before it can do."""
+    value = site.node.inputs[0]
+    maker = graph.producers.get(value)
+    before = sites.get(maker.name) if maker is not None else None
+    alone = len(graph.users.get(value, ())) == 1 and value not in graph.outputs
+    return site.node.name in clamps and before is not None and not before.shares_scale and alone
 
 
 def _site(

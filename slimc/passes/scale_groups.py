@@ -18,13 +18,15 @@ class ScaleGroup:
     """Values with one record on `grid`.
 
     sources: those of them whose ranges cover all (the others hold elements of these); settings:
-    constants that an operator mixes in (the value that Pad fills with).
+    constants that an operator mixes in (the value that Pad fills with). fixed: the range that a
+    kernel takes for granted of one of them.
     """
 
     grid: Grid
     values: tuple[str, ...]
     sources: tuple[str, ...]
     settings: tuple[str, ...] = ()
+    fixed: tuple[float, float] | None = None
 
 
 def groups(graph: Graph, placement: Placement, choice: Choice) -> tuple[ScaleGroup, ...]:
@@ -39,8 +41,9 @@ def groups(graph: Graph, placement: Placement, choice: Choice) -> tuple[ScaleGro
     leader = {value: value for value in grids}
     for site in choice.sites.values():
         if site.shares_scale:
-            members = [v for v in (*site.operands, *site.node.outputs) if v in grids]
-            _unite(leader, members)
+            _unite(leader, [v for v in (*site.operands, *site.node.outputs) if v in grids])
+        elif site.wants.scales == "operands":
+            _unite(leader, [v for v in site.operands if v in grids])
     members_of: dict[str, list[str]] = {}
     for value in grids:
         members_of.setdefault(_find(leader, value), []).append(value)
@@ -93,16 +96,17 @@ def _is_float(graph: Graph, value: str) -> bool:
 def _group(
     graph: Graph, choice: Choice, grids: Mapping[str, Grid], members: list[str]
 ) -> ScaleGroup:
-    sources, settings = [], []
+    sources, settings, fixed = [], [], None
     for value in members:
         maker = graph.producers.get(value)
         site = choice.sites.get(maker.name) if maker is not None else None
+        fixed = fixed or (site.wants.result if site is not None else None)
         if site is None or not site.shares_scale:
             sources.append(value)
         elif site.row.quant is Quant.PASS_THROUGH:
             others = [v for i, v in enumerate(site.node.inputs) if v and i not in site.takes]
             settings += [v for v in others if v in graph.constants and _is_float(graph, v)]
-    return ScaleGroup(grids[members[0]], tuple(members), tuple(sources), tuple(settings))
+    return ScaleGroup(grids[members[0]], tuple(members), tuple(sources), tuple(settings), fixed)
 
 
 def _unite(leader: dict[str, str], members: list[str]) -> None:

@@ -22,11 +22,12 @@ def activation_record(grid: Grid, of: Range) -> Quantization:
     """Lay a grid, one scale for the tensor, over a range; zero is always one of its numbers.
 
     symmetric: scale = max |x| / high; else scale = (max - min) / (high - low) and
-    zero_point = low - min / scale, rounded.
+    zero_point = low - min / scale, rounded. A range shorter than the grid's least one is widened.
     """
     low, high = min(of.low, 0.0), max(of.high, 0.0)
     if low == high:
         high = DEAD
+    high = max(high, low + grid.least)
     zero = 0
     if grid.symmetric:
         scale = max(-low, high) / grid.high

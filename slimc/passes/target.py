@@ -26,6 +26,7 @@ class Grid:
     of weights whose products with u8 data the kernel adds in pairs of 16 bits (`ir.pairs`): scales
     are so that no pair saturates; block: elements along the summed axis that share a scale; 0: all.
     """
+    least: the range of real numbers that it covers is never shorter.
 
     dtype: DType
     low: int
@@ -35,6 +36,7 @@ class Grid:
     paired: bool = False
     block: int = 0
 
+    least: float = 0.0
 
 @dataclass(frozen=True)
 class Quantize:
@@ -46,12 +48,15 @@ class Quantize:
     weights: the grid of a constant weight, or of a table that is looked up; None: there is none.
     needs_constant: a contraction of two activations stays in float; else its second operand has the
         grid `activations`.
-    scales: whether operands and results have scales of their own or share one; "operator" leaves it
-        to the operator's row (pass-through and shared-scale share).
+    scales: whether operands and results have scales of their own or share one, or the operands
+        alone do; "operator" leaves it to the operator's row (pass-through and shared-scale share).
+    result: the range of its result that the kernel takes for granted, whatever the samples say.
     free_result: the kernel also gives floats: a result that no integer node reads needs no record.
     only: attribute -> the values it must have for the kernel to exist; None: it is absent.
     between: it is worth it only where an integer node makes an operand and one reads the result.
     min_channels: a contraction stays in float where data and result both have fewer channels.
+    anywhere: integers are what the runtime wants wherever the operator stands, even if no
+        contraction reads its result.
     short: (channels, products): a contraction whose results sum over fewer of both is worth it only
         `between`.
     """
@@ -60,11 +65,13 @@ class Quantize:
     weights: Grid | None = None
     dynamic: bool = False
     needs_constant: bool = False
-    scales: Literal["operator", "own", "shared"] = "operator"
+    scales: Literal["operator", "own", "shared", "operands"] = "operator"
+    result: tuple[float, float] | None = None
     free_result: bool = False
     only: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
     between: bool = False
     min_channels: int = 0
+    anywhere: bool = False
     short: tuple[int, int] = (0, 0)
 
 

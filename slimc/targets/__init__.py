@@ -7,10 +7,12 @@ from types import MappingProxyType
 
 from slimc.errors import SlimcError, did_you_mean
 from slimc.passes.target import Target
+from slimc.targets.coreml import COREML
 from slimc.targets.generic import GENERIC_ONNX
 from slimc.targets.machine import this_cpu
-from slimc.targets.onnxruntime import CPU_ARM64, CPU_AVX2, CPU_VNNI
-from slimc.targets.openvino import OPENVINO
+from slimc.targets.onnxruntime import CPU_AMX, CPU_ARM64, CPU_AVX2, CPU_VNNI, XNNPACK
+from slimc.targets.openvino import OPENVINO, OPENVINO_NPU
+from slimc.targets.qnn import SNAPDRAGON_HTP
 from slimc.targets.tensorrt import JETSON, JETSON_NANO, JETSON_ORIN
 
 __all__ = ["TARGETS", "TargetSource", "resolve"]
@@ -26,8 +28,13 @@ TARGETS: Mapping[str, TargetSource] = MappingProxyType(
         "cpu": this_cpu,
         "cpu-avx2": CPU_AVX2,
         "cpu-vnni": CPU_VNNI,
+        "cpu-amx": CPU_AMX,
         "cpu-arm64": CPU_ARM64,
+        "xnnpack": XNNPACK,
+        "snapdragon-htp": SNAPDRAGON_HTP,
         "openvino": OPENVINO,
+        "openvino-npu": OPENVINO_NPU,
+        "coreml": COREML,
     }
 )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from slimc.ir.types import DType
 from slimc.passes.target import Grid, Quantize
 
@@ -13,6 +15,7 @@ S8_ASYMMETRIC = Grid(DType.I8, -128, 127, symmetric=False)
 
 # Weights: -128 is left out, so that zero is in the middle.
 W8 = Grid(DType.I8, -127, 127, symmetric=True, per_channel=True)
+W8_TENSOR = replace(W8, per_channel=False)
 # VPMADDUBSW adds pairs of products u8 * s8 in 16 bits: 2 * 255 * 64 fits, 2 * 255 * 127 saturates,
 # and the sum is wrong without a warning. 7 bits are safe for any weights (onnxruntime, "Quantize
 # ONNX models", reduce_range); a channel takes as many as its own pairs leave it, never fewer.

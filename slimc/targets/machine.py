@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from slimc.passes.target import Target
-from slimc.targets.onnxruntime import CPU_ARM64, CPU_AVX2, CPU_VNNI
+from slimc.targets.onnxruntime import CPU_AMX, CPU_ARM64, CPU_AVX2, CPU_VNNI
 
 _CPUINFO = Path("/proc/cpuinfo")
-_VNNI = ("avx512_vnni", "avx_vnni", "amx_int8")
+_INTEGER = {"amx_int8": CPU_AMX, "avx512_vnni": CPU_VNNI, "avx_vnni": CPU_VNNI}  # best first
 
 
 def this_cpu() -> Target:
@@ -23,9 +23,9 @@ def choose(machine: str, found: frozenset[str]) -> Target:
     """Choose by the machine's name and the CPU's flags (none: they are not known)."""
     if machine.lower() in ("aarch64", "arm64"):
         return _chosen(CPU_ARM64, f"this machine is {machine}")
-    integer = next((flag for flag in _VNNI if flag in found), "")
+    integer = next((flag for flag in _INTEGER if flag in found), "")
     if integer:
-        return _chosen(CPU_VNNI, f"this machine has {integer}")
+        return _chosen(_INTEGER[integer], f"this machine has {integer}")
     if found:
         return _chosen(CPU_AVX2, "this machine has no VNNI, so weights get 7 to 8 bits")
     return _chosen(CPU_AVX2, f"the flags of this CPU ({machine}) are not known: 7 to 8 bits fit")

@@ -1,7 +1,8 @@
 """ONNX Runtime on CPUs.
 
 Evidence: onnxruntime's qdq_selectors.cc (which operators between DQ and Q become integer kernels),
-its optimized graphs, and "Quantize ONNX models" in its documentation.
+its optimized graphs, and "Quantize ONNX models" in its documentation; of XNNPACK its conv_base.cc,
+node_support_checker.cc and the page "XNNPACK Execution Provider".
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from slimc.targets.grids import (
     stored,
 )
 from slimc.targets.rules_common import COMMON
-from slimc.targets.rules_onnxruntime import CPU, CPU_SATURATING
+from slimc.targets.rules_onnxruntime import CPU, XNNPACK_RULES
 from slimc.targets.speeds import ARM64, AVX2, AVX512
 
 # An integer kernel takes the place of an operator only where all its operands come from DQ and Q
@@ -89,9 +90,11 @@ def _schemes(
 CPU_AVX2 = Target(
     name="cpu-avx2",
     runtime="onnxruntime",
+    version="1.22",
     summary="x86 with AVX2: U8 activations, 7- to 8-bit weights (more saturate without VNNI)",
     opset=17,
     opset_max=21,
+    oracle="onnxruntime",
     schemes=_schemes(U8, W8_PAIRED, _SHORT),
     placement=PLACEMENT,
     fuse_bias=True,
@@ -99,18 +102,22 @@ CPU_AVX2 = Target(
     align_integer=8,
     align_float=8,
     speed=AVX2,
-    rules=(*COMMON, *CPU, *CPU_SATURATING),
+    rules=(*COMMON, *CPU),
 )
 
 CPU_VNNI = replace(
     CPU_AVX2,
     name="cpu-vnni",
-    summary="x86 with VNNI (or AMX): U8 activations, 8-bit weights",
+    summary="x86 with VNNI: U8 activations, 8-bit weights",
     schemes=_schemes(U8, W8, _SHORT),
     align_integer=16,
     align_float=16,
     speed=AVX512,
-    rules=(*COMMON, *CPU),
+)
+
+# Tiles take the same u8 and s8 as VNNI: the files do not differ.
+CPU_AMX = replace(
+    CPU_VNNI, name="cpu-amx", summary="x86 with AMX: as cpu-vnni, whose file runs in tiles here"
 )
 
 CPU_ARM64 = replace(
@@ -121,5 +128,22 @@ CPU_ARM64 = replace(
     align_integer=4,
     align_float=4,
     speed=ARM64,
-    rules=(*COMMON, *CPU),
+    notes=(
+        "on the device S8 stays S8; a file that is optimized on x86 needs "
+        "session.qdqisint8allowed=1 there",
+    ),
+)
+
+# It takes Conv, AveragePool, MaxPool and others of the same integers; the CPU kernels take the
+# rest, so wishes are those of the CPU. U8 data with S8 weights it has no kernel for.
+XNNPACK = replace(
+    CPU_ARM64,
+    name="xnnpack",
+    summary="phones, by ONNX Runtime's XNNPACK: S8 activations and weights, static images",
+    shapes="static",
+    rules=(*COMMON, *CPU, *XNNPACK_RULES),
+    notes=(
+        "run it with provider XnnpackExecutionProvider, option intra_op_num_threads=N; in the "
+        "session 1 thread and session.intra_op.allow_spinning=0",
+    ),
 )

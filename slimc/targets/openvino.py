@@ -1,15 +1,19 @@
-"""OpenVINO on CPUs.
+"""OpenVINO on CPUs and NPUs.
 
 Evidence: OpenVINO's low precision transformations; executed precisions of its runtime model for
-files in this form, which is TensorRT's.
+files in this form, which is TensorRT's; for NPUs what NNCF makes (its hardware setup npu.py: the
+operands of Add, Mul and Concat have one scale).
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from slimc.ir.types import DType
 from slimc.passes.target import Placement, Quantize, Target
 from slimc.targets.grids import S8, W4, W4_ZERO, W8, rows, stored
 from slimc.targets.rules_common import COMMON
-from slimc.targets.rules_openvino import INTEGERS
+from slimc.targets.rules_openvino import INTEGERS, NPU
 from slimc.targets.speeds import AVX2
 
 _WEIGHTED = "Conv ConvTranspose Gather Gemm MatMul"
@@ -21,6 +25,8 @@ OPENVINO = Target(
     summary="OpenVINO on CPUs: S8 activations and weights",
     opset=17,
     opset_max=28,
+    ir_version_max=15,
+    oracle="openvino",
     schemes={
         "int8": {
             **rows("Conv Gemm MatMul", Quantize(S8, W8, needs_constant=True)),
@@ -37,4 +43,25 @@ OPENVINO = Target(
     speed=AVX2,
     align_float=16,
     rules=(*COMMON, *INTEGERS),
+)
+
+_UNIFIED = Quantize(S8, scales="operands")
+
+OPENVINO_NPU = replace(
+    OPENVINO,
+    name="openvino-npu",
+    summary="OpenVINO on NPUs: as openvino, static, one scale for operands of Add, Mul, Concat",
+    shapes="static",
+    floats=(DType.F32, DType.F16),
+    schemes={
+        **OPENVINO.schemes,
+        "int8": {**OPENVINO.quantize, **rows("Add Mul Concat", _UNIFIED)},
+    },
+    placement=Placement(
+        output=False, activation="after", bias="float", weights="integers", residual="both"
+    ),
+    align_integer=32,
+    align_float=32,
+    rules=(*COMMON, *INTEGERS, *NPU),
+    notes=('compile it for the device: core.compile_model(model, "NPU")',),
 )

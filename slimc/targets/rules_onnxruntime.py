@@ -19,6 +19,7 @@ from slimc.passes.guarded_floats import quantized_by_runtime
 from slimc.passes.target import Finding, Subject, TargetRule
 from slimc.targets.contractions import dequantized, integer_contractions
 from slimc.targets.rules_qdq import PARAMETERS
+from slimc.targets.rules_shapes import static_inputs
 from slimc.targets.rules_widths import aligned_channels, folded_normalisation, stored_float16
 
 
@@ -85,6 +86,9 @@ def _whole_operands(subject: Subject) -> Iterator[Finding]:
 def _unsaturated_weights(subject: Subject) -> Iterator[Finding]:
     """Without VNNI, u8 times s8 is summed in pairs of 16 bits, which saturate (`ir.pairs`)."""
     graph, ops = subject.graph, subject.ops
+    wishes = subject.target.quantize.values()
+    if not any(wish.weights is not None and wish.weights.paired for wish in wishes):
+        return
     bounds = subject.facts.bounds
     for node, parts in integer_contractions(graph, ops):
         data = dequantized(graph, node.inputs[parts.data])
@@ -123,6 +127,7 @@ CPU = (
     TargetRule(
         "L27", "covered-clamps", "no Relu stands between contraction and Q", _covered_clamps
     ),
+    TargetRule("L29", "unsaturated-weights", "pairs of weights fit 16 bits", _unsaturated_weights),
     TargetRule("L42", "guarded-floats", "what is kept in float stays there", _guarded_floats),
     TargetRule(
         "L30", "whole-operands", "all operands of an operator are quantized", _whole_operands
@@ -135,6 +140,6 @@ CPU = (
         "L34", "aligned-channels", "channels are multiples of what kernels like", aligned_channels
     ),
 )
-CPU_SATURATING = (
-    TargetRule("L29", "unsaturated-weights", "pairs of weights fit 16 bits", _unsaturated_weights),
+XNNPACK_RULES = (
+    TargetRule("L35", "static-shapes", "sizes of inputs are numbers", static_inputs("silent")),
 )

@@ -1,0 +1,47 @@
+"""Rules for Core ML: what its provider leaves to the CPU.
+
+Evidence: onnxruntime's op_builder_factory.cc of the Core ML provider (no builder for Q, DQ or
+QLinear operators), and its builders (constant weights).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from slimc.passes.target import Finding, Subject, TargetRule
+from slimc.targets.contractions import contractions, conversions
+from slimc.targets.rules_shapes import static_inputs
+from slimc.targets.rules_widths import folded_normalisation
+
+_NAMED = 3  # operators that the finding on Q/DQ names
+
+
+def _no_conversions(subject: Subject) -> Iterator[Finding]:
+    """Find Q and DQ: each ends a part that Core ML takes, and the CPU runs what lies between."""
+    found = [one.node.name for one in conversions(subject.graph)]
+    found += [n.name for n in subject.graph.walk() if n.op.startswith("QLinear")]
+    if found:
+        shown = ", ".join(f"'{name}'" for name in found[:_NAMED])
+        more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+        message = f"Core ML has no Q, DQ or QLinear operators, the CPU runs them: {shown}{more}"
+        yield Finding("silent", found[0], message, "start from the file before quantization")
+
+
+def _constant_weights(subject: Subject) -> Iterator[Finding]:
+    """Find convolutions and products whose weight is computed: they run on the CPU."""
+    graph = subject.graph
+    for node, parts in contractions(graph, subject.ops):
+        weight = node.inputs[parts.weight]
+        if weight not in graph.constants:
+            message = f"its weight '{weight}' is no constant: it runs on the CPU"
+            yield Finding("info", node.name, message)
+
+
+COREML_RULES = (
+    TargetRule("L38", "no-conversions", "there is no Q or DQ", _no_conversions),
+    TargetRule("L38", "static-shapes", "sizes of inputs are numbers", static_inputs("silent")),
+    TargetRule("L38", "constant-weights", "weights are constants", _constant_weights),
+    TargetRule(
+        "L31", "folded-normalisation", "no BatchNormalization is left", folded_normalisation
+    ),
+)
