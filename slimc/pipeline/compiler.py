@@ -18,19 +18,21 @@ from slimc.calib.tables import StoredTables
 from slimc.execute.ort import check_loads, time_rounds
 from slimc.io.read import read
 from slimc.io.tensors import data_files
-from slimc.io.write import write
 from slimc.ir.graph import Form, Graph
 from slimc.ir.text import parse_text
 from slimc.passes.base import Pass, quantizes
 from slimc.passes.bind_inputs import BindInputs
 from slimc.passes.canonicalize import Canonicalize
 from slimc.passes.context import Context
+from slimc.passes.insert_qdq import as_computed
+from slimc.passes.suit_target import SuitTarget
 from slimc.passes.target import Target
 from slimc.passes.text import passes_text
 from slimc.pipeline.agreement import agreement
 from slimc.pipeline.catalogue import Catalogue, catalogue
 from slimc.pipeline.checks import Checker
 from slimc.pipeline.curves_file import curves_for
+from slimc.pipeline.files import companion_digests, file_version, save
 from slimc.pipeline.index_map import index_map
 from slimc.pipeline.integers import ONNXRUNTIME, achieved, intended
 from slimc.pipeline.keep_promise import keep_promise
@@ -42,7 +44,6 @@ from slimc.pipeline.sizing import made_up_samples, measure_sample
 from slimc.pipeline.steps import TEXT_SUFFIX, Runner, Watcher, until
 from slimc.remarks import Latency, PassReport, Remark, Report, note
 from slimc.rewrite.repair import FEW_SAMPLES
-from slimc.targets.legalize import file_opset
 from slimc.targets.lowering import lowering
 
 CHECK_FEEDS = 1  # feeds that every pass is checked on
@@ -60,9 +61,12 @@ class Compiled:
     report: Report
     target: Target
 
-    def save(self, path: str | Path) -> None:
-        """Write the file, in the target's opset, in one step: it is there whole or not at all."""
-        write(self.graph, path, *_file_version(self.graph, self.target))
+    def save(self, path: str | Path) -> tuple[Path, ...]:
+        """Write the file in the target's opset, and what the target wants beside it, or nothing.
+
+        Return what was written, the model first.
+        """
+        return save(self.graph, self.target, path)
 
 
 def load(path: str | Path) -> Graph:
@@ -181,7 +185,8 @@ def prepared(
     )
     checker = Checker.of(graph, [dict(feed) for feed in samples.head(CHECK_FEEDS)])
     canonical = (Canonicalize(),) if graph.form is Form.IMPORTED else ()
-    steps = (*canonical, *(p for p in chosen if not _binds(p)))
+    suited = (SuitTarget(),) if goal.suit else ()
+    steps = (*canonical, *suited, *(p for p in chosen if not _binds(p)))
     return Prepared(given, graph, chosen, steps, Runner(ctx, checker, watcher, None, list(bound)))
 
 
@@ -258,13 +263,6 @@ def samples_from(source: DataSource, graph: Graph, seed: int) -> Data:
     return source if isinstance(source, Data) else Data.of(source, graph)
 
 
-def _file_version(graph: Graph, target: Target) -> tuple[int | None, int | None]:
-    """Return opset and IR version to write, None for the lowest that expresses the graph."""
-    if graph.form is not Form.LEGAL:
-        return None, None
-    return file_opset(graph, target), target.ir_version
-
-
 def _report(
     recipe: str,
     source: Path | None,
@@ -280,11 +278,13 @@ def _report(
     size, origin = _source(given, source)
     integer, floating = intended(marked, ctx.ops)
     indices = index_map(given, bound, runner.cuts, ctx, runner.checker.feeds)
-    with written(final, *_file_version(final, ctx.target)) as made:
+    with written(final, *file_version(final, ctx.target)) as made:
         check_loads(made.path)
-        reached = achieved(made.path, ctx.target) if integer else None
+        reached = achieved(final, made.path, ctx.target, ctx.ops) if integer else None
         after = replace(after, size_bytes=made.size_bytes)
         digests = {"input": origin, "data": ctx.data.digest, "output": made.digest}
+    digests |= companion_digests(final, ctx.target)
+    computed = as_computed(final, ctx.ops, ctx.target)
     return Report(
         recipe=recipe,
         target=ctx.target.name,
@@ -293,7 +293,7 @@ def _report(
         before=replace(before, size_bytes=max(size, before.size_bytes)),
         after=after,
         passes=tuple(runner.reports),
-        agreement=agreement(bound, final, ctx.data.first_samples(AGREEMENT_SAMPLES)),
+        agreement=agreement(bound, computed, ctx.data.first_samples(AGREEMENT_SAMPLES)),
         notes=(*_notes(runner, latency), *indices.remarks),
         integer_intended=integer,
         integer_achieved=reached,

@@ -2,31 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Literal
 
-from slimc.execute.ort import optimized_ops
-from slimc.ir.graph import Graph
-from slimc.ir.types import DType
-from slimc.ops.op import OpTable
+from slimc.errors import SlimcError
+from slimc.execute.oracles.ask import Kernel, ask_onnxruntime
+from slimc.execute.oracles.onnxruntime_cpu import INTEGER_KINDS, WEIGHT_KINDS
+from slimc.ir.graph import Graph, Node
+from slimc.ir.types import DType, TensorType
+from slimc.ops.op import OpTable, Quant
+from slimc.passes.emit_dynamic import MEASURE
+from slimc.passes.emit_qdq import DEQUANTIZE, QUANTIZE
 from slimc.passes.target import Target
 
 ONNXRUNTIME = "onnxruntime"  # the runtime that can be asked on this machine
 
-# What onnxruntime's optimizer turns contractions between Q and DQ into, on any CPU.
-_INTEGER_KINDS = (
-    "QLinearConv",
-    "QLinearMatMul",
-    "ConvInteger",
-    "MatMulInteger",
-    "com.microsoft.QGemm",
-    "com.microsoft.QLinearConv",
-    "com.microsoft.MatMulIntegerToFloat",
-    "com.microsoft.DynamicQuantizeMatMul",
-    "com.microsoft.nhwc.QLinearConv",
-    "com.ms.internal.nhwc.QLinearConv",
-    "com.ms.internal.nhwc.QLinearConvTranspose",
-)
+Meant = Literal["integers", "fp8", "dynamic", "weights", "floats"]
+_WANTED: tuple[Meant, ...] = ("integers", "fp8", "dynamic")
+_REACHED = ("integers", "fp8")
+_RANK = {"floats": 0, "weights": 1, "fp8": 2, "integers": 3}
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A contraction of a file.
+
+    meant: what its Q/DQ say that data and weight are: both integers (ranges fixed ahead, or
+    "dynamic": measured in each run), its weight alone, or neither. kernel: what does its work in a
+    runtime; None where none could be told.
+    """
+
+    node: Node
+    meant: Meant
+    kernel: Kernel | None = None
+
+    @property
+    def intended(self) -> bool:
+        """Tell whether it is meant to sum products of integers (or of 8-bit floats)."""
+        return self.meant in _WANTED
+
+    @property
+    def reached(self) -> bool:
+        """Tell whether it does."""
+        return self.kernel is not None and self.kernel.computes in _REACHED
 
 
 def intended(graph: Graph, ops: OpTable) -> tuple[int, tuple[str, ...]]:
@@ -44,20 +64,159 @@ def intended(graph: Graph, ops: OpTable) -> tuple[int, tuple[str, ...]]:
     return integer, tuple(floating)
 
 
-def achieved(file: Path, target: Target) -> int | None:
-    """Count integer contractions in a file as the target's runtime really runs it.
+def achieved(graph: Graph, file: Path, target: Target, ops: OpTable) -> int | None:
+    """Count the layers of a graph, as a file holds it, that the target's runtime runs in integers.
 
-    None where that runtime cannot be asked here. Raises SlimcError "runtime-refuses".
+    None where that runtime cannot be asked in this process. Raises SlimcError "runtime-refuses".
     """
     if target.runtime != ONNXRUNTIME:
         return None
-    signed = any(
+    answer = ask_onnxruntime(file, {"signed": takes_signed(target)})
+    if not answer.built:
+        raise SlimcError("runtime-refuses", answer.problems[0].message, "onnxruntime, on loading")
+    found = traced(graph, layers_of(graph, ops), answer.kernels)
+    return sum(layer.intended and layer.reached for layer in found)
+
+
+def takes_signed(target: Target) -> bool:
+    """Tell whether the integer kernels of a target take signed activations."""
+    return any(
         wish.activations is not None and wish.activations.dtype is DType.I8
         for wish in target.quantize.values()
     )
-    return count_integer(optimized_ops(file, signed))
 
 
 def count_integer(kinds: Mapping[str, int]) -> int:
-    """Count integer contractions among the node kinds of an optimized graph."""
-    return sum(kinds.get(kind, 0) for kind in _INTEGER_KINDS)
+    """Count integer contractions among the node kinds of a graph that onnxruntime optimized."""
+    return sum(kinds.get(kind, 0) for kind in INTEGER_KINDS)
+
+
+def layers_of(graph: Graph, ops: OpTable) -> tuple[Layer, ...]:
+    """Return the contractions of a graph as a file holds it, those in bodies included."""
+    flow = Flow(graph, ops)
+    return tuple(
+        Layer(node, meant) for node in graph.walk() if (meant := flow.meant(node)) is not None
+    )
+
+
+class Flow:
+    """Values of a graph and its bodies, and the nodes that make and read them."""
+
+    def __init__(self, graph: Graph, ops: OpTable) -> None:
+        self._ops = ops
+        scopes = list(graph.scopes())
+        self.makers = {out: node for one in scopes for out, node in one.producers.items()}
+        self.readers: dict[str, list[Node]] = {}
+        for node in graph.walk():
+            for value in node.reads:
+                self.readers.setdefault(value, []).append(node)
+        self._constants = {value for one in scopes for value in one.constants}
+        self._types: dict[str, Any] = {}
+        for one in scopes:
+            self._types |= {**one.types, **{k: c.type for k, c in one.constants.items()}}
+
+    def meant(self, node: Node) -> Meant | None:
+        """Return how a contraction is meant to compute; None of what is none."""
+        if node.kind in WEIGHT_KINDS:
+            return "weights"
+        if node.kind in INTEGER_KINDS:
+            makers = (self.makers.get(value) for value in node.inputs)
+            return "dynamic" if any(m and m.op == MEASURE for m in makers) else "integers"
+        row = self._ops.get(node.kind)
+        if row is None or row.weighted is None:
+            return None
+        data, weight = (
+            self._conversion(node.inputs[i]) for i in (row.weighted.data, row.weighted.weight)
+        )
+        if data is not None and weight is not None:
+            return "fp8" if self._holds_floats(data) else "integers"
+        return "weights" if weight is not None and self._is_stored(weight) else "floats"
+
+    def _conversion(self, value: str) -> Node | None:
+        """Return the DQ that a value comes from, through what keeps its scale."""
+        node = self.makers.get(value)
+        if node is None or node.op == DEQUANTIZE:
+            return node
+        row = self._ops.get(node.kind)
+        if row is None or row.quant not in (Quant.PASS_THROUGH, Quant.SHARED_SCALE):
+            return None
+        operands = node.inputs if row.quant is Quant.SHARED_SCALE else node.inputs[:1]
+        found = [self._conversion(one) for one in operands if one]
+        return found[0] if found and all(one is not None for one in found) else None
+
+    def _is_stored(self, conversion: Node) -> bool:
+        """Tell whether a DQ, or the Q before it, works on what no run changes."""
+        value = conversion.inputs[0]
+        while value not in self._constants:
+            maker = self.makers.get(value)
+            if maker is None or not maker.inputs:
+                return False
+            row = self._ops.get(maker.kind)
+            if maker.op != QUANTIZE and (row is None or row.quant is not Quant.PASS_THROUGH):
+                return False
+            value = maker.inputs[0]
+        return True
+
+    def _holds_floats(self, conversion: Node) -> bool:
+        kind = self._types.get(conversion.inputs[0])
+        return isinstance(kind, TensorType) and kind.dtype.is_float
+
+    def near(self, node: Node) -> set[str]:
+        """Return the names of a node and of those between it and the Q and DQ around it."""
+        names = {node.name}
+        for ends, step in ((QUANTIZE, self._before), (QUANTIZE, self._behind)):
+            seen = [node]
+            for one in seen:
+                for other in step(one) if one is node or one.op != ends else ():
+                    if other.name not in names and self.meant(other) is None:
+                        names.add(other.name)
+                        seen.append(other)
+        return names
+
+    def _before(self, node: Node) -> list[Node]:
+        return [self.makers[value] for value in node.reads if value in self.makers]
+
+    def _behind(self, node: Node) -> list[Node]:
+        return [reader for value in node.outputs for reader in self.readers.get(value, ())]
+
+
+def traced(graph: Graph, layers: Sequence[Layer], kernels: Sequence[Kernel]) -> tuple[Layer, ...]:
+    """Find the kernel of each layer: by its name, by what it makes, or as the nearest before that.
+
+    Of several kernels for one layer that with the smaller numbers counts: others only move data.
+    """
+    names = {layer.node.name: layer.node.name for layer in layers}
+    names |= {out: layer.node.name for layer in layers for out in layer.node.outputs if out}
+    found: dict[str, Kernel] = {}
+    unnamed: list[Kernel] = []
+    for kernel in kernels:
+        own = {names[n] for n in kernel.names if n in names}
+        own = own or {names[o] for o in kernel.outputs if o in names}
+        for name in own:
+            old = found.get(name)
+            if old is None or _RANK[kernel.computes] > _RANK[old.computes]:
+                found[name] = kernel
+        if not own and kernel.computes != "floats":
+            unnamed.append(kernel)
+    makers = {out: node for one in graph.scopes() for out, node in one.producers.items()}
+    for kernel in unnamed:
+        near = (names[node.outputs[0]] for node in _behind(makers, kernel, set(names)))
+        nearest = next((name for name in near if name not in found), None)
+        if nearest is not None:
+            found[nearest] = kernel
+    return tuple(replace(layer, kernel=found.get(layer.node.name)) for layer in layers)
+
+
+def _behind(makers: Mapping[str, Node], kernel: Kernel, layers: set[str]) -> Iterator[Node]:
+    """Yield the layers that a kernel's results come from, the nearest first."""
+    values = list(kernel.outputs)
+    seen = set(values)
+    for value in values:
+        node = makers.get(value)
+        if node is None:
+            continue
+        if node.name in layers:
+            yield node
+            continue
+        values += [v for v in node.reads if v not in seen]
+        seen.update(node.reads)

@@ -29,9 +29,16 @@ ORDER = [
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 CONFINED = {
-    "onnx": ("io",),
+    "onnx": ("io", "execute/oracles/onnxruntime_cpu"),
     "onnx_graphsurgeon": ("io/graphsurgeon",),
-    "onnxruntime": ("execute/ort",),
+    "onnxruntime": (
+        "execute/ort",
+        "execute/oracles/onnxruntime_cpu",
+        "execute/oracles/qnn_htp",
+    ),
+    "onnxruntime_qnn": ("execute/oracles/qnn_htp",),
+    "openvino": ("execute/oracles/openvino_cpu",),
+    "tensorrt_rtx_bindings": ("execute/oracles/tensorrt_cpu",),
     "torch": ("execute/torch", "train"),
     "click": ("cli",),
     "matplotlib": ("report/plots",),
@@ -42,6 +49,7 @@ CONFINED = {
     "threadpoolctl": ("execute/threads",),
     "scipy": ("analysis", "calib/moments", "passes"),
 }
+ORACLES = sorted(p.stem for p in (ROOT / "execute" / "oracles").glob("*_*.py") if p.stem[0] != "_")
 FILES = sorted(p for p in ROOT.rglob("*.py") if p.relative_to(ROOT).as_posix() != "__init__.py")
 
 
@@ -82,6 +90,13 @@ def test_third_parties_are_confined(path: Path) -> None:
         else:
             known = {"slimc", "numpy", "ml_dtypes", "yaml", "_pytest", "google"}
             assert top in known or top in sys.stdlib_module_names, f"{own} imports {top}"
+
+
+@pytest.mark.parametrize("oracle", ["child", *ORACLES])
+def test_oracles_run_where_slimc_is_not(oracle: str) -> None:
+    """Other interpreters run them, by path."""
+    names = imported(ROOT / "execute" / "oracles" / f"{oracle}.py")
+    assert not [name for name in names if name.split(".")[0] == "slimc"]
 
 
 def test_sizes_of_files_and_functions() -> None:
