@@ -47,7 +47,7 @@ def diff_command(
     ops = names_with(plugin).ops
     graphs = load(a), load(b)
     measures = [_measure(path, graph, ops) for path, graph in zip((a, b), graphs, strict=True)]
-    nodes = _nodes(*graphs)
+    nodes = operators_changed(*graphs)
     constants = _constants(*graphs)
     reason = _not_comparable(*graphs)
     outputs = () if reason else _agreement(graphs, calib)
@@ -67,7 +67,7 @@ def _measure(path: Path, graph: Graph, ops: OpTable) -> Measure:
     return replace(found, size_bytes=max(found.size_bytes, path.stat().st_size))
 
 
-def _nodes(a: Graph, b: Graph) -> list[tuple[str, str, str]]:
+def operators_changed(a: Graph, b: Graph) -> list[tuple[str, str, str]]:
     """Return the operators whose number changed."""
     before, after = (Counter(node.kind for node in graph.walk()) for graph in (a, b))
     return [

@@ -19,6 +19,7 @@ from slimc.cli.explain import explain_command
 from slimc.cli.export_indices import export_indices_command
 from slimc.cli.lint import lint_command
 from slimc.cli.lists import ops_command, passes_command, targets_command
+from slimc.cli.run_script import run_script_command
 from slimc.cli.sensitivity import sensitivity_command
 from slimc.cli.show import show_command
 from slimc.errors import PromiseError, SlimcError, did_you_mean
@@ -37,6 +38,7 @@ Examples:
   slimc model.onnx --recipe small.yaml --report report.json
   slimc show model.onnx --as table       slimc diff model.onnx small.onnx
   slimc bench model.onnx small.onnx      slimc explain model.onnx --pass prune
+  slimc run-script modify.py model.onnx  an existing GraphSurgeon script
   slimc passes prune                     slimc targets jetson
 
 Exit status: 0 done; 1 sound, but not what --require, --min-sqnr, --max-drop or --budget asked for:
@@ -106,6 +108,7 @@ for _command in (
     explain_command,
     sensitivity_command,
     export_indices_command,
+    run_script_command,
     lint_command,
     passes_command,
     targets_command,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import onnx
 import onnx_graphsurgeon as gs
 
 from slimc.errors import SlimcError
-from slimc.io.read import from_model
+from slimc.io.read import from_model, read
 from slimc.io.write import to_model
 from slimc.ir.constant import Constant
 from slimc.ir.editor import Editor
@@ -24,13 +26,7 @@ def to_surgeon(graph: Graph, opset: int | None = None) -> Any:
 
     opset: whose forms the script expects; None: the lowest from 17 that expresses the graph.
     """
-    for lost in _what_it_drops(graph):
-        raise SlimcError(
-            "surgeon-drops",
-            f"GraphSurgeon would drop {lost}",
-            f"graph '{graph.name}'",
-            "write it as a slimc pass instead: docs/custom_pass.md",
-        )
+    _refuse_drops(graph)
     return gs.import_onnx(to_model(graph, opset))
 
 
@@ -45,10 +41,8 @@ def from_surgeon(surgeon: Any, before: Graph | None = None) -> Graph:
         return graph
     values = {*graph.inputs, *graph.constants, *graph.producers}
     graph = replace(
-        graph,
-        nodes=tuple(_as_before(node, before.by_name.get(node.name)) for node in graph.nodes),
+        _carried(graph, before),
         metadata=before.metadata,
-        notes=before.notes,
         doc=before.doc,
         form=before.form,
         target=before.target,
@@ -72,10 +66,68 @@ def surgeon_function(script: Script, opset: int | None = None) -> Callable[[Grap
     return run
 
 
+def edit_file(script: Script, source: Path, made: Path) -> None:
+    """Run a script on a model file, in the forms that the file has, and write what it makes.
+
+    Errors: surgeon-drops, and those of `read`.
+    """
+    _refuse_drops(read(source))
+    model = onnx.load(source)
+    surgeon = gs.import_onnx(model)
+    returned = script(surgeon)
+    changed = returned if isinstance(returned, gs.Graph) else surgeon
+    exported = gs.export_onnx(changed, do_type_check=False)
+    exported.metadata_props.extend(model.metadata_props)
+    made.write_bytes(exported.SerializeToString(deterministic=True))
+
+
+def _carried(graph: Graph, before: Graph) -> Graph:
+    """Take over by name what GraphSurgeon does not carry, in bodies too.
+
+    That is notes, origins, the order of constants, and constants that nothing reads; it states the
+    types of outer values in bodies, which have them from outside.
+    """
+    own = {*graph.inputs, *graph.producers}
+    read_before = {*before.outputs, *(v for node in before.nodes for v in node.reads)}
+    order = {
+        k: graph.constants.get(k, c)
+        for k, c in before.constants.items()
+        if k in graph.constants or k not in read_before | own
+    }
+    return replace(
+        graph,
+        nodes=tuple(_as_before(node, before.by_name.get(node.name)) for node in graph.nodes),
+        constants={**order, **graph.constants},
+        types={value: kind for value, kind in graph.types.items() if value in own},
+        notes=before.notes,
+    )
+
+
 def _as_before(node: Node, before: Node | None) -> Node:
     if before is None or before.kind != node.kind:
         return node
-    return replace(node, notes=before.notes, origin=before.origin, integer=before.integer)
+    attrs = {
+        key: _body_as_before(value, before.attrs.get(key)) for key, value in node.attrs.items()
+    }
+    return replace(
+        node, attrs=attrs, notes=before.notes, origin=before.origin, integer=before.integer
+    )
+
+
+def _body_as_before(value: Attr, before: Attr) -> Attr:
+    if isinstance(value, Graph) and isinstance(before, Graph):
+        return _carried(value, before)
+    return value
+
+
+def _refuse_drops(graph: Graph) -> None:
+    for lost in _what_it_drops(graph):
+        raise SlimcError(
+            "surgeon-drops",
+            f"GraphSurgeon would drop {lost}",
+            f"graph '{graph.name}'",
+            "write it as a slimc pass instead: docs/custom_pass.md",
+        )
 
 
 def _what_it_drops(graph: Graph) -> Iterator[str]:

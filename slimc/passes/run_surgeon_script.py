@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from slimc.errors import SlimcError
@@ -23,13 +25,13 @@ class RunSurgeonScript(Pass):
     script: ClassVar[SurgeonScript]
 
     def run(self, graph: Graph, ctx: Context) -> PassResult:
+        script = type(self).script
         try:
-            after = surgeon_function(type(self).script)(graph)
+            after = surgeon_function(script)(graph)
         except SlimcError:
             raise
         except Exception as broken:  # the user's own script may raise anything
-            message = f"the script raised {type(broken).__name__}: {broken}"
-            raise SlimcError("script-failed", message, f"pass {self.name}") from broken
+            raise script_failed(broken, file_of(script), f"pass {self.name}") from broken
         before_nodes, after_nodes = len(graph.nodes), len(after.nodes)
         return PassResult(after, (note(f"script ran: {before_nodes} -> {after_nodes} nodes"),))
 
@@ -52,3 +54,17 @@ def surgeon_pass(
             "__module__": __name__,
         },
     )
+
+
+def file_of(script: SurgeonScript) -> str:
+    """Return the file that a function stands in; empty where that is not known."""
+    code = getattr(script, "__code__", None)
+    return code.co_filename if code is not None else ""
+
+
+def script_failed(broken: BaseException, file: str, where: str) -> SlimcError:
+    """Return the error of a script: what it raised, and the last line of `file` that led to it."""
+    lines = [f.lineno for f in traceback.extract_tb(broken.__traceback__) if f.filename == file]
+    place = f"{where}, line {lines[-1]} of {Path(file).name}" if lines else where
+    message = f"the script raised {type(broken).__name__}: {broken}"
+    return SlimcError("script-failed", message, place)

@@ -27,7 +27,7 @@ def report_dict(report: Report, times: bool = True) -> dict[str, Any]:
         "target": report.target,
         "versions": dict(report.versions),
         "digests": dict(report.digests),
-        "notes": [_remark(one) for one in report.notes],
+        "notes": [remark_dict(one) for one in report.notes],
         "before": measure_dict(report.before),
         "after": measure_dict(report.after),
         "passes": [_pass(one, times) for one in report.passes],
@@ -45,7 +45,8 @@ def report_dict(report: Report, times: bool = True) -> dict[str, Any]:
     return found
 
 
-def _remark(remark: Remark) -> dict[str, str]:
+def remark_dict(remark: Remark) -> dict[str, str]:
+    """Return a remark as plain values."""
     found = {"kind": remark.kind, "node": remark.node, "message": remark.message}
     return found | ({"help": remark.help} if remark.help else {})
 
@@ -65,7 +66,7 @@ def _pass(one: PassReport, times: bool) -> dict[str, Any]:
         "text": one.text,
         **({"seconds": round(one.seconds, 4)} if times else {}),
         "changed": one.changed,
-        "remarks": [_remark(remark) for remark in one.remarks],
+        "remarks": [remark_dict(remark) for remark in one.remarks],
         "facts": plain(one.facts),
     }
 

@@ -33,6 +33,25 @@ def test_a_graph_goes_and_comes_back() -> None:
     )
 
 
+def test_constants_bodies_and_notes_come_back() -> None:
+    graph = parse_text("""\
+graph (%x: f32[4], %c: bool[]) -> (%y)
+  %unread = constant f32[2] [1, 2]
+  %b = constant f32[4] random(0)
+  %a = constant f32[4] random(1)
+  %z: f32[4] = Add(%x, %a) @add
+  %t: f32[4] = Mul(%z, %b) @mul
+  %y: f32[4] = If(%c) @choose
+    then_branch = graph () -> (%u)
+      %k = constant f32[4] random(2)
+      %dead = constant f32[1] [0]
+      %u: f32[4] = Mul(%t, %k) @inner
+    else_branch = graph () -> (%v)
+      %v: f32[4] = Exp(%t) @other
+""")
+    assert to_text(from_surgeon(to_surgeon(graph), graph)) == to_text(graph)
+
+
 def test_a_script_that_changes_the_graph() -> None:
     def script(surgeon: Any) -> None:
         for node in surgeon.nodes:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,4 +47,8 @@ def test_a_script_that_changes_values_must_say_so() -> None:
 def test_a_script_that_fails_is_named() -> None:
     with pytest.raises(SlimcError, match="the script raised RuntimeError: no such layer") as caught:
         slimc.compile(GRAPH, [surgeon_pass("fail", fail)()])
-    assert (caught.value.name, caught.value.where) == ("script-failed", "pass fail")
+    assert caught.value.name == "script-failed"
+    assert (
+        caught.value.where
+        == f"pass fail, line {fail.__code__.co_firstlineno + 1} of {Path(__file__).name}"
+    )
