@@ -15,6 +15,7 @@ from slimc.ops.op import OpTable
 from slimc.passes.base import PassResult
 from slimc.passes.target import Target
 from slimc.remarks import Remark, applied
+from slimc.targets.decompose_fused import FUSED
 from slimc.targets.decompose_indices import INDICES
 from slimc.targets.decompose_norms import NORMS
 from slimc.targets.decompose_pointwise import POINTWISE
@@ -52,18 +53,20 @@ class _Decomposition:
             if any(attrs[key] is not node.attrs[key] for key in attrs):
                 editor.update(node.name, attrs=attrs)
             if self._lacks(node) and self._express(editor, node, types):
-                self.remarks.append(applied(node.name, f"{node.op} expressed by older operators"))
+                others = "operators of ONNX" if node.domain else "older operators"
+                self.remarks.append(applied(node.name, f"{node.kind} expressed by {others}"))
         return editor.done() if editor.changed else graph
 
     def _lacks(self, node: Node) -> bool:
         if node.domain:
-            return False
+            known = node.domain in self.target.domains and node.kind not in self.target.forbids
+            return not known and node.kind in FUSED
         return node.op in self.target.decompose or schema_of(node, self.target.opset_max) is None
 
     def _express(self, editor: Editor, node: Node, types: Types) -> bool:
         """Put older operators in the place of a node, and of those in turn; tell if it went."""
         old = OldNode(editor, node, types, [])
-        way = WAYS.get(node.op)
+        way = FUSED.get(node.kind) if node.domain else WAYS.get(node.op)
         if way is not None:
             way(old)
         else:
@@ -72,7 +75,7 @@ class _Decomposition:
             if body is None:
                 return False
             old.give_way(body)
-        for name in old.added:
-            if self._lacks(inner := editor.node(name)):
+        for name in (*old.added, node.name):
+            if name in editor and self._lacks(inner := editor.node(name)):
                 self._express(editor, inner, types)
         return True

@@ -40,7 +40,11 @@ class OldNode:
     @property
     def rank(self) -> int:
         """The rank of the first operand. Raises the refusal if it is not known."""
-        kind = self.type_of(self.node.inputs[0])
+        return self.rank_of(self.node.inputs[0])
+
+    def rank_of(self, value: str) -> int:
+        """Return the rank of an operand. Raises the refusal if it is not known."""
+        kind = self.type_of(value)
         if not isinstance(kind, TensorType) or kind.shape is None:
             raise self.refusal("the rank of its operand is not known")
         return len(kind.shape)
@@ -88,7 +92,9 @@ class OldNode:
     def become(self, op: str, *inputs: str, **attrs: Attr) -> None:
         """Let the node be another operator, which makes its first result."""
         results = self.node.outputs[:1]
-        self.editor.update(self.node.name, op=op, inputs=inputs, outputs=results, attrs=attrs)
+        self.editor.update(
+            self.node.name, op=op, inputs=inputs, outputs=results, attrs=attrs, domain=""
+        )
 
     def give_way(self, body: Graph) -> None:
         """Put a graph in place of the node, whose operands and results it reads and makes."""
