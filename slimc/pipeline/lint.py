@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from slimc.io.downgrade import OLDEST, lowest_opset
 from slimc.io.read import read_with_header
+from slimc.io.write import write
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import DType, TensorType
 from slimc.ops.op import OpTable, Quant, Weighted
@@ -61,6 +63,12 @@ def judge(subject: Subject) -> Verdict:
     """Check what was read already."""
     findings = check(subject)
     return Verdict(subject, findings, integers_seen(subject, findings))
+
+
+def write_mended(subject: Subject, path: str | Path) -> None:
+    """Write a subject in the versions of its header, or the next that express it."""
+    opset = lowest_opset(subject.graph, max(OLDEST, subject.header.opset))
+    write(subject.graph, path, opset, subject.header.ir_version)
 
 
 def integers_seen(subject: Subject, findings: Sequence[Finding]) -> IntegersSeen:

@@ -9,7 +9,9 @@ from typing import Any
 
 from slimc.passes.target import Finding
 from slimc.pipeline.lint import SEVERITIES, Verdict
+from slimc.pipeline.mend import Fix
 from slimc.remarks import Remark
+from slimc.report.json import plain
 
 _VARIES = re.compile(r"'[^']*'|\d+(\.\d+)?(e-?\d+)?")  # names and figures, in messages else alike
 _NAMED = 3  # nodes of a group that the summary names
@@ -44,12 +46,17 @@ def _group_lines(group: Group, details: bool) -> list[str]:
     one = group.first
     count = f" ({len(group.nodes)} times)" if len(group.nodes) > 1 else ""
     lines = [f"{one.severity} {one.code} {one.rule}{count}: {one.message}"]
-    shown = group.nodes if details else group.nodes[:_NAMED]
-    more = len(group.nodes) - len(shown)
-    names = ", ".join(f"'{name}'" for name in shown if name)
-    if names:
-        lines.append(f"  nodes: {names}" + (f" and {more} more (--details)" if more else ""))
+    lines += _names(group.nodes, details, "  ")
     return [*lines, f"  help:  {one.help}"] if one.help else lines
+
+
+def _names(nodes: Sequence[str], details: bool, indent: str) -> list[str]:
+    """Name nodes in a line: all, or the first ones and how many more there are."""
+    shown = nodes if details else nodes[:_NAMED]
+    more = len(nodes) - len(shown)
+    names = ", ".join(f"'{name}'" for name in shown if name)
+    tail = f" and {more} more (--details)" if more else ""
+    return [f"{indent}nodes: {names}{tail}"] if names else []
 
 
 def _summary(verdict: Verdict) -> list[str]:
@@ -92,8 +99,25 @@ def finding_dict(one: Finding) -> dict[str, str]:
     return {key: getattr(one, key) for key in keys}
 
 
-def remark_lines(remarks: Sequence[Remark]) -> list[str]:
-    """Sum remarks of fixes that differ in names and figures alone."""
+def fix_text(fixes: Sequence[Fix], details: bool = False) -> str:
+    """Write what fixes did, and what they left; `details` names every node."""
+    lines: list[str] = []
+    for fix in fixes:
+        lines.append(f"{fix.code} {fix.rule}{_checked(fix)}")
+        lines += _remark_lines(fix.remarks, details)
+    return "\n".join([*lines, ""])
+
+
+def _checked(fix: Fix) -> str:
+    if fix.apart is None:
+        return ""
+    if fix.tolerance == 0:
+        return ": run before and after, the results are the same"
+    return f": run before and after, results are {fix.apart:.1g} apart, at most {fix.tolerance:g}"
+
+
+def _remark_lines(remarks: Sequence[Remark], details: bool) -> list[str]:
+    """Sum remarks that differ in names and figures alone."""
     found: dict[tuple[str, str, str], list[Remark]] = {}
     for one in remarks:
         key = (one.kind, _VARIES.sub("...", one.message), one.help)
@@ -101,9 +125,19 @@ def remark_lines(remarks: Sequence[Remark]) -> list[str]:
     lines = []
     for same in found.values():
         first = same[0]
-        count = f"{len(same)} times, first at" if len(same) > 1 else "at"
-        where = f" ({count} '{first.node}')" if first.node else ""
-        mend = f" ({first.help})" if first.help else ""
         word = {"applied": "mended", "skipped": "left"}.get(first.kind, first.kind)
-        lines.append(f"  {word}: {first.message}{where}{mend}")
+        count = f" ({len(same)} times)" if len(same) > 1 else ""
+        lines.append(f"  {word}{count}: {first.message}" + (f" ({first.help})" * bool(first.help)))
+        lines += _names([one.node for one in same], details, "    ")
     return lines
+
+
+def fix_dict(fix: Fix) -> dict[str, Any]:
+    """Return what a fix did as plain values."""
+    return {
+        "code": fix.code,
+        "rule": fix.rule,
+        "tolerance": fix.tolerance,
+        "apart": plain(fix.apart),
+        "remarks": [vars(one) for one in fix.remarks],
+    }
