@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -151,9 +152,8 @@ def run(model: Path, options: dict[str, Any]) -> None:
             budget=options["budget"],
         )
         _check_printed(options["print_after"], [name for name, _, _ in progress.seconds], known)
-        if not options["dry_run"]:
-            made.save(output)
-    _tell(made, progress, options, None if options["dry_run"] else output)
+        files = () if options["dry_run"] else made.save(output)
+    _tell(made, progress, options, files)
 
 
 def _recipe(options: dict[str, Any]) -> Recipe:
@@ -200,7 +200,9 @@ def _check_printed(wanted: tuple[str, ...], ran: list[str], known: set[str]) -> 
             )
 
 
-def _tell(made: Compiled, progress: Progress, options: dict[str, Any], output: Path | None) -> None:
+def _tell(
+    made: Compiled, progress: Progress, options: dict[str, Any], files: Sequence[Path]
+) -> None:
     path = options["report"]
     if path is not None:
         full = report_json if path.suffix == ".json" else _with_details
@@ -214,7 +216,8 @@ def _tell(made: Compiled, progress: Progress, options: dict[str, Any], output: P
         say()
         rows = [(name, f"{run:.3f}", f"{check:.3f}") for name, run, check in progress.seconds]
         say_table(("pass", "seconds", "its checks"), rows)
-    say(f"\nwritten: {output}" if output else "\nnothing written (--dry-run)")
+    listed = ", ".join(map(str, files))
+    say(f"\nwritten: {listed}" if files else "\nnothing written (--dry-run)")
 
 
 def _with_details(report: Any) -> str:

@@ -139,5 +139,5 @@ _PROMISES: Mapping[Form, tuple[Check, ...]] = {
     Form.IMPORTED: (_no_records,),
     Form.CANONICAL: (_no_dead_nodes, _no_records),
     Form.QUANTIZED: (_no_dead_nodes, _sound_records),
-    Form.LEGAL: (_no_dead_nodes, _no_records, _has_target),
+    Form.LEGAL: (_no_dead_nodes, _sound_records, _has_target),
 }

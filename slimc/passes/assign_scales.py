@@ -21,6 +21,7 @@ from slimc.passes.base import Pass, PassResult, Promise, option
 from slimc.passes.bodies_in_float import left_in_bodies
 from slimc.passes.context import Context
 from slimc.passes.integer_nodes import choose
+from slimc.passes.ranges_beside import with_every_value
 from slimc.passes.scale_groups import ScaleGroup, groups
 from slimc.passes.schemes import FLOATS, Scheme, schemes_of
 from slimc.passes.stored_weights import beside_integers, choose_weights
@@ -95,6 +96,8 @@ class AssignScales(Pass):
             return PassResult(graph, (note(nothing + freed), *left), {"integer": 0})
         data = ctx.data.first_samples(self.samples)
         shared = groups(graph, ctx.target.placement, choice)
+        if ctx.target.placement.beside and shared:
+            shared = with_every_value(graph, shared, choice)
         ranges = self._measure(graph, ctx, data, shared)
         weights = beside_integers(weights, {v for one in shared for v in one.values}, ctx)
         made = attach(graph, ctx.ops, choice, weights, ranges)
@@ -162,11 +165,11 @@ def _check(options: AssignScales, graph: Graph) -> None:
 
 
 def _joined(graph: Graph, group: ScaleGroup, measured: Mapping[str, Range]) -> Range:
+    if group.fixed is not None:
+        return Range(*group.fixed)
     parts = [measured[value] for value in group.sources if value in measured]
     for value in (*group.sources, *group.settings):
         if value in graph.constants and graph.constants[value].array.size:
-    if group.fixed is not None:
-        return Range(*group.fixed)
             array = graph.constants[value].array
             parts.append(Range(float(array.min()), float(array.max())))
     return reduce(Range.join, parts, Range(0.0, 0.0))

@@ -17,7 +17,8 @@ from slimc.passes.emit_dynamic import emit_dynamic
 from slimc.passes.emit_lookups import emit_lookups
 from slimc.passes.emit_qdq import DEQUANTIZE, Emitter
 from slimc.passes.guarded_floats import guard_floats, hold_behind
-from slimc.passes.target import Placement
+from slimc.passes.ranges_beside import leave_beside
+from slimc.passes.target import Placement, Target
 from slimc.remarks import Remark, applied, skipped
 
 
@@ -26,7 +27,8 @@ class InsertQdq(Pass):
     """Turn quantization records into Q/DQ nodes around the nodes that are to run in integers.
 
     Where they stand, and how weights and biases are stored, is the target's `placement`:
-    real = (q - zero) * scale, q = clip(round(real / scale) + zero). Records are used up.
+    real = (q - zero) * scale, q = clip(round(real / scale) + zero). Records are used up; where
+    ranges go into a file beside the model they stay, and the graph in floats.
     Source: Jacob et al., CVPR 2018, section 2; ONNX operators QuantizeLinear, DequantizeLinear.
     """
 
@@ -44,7 +46,16 @@ class InsertQdq(Pass):
                 where=f"pass {self.name}",
                 help="leave out quant for this target",
             )
+        if placement.beside:
+            return leave_beside(graph, ctx.ops, ctx.target)
         return place(graph, ctx.ops, placement)
+
+
+def as_computed(graph: Graph, ops: OpTable, target: Target) -> Graph:
+    """Return a lowered graph as the target computes it: with Q/DQ for ranges beside the file."""
+    if target.placement is None or not graph.records:
+        return graph
+    return place(graph, ops, target.placement).graph
 
 
 def place(graph: Graph, ops: OpTable, placement: Placement) -> PassResult:

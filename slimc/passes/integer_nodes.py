@@ -85,6 +85,8 @@ def _site(
     wants, name = schemes.wish(node), ctx.target.name
     if wants is None or wants.activations is None or row.quant is Quant.FLOAT_ONLY:
         return schemes.refusal(node)
+    if ctx.target.misfit and (why := ctx.target.misfit(call_of(graph, facts, node))):
+        return why
     for key, allowed in wants.only.items():
         value = node.attrs.get(key)
         value = value.decode() if isinstance(value, bytes) else value

@@ -12,8 +12,9 @@ from slimc.analysis.shapes import Facts, infer
 from slimc.io.read import FileHeader
 from slimc.ir.graph import Graph
 from slimc.ir.types import DType
-from slimc.ops.op import OpTable
+from slimc.ops.op import Call, OpTable
 from slimc.remarks import Remark
+from slimc.rewrite.result import PassResult
 
 SMALL_CPU = Speed(macs=2e10, bytes=1e10, node_seconds=1e-6)  # orders of magnitude: one core
 
@@ -25,8 +26,8 @@ class Grid:
     dtype and the range used; symmetric: zero point 0; per_channel: one scale per channel; paired:
     of weights whose products with u8 data the kernel adds in pairs of 16 bits (`ir.pairs`): scales
     are so that no pair saturates; block: elements along the summed axis that share a scale; 0: all.
-    """
     least: the range of real numbers that it covers is never shorter.
+    """
 
     dtype: DType
     low: int
@@ -35,8 +36,8 @@ class Grid:
     per_channel: bool = False
     paired: bool = False
     block: int = 0
-
     least: float = 0.0
+
 
 @dataclass(frozen=True)
 class Quantize:
@@ -54,9 +55,9 @@ class Quantize:
     free_result: the kernel also gives floats: a result that no integer node reads needs no record.
     only: attribute -> the values it must have for the kernel to exist; None: it is absent.
     between: it is worth it only where an integer node makes an operand and one reads the result.
-    min_channels: a contraction stays in float where data and result both have fewer channels.
     anywhere: integers are what the runtime wants wherever the operator stands, even if no
         contraction reads its result.
+    min_channels: a contraction stays in float where data and result both have fewer channels.
     short: (channels, products): a contraction whose results sum over fewer of both is worth it only
         `between`.
     """
@@ -70,8 +71,8 @@ class Quantize:
     free_result: bool = False
     only: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
     between: bool = False
-    min_channels: int = 0
     anywhere: bool = False
+    min_channels: int = 0
     short: tuple[int, int] = (0, 0)
 
 
@@ -94,6 +95,8 @@ class Placement:
         scale of their data stands once per channel.
     hold_behind: operators in float that the runtime would move a Q before, to a slow kernel, unless
         its scale stands once per channel.
+    beside: no Q/DQ at all: every value of floats keeps a record, and the ranges go into a file
+        beside the model (`Target.companions`).
     """
 
     output: bool
@@ -103,6 +106,7 @@ class Placement:
     residual: Literal["both", "skip"]
     guard_floats: bool = False
     hold_behind: frozenset[str] = frozenset()
+    beside: bool = False
 
 
 Severity = Literal["error", "silent", "perf", "info"]
@@ -167,6 +171,18 @@ class TargetRule:
 
 
 @dataclass(frozen=True)
+class Companion:
+    """A file that belongs beside a model: `<stem><suffix>`.
+
+    make: its text, from the graph as it is written; empty: there is none.
+    """
+
+    suffix: str
+    summary: str
+    make: Callable[[Graph], str]
+
+
+@dataclass(frozen=True)
 class Target:
     """A device and its runtime, as data.
 
@@ -184,8 +200,11 @@ class Target:
     it wants of the operator, the best scheme first. fuse_bias: its integer kernels add a bias to
     products of matrices (Gemm), not of stacks of them. align: channel multiple that its kernels
     like, for integer and float graphs. speed: its rates, by which latencies are predicted; the
-    default is that of a small CPU. notes: what whoever compiles for it must know. chosen: for an
-    alias such as `cpu`, what it stands for and why.
+    default is that of a small CPU. suit: expresses a canonical graph by operators that the target
+    prefers, before passes run: the same values up to rounding. misfit: why a node does not run on
+    the unit that the file is for, empty where it does; then it runs in floats elsewhere.
+    companions: files that belong beside the model. notes: what whoever compiles for it must know.
+    chosen: for an alias such as `cpu`, what it stands for and why.
     """
 
     name: str
@@ -213,6 +232,9 @@ class Target:
     align_float: int = 1
     speed: Speed = SMALL_CPU
     rules: tuple[TargetRule, ...] = ()
+    suit: Callable[[Graph, Target, OpTable], PassResult] | None = None
+    misfit: Callable[[Call], str] | None = None
+    companions: tuple[Companion, ...] = ()
     notes: tuple[str, ...] = ()
     chosen: str = ""
 

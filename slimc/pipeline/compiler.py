@@ -41,6 +41,7 @@ from slimc.pipeline.mixed_precision import Budget, budget_of
 from slimc.pipeline.promises import Promise, promised
 from slimc.pipeline.provenance import digest, versions, written
 from slimc.pipeline.sizing import made_up_samples, measure_sample
+from slimc.pipeline.sparse import sparsity_notes
 from slimc.pipeline.steps import TEXT_SUFFIX, Runner, Watcher, until
 from slimc.remarks import Latency, PassReport, Remark, Report, note
 from slimc.rewrite.repair import FEW_SAMPLES
@@ -179,9 +180,12 @@ def prepared(
     samples = samples_from(data, graph, seed)
     sizes = default_sizes(graph) | samples.sizes()
     ctx = Context(names.ops, goal, samples, sizes, seed, names.scores, quantizes(chosen))
-    repairs = any(one.repairs for one in chosen)
     ctx = replace(
-        ctx, repairs=repairs, curves=curves_for(curves, chosen), progress=watcher.progress
+        ctx,
+        repairs=any(one.repairs for one in chosen),
+        sparsifies=any(one.sparsifies for one in chosen),
+        curves=curves_for(curves, chosen),
+        progress=watcher.progress,
     )
     checker = Checker.of(graph, [dict(feed) for feed in samples.head(CHECK_FEEDS)])
     canonical = (Canonicalize(),) if graph.form is Form.IMPORTED else ()
@@ -294,7 +298,7 @@ def _report(
         after=after,
         passes=tuple(runner.reports),
         agreement=agreement(bound, computed, ctx.data.first_samples(AGREEMENT_SAMPLES)),
-        notes=(*_notes(runner, latency), *indices.remarks),
+        notes=(*_notes(runner, latency), *sparsity_notes(final, runner), *indices.remarks),
         integer_intended=integer,
         integer_achieved=reached,
         integer_float=floating if integer else (),

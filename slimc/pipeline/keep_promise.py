@@ -13,6 +13,7 @@ from slimc.errors import SlimcError
 from slimc.ir.graph import Graph
 from slimc.passes.assign_scales import AssignScales
 from slimc.passes.base import Pass
+from slimc.passes.insert_qdq import as_computed
 from slimc.pipeline.mixed_precision import Budget, within_budget
 from slimc.pipeline.precision import Simulation, exactly, noises, split
 from slimc.pipeline.promises import Judge, Judged, Promise, output_error, ranking_loss
@@ -75,7 +76,11 @@ class Stage:
         marked = fork.run(self.before, (first, *self.steps[1:]))
         final = fork.run(marked, lowering(self.steps))
         fork.watcher.measuring("whether the promise holds")
-        return Attempt(fork, marked, final, self.judge(final))
+        return Attempt(fork, marked, final, self.judge(_computed(final, fork)))
+
+
+def _computed(final: Graph, runner: Runner) -> Graph:
+    return as_computed(final, runner.ctx.ops, runner.ctx.target)
 
 
 def keep_promise(
@@ -125,7 +130,8 @@ def _without_scales(stage: Stage, budget: Budget) -> Attempt:
         )
     fork = stage.runner.fork()
     final = fork.run(stage.before, lowering(fork.ran))
-    made = Attempt(fork, stage.before, final, stage.judge(final))
+    judged = stage.judge(_computed(final, fork))
+    made = Attempt(fork, stage.before, final, judged)
     if made.judged.excess > 1:
         raise stage.judge.broken(made.judged, "the result")
     return _told(made, stage, (), {})

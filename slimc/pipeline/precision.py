@@ -15,7 +15,7 @@ from slimc.calib.loss import SAMPLES, Load, Loss
 from slimc.execute.ort import Session
 from slimc.ir.graph import Graph
 from slimc.passes.context import Context
-from slimc.passes.insert_qdq import InsertQdq
+from slimc.passes.insert_qdq import InsertQdq, as_computed
 from slimc.passes.target import Target
 from slimc.pipeline.integers import ONNXRUNTIME
 
@@ -62,7 +62,8 @@ class Simulation(Marked):
 
     def graph_without(self, floating: Collection[Region]) -> Graph:
         """Return the graph with Q/DQ, with some regions in floats and all others quantized."""
-        return InsertQdq().run(self.in_floats(floating), self.ctx).graph
+        made = InsertQdq().run(self.in_floats(floating), self.ctx).graph
+        return as_computed(made, self.ctx.ops, self.ctx.target)
 
     def loss_without(self, floating: Collection[Region]) -> float:
         """Return the loss with some regions in floats and all others quantized."""

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from slimc.errors import SlimcError, did_you_mean
 from slimc.passes.target import Target
 from slimc.targets.coreml import COREML
+from slimc.targets.dla import JETSON_ORIN_DLA
 from slimc.targets.generic import GENERIC_ONNX
 from slimc.targets.machine import this_cpu
 from slimc.targets.onnxruntime import CPU_AMX, CPU_ARM64, CPU_AVX2, CPU_VNNI, XNNPACK
@@ -24,6 +25,7 @@ TARGETS: Mapping[str, TargetSource] = MappingProxyType(
         "generic-onnx": GENERIC_ONNX,
         "jetson": JETSON,
         "jetson-orin": JETSON_ORIN,
+        "jetson-orin-dla": JETSON_ORIN_DLA,
         "jetson-nano": JETSON_NANO,
         "cpu": this_cpu,
         "cpu-avx2": CPU_AVX2,

@@ -1,0 +1,105 @@
+"""Graphs whose ranges go into a file beside the model: every value of floats has one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from slimc.analysis.shapes import call_of, infer
+from slimc.ir.editor import Editor
+from slimc.ir.graph import Graph, Node, Quantization
+from slimc.ops.op import OpTable
+from slimc.passes.base import PassResult
+from slimc.passes.integer_nodes import Choice
+from slimc.passes.operands import is_f32
+from slimc.passes.scale_groups import ScaleGroup
+from slimc.passes.target import Target
+from slimc.remarks import Remark, applied
+
+MADE_BY = "insert-qdq"
+
+
+def with_every_value(
+    graph: Graph, shared: Sequence[ScaleGroup], choice: Choice
+) -> tuple[ScaleGroup, ...]:
+    """Return scale groups in which every value that is computed in floats has its place.
+
+    What a clamp alone reads has the scale of the clamp's result: the kernel that makes it clamps.
+    """
+    found = {value: i for i, group in enumerate(shared) for value in group.values}
+    members = [list(group.values) for group in shared]
+    rest: list[str] = []
+    values = (*graph.inputs, *graph.producers)
+    for value in reversed([v for v in values if v not in found and is_f32(graph, v)]):
+        readers = graph.users.get(value, ())
+        clamp = readers[0] if len(readers) == 1 and value not in graph.outputs else None
+        place = found.get(clamp.outputs[0]) if clamp and clamp.name in choice.clamps else None
+        if place is None:
+            rest.append(value)
+        else:
+            members[place].append(value)
+            found[value] = place
+    known = (replace(g, values=tuple(m)) for g, m in zip(shared, members, strict=True))
+    grid = shared[0].grid
+    return (*known, *(ScaleGroup(grid, (value,), (value,)) for value in reversed(rest)))
+
+
+def leave_beside(graph: Graph, ops: OpTable, target: Target) -> PassResult:
+    """Keep the records of a graph, and let its weights be what the runtime makes of them.
+
+    The runtime rounds weights by itself: per output channel, scale = max |w| / 127, to the nearest.
+    Weights that are numbers q * scale of a grid with |q| = 127 in every channel are rounded to
+    themselves; so they are written as such, and each channel keeps one largest number.
+    Clamps behind integer nodes run in the same kernel, and are marked as they are.
+    """
+    editor = Editor(graph, made_by=MADE_BY)
+    remarks: list[Remark] = []
+    for node in _integer_clamps(graph, ops, target):
+        editor.update(node.name, integer=True)
+    for node in graph.nodes:
+        row = ops.get(node.kind)
+        if not node.integer or row is None or row.weighted is None:
+            continue
+        weight = node.inputs[row.weighted.weight]
+        record, array = graph.records.get(weight), graph.array(weight)
+        if record is None or array is None:
+            continue
+        editor.set_constant(weight, settled(array, record))
+        data = graph.records[node.inputs[row.weighted.data]].dtype.text
+        remarks.append(applied(node.name, f"runs in integers: {data} data, ranges beside the file"))
+    return PassResult(editor.done(), tuple(remarks))
+
+
+def settled(array: np.ndarray, record: Quantization) -> np.ndarray:
+    """Return the numbers of a weight's grid, the largest of each channel at the end of the grid."""
+    integers = record.quantize(array)
+    axis = record.axis or 0
+    moved = np.moveaxis(integers, axis, 0)
+    channels = moved.reshape(1 if record.axis is None else len(moved), -1).copy()
+    magnitudes = np.abs(channels.astype(np.int32))
+    at = magnitudes.argmax(axis=1)
+    rows = np.flatnonzero(magnitudes.max(axis=1, initial=0))  # what is all zero has no scale
+    channels[rows, at[rows]] = np.sign(channels[rows, at[rows]]) * record.high
+    numbers = record.dequantize(np.moveaxis(channels.reshape(moved.shape), 0, axis))
+    return numbers.astype(array.dtype)
+
+
+def _integer_clamps(graph: Graph, ops: OpTable, target: Target) -> list[Node]:
+    """Return the clamps (Relu, Clip) of results of integer nodes, which have a record."""
+    facts = infer(graph, ops)
+    integer = {node.name for node in graph.nodes if node.integer}
+    found: list[Node] = []
+    for node in graph.nodes:
+        row = ops.get(node.kind)
+        maker = graph.producers.get(node.inputs[0]) if node.inputs else None
+        if row is None or row.clamp is None or node.integer or maker is None:
+            continue
+        if maker.name not in integer or node.outputs[0] not in graph.records:
+            continue
+        call = call_of(graph, facts, node)
+        if row.clamp(call) is not None and not (target.misfit and target.misfit(call)):
+            integer.add(node.name)
+            found.append(node)
+    return found
