@@ -10,6 +10,7 @@ from slimc.ir.editor import Editor
 from slimc.passes.fold_batch_norm import RULES
 from slimc.passes.target import Mended, Subject
 from slimc.remarks import applied, skipped
+from slimc.rewrite.result import PassResult
 from slimc.rewrite.rule import rewrite
 from slimc.targets.decompose import decompose
 from slimc.targets.fix_scales import MADE_BY
@@ -57,10 +58,17 @@ def express_otherwise(subject: Subject) -> Mended:
         made = decompose(subject.graph, subject.target, subject.ops)
     except SlimcError as error:
         return Mended(subject, (skipped("", error.message, error.help),))
-    return Mended(replace(subject, graph=made.graph), made.remarks, ROUNDING)
+    return _rounded(subject, made)
 
 
 def fold_normalisations(subject: Subject) -> Mended:
     """Fold normalisations by constants into the contractions before them."""
     made = rewrite(subject.graph, RULES, ops=subject.ops, made_by=MADE_BY)
+    return _rounded(subject, made)
+
+
+def _rounded(subject: Subject, made: PassResult) -> Mended:
+    """Take what a pass made, which is exact up to rounding."""
+    if made.graph is subject.graph:
+        return Mended(subject, made.remarks)
     return Mended(replace(subject, graph=made.graph), made.remarks, ROUNDING)
