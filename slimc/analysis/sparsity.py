@@ -6,12 +6,15 @@ by itself. Source: Mishra et al., "Accelerating Sparse Deep Neural Networks", 20
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from slimc.ops.axes import Axis, Bound
 from slimc.ops.op import Weighted
 
 GROUP, STAY = 4, 2  # neighbours, and how many of them may be other than zero
+MULTIPLE = 16  # of input channels, that sparse kernels of 16-bit floats take (TensorRT's guide)
 
 
 def input_axis(bound: Bound, parts: Weighted) -> int | None:
@@ -20,6 +23,17 @@ def input_axis(bound: Bound, parts: Weighted) -> int | None:
     weight = bound.inputs[parts.weight] or ()
     found = [i for i, axis in enumerate(weight) if _labels((axis,)) & data - made]
     return found[0] if len(found) == 1 and not _labels((weight[found[0]],)) & made else None
+
+
+def separate_groups(bound: Bound, parts: Weighted) -> int:
+    """Return how many groups of channels a contraction computes apart, 1 where it is one."""
+    weight = _labels(bound.inputs[parts.weight])
+    return _size(bound, weight & _labels(bound.inputs[parts.data]) & _labels(bound.outputs[0]))
+
+
+def output_channels(bound: Bound, parts: Weighted) -> int:
+    """Return how many output channels a contraction has, of all groups."""
+    return _size(bound, _labels(bound.inputs[parts.weight]) & _labels(bound.outputs[0]))
 
 
 def crowded(array: np.ndarray, axis: int) -> int:
@@ -45,6 +59,11 @@ def _groups(array: np.ndarray, axis: int) -> np.ndarray:
     """Return an array as [..., groups, 4]."""
     last = np.moveaxis(array, axis, -1)
     return last.reshape(*last.shape[:-1], -1, GROUP)
+
+
+def _size(bound: Bound, labels: set[str]) -> int:
+    sizes = (bound.sizes.get(label) for label in labels)
+    return prod(size for size in sizes if isinstance(size, int))
 
 
 def _labels(axes: tuple[Axis, ...] | None) -> set[str]:

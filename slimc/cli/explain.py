@@ -79,6 +79,7 @@ def _remarks(
         sizes | data.sizes(),
         scores=names.scores,
         quantizes=quantizes(passes),
+        sparsifies=any(one.sparsifies for one in passes),
     )
     if graph.form is Form.IMPORTED:
         graph = Canonicalize().run(graph, ctx).graph

@@ -39,11 +39,12 @@ class Pass(ABC):
     name: kebab-case, verb first; the file is named alike. promise: what becomes of the outputs'
     values: "same" up to `tolerance` (relative to the largest magnitude of an output), "approximate"
     (reported, not enforced), "integers" (simulated integer arithmetic; reported). repairs: whether
-    it makes up for channels that have left.
+    it makes up for channels that have left. sparsifies: whether it makes weights 2:4.
     """
 
     name: ClassVar[str]
     repairs: ClassVar[bool] = False
+    sparsifies: ClassVar[bool] = False
     promise: ClassVar[Promise] = "same"
     tolerance: ClassVar[float] = (
         1e-4  # f32 sums in another order; ORT kernels differ by as much between themselves

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import lcm
 
 from slimc.analysis.curves import Curves
 from slimc.analysis.scores import Score
 from slimc.analysis.shapes import default_sizes
+from slimc.analysis.sparsity import MULTIPLE
 from slimc.calib.data import Data
 from slimc.calib.tables import Tables
 from slimc.ir.graph import Graph
@@ -42,6 +44,7 @@ class Context:
     of every random choice; scores: importances of units that plug-ins brought, by name;
     quantizes: whether a pass of this compile chooses integers, so that earlier ones can suit them;
     repairs: whether one makes up for channels that leave;
+    sparsifies: whether one makes weights 2:4;
     curves: what the loss of channels was measured to do (`slimc sensitivity`); reference: the graph
     before channels left, if some did; tables: calibration tables made earlier, by key; progress: is
     told (what, done, to do) by passes that take long.
@@ -55,6 +58,7 @@ class Context:
     scores: Mapping[str, Score] = field(default_factory=dict)
     quantizes: bool = False
     repairs: bool = False
+    sparsifies: bool = False
     curves: Curves | None = None
     reference: Reference | None = None
     tables: Tables = field(default_factory=Tables)
@@ -68,4 +72,5 @@ class Context:
     def align(self) -> int:
         """The multiple of channels that the target's kernels like in what comes out."""
         integers = self.quantizes and bool(self.target.schemes)
-        return self.target.align_integer if integers else self.target.align_float
+        own = self.target.align_integer if integers else self.target.align_float
+        return lcm(own, MULTIPLE) if self.sparsifies and self.target.sparsity else own

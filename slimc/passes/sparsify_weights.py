@@ -11,7 +11,7 @@ import numpy as np
 
 from slimc.analysis.cost import macs
 from slimc.analysis.shapes import infer
-from slimc.analysis.sparsity import GROUP
+from slimc.analysis.sparsity import GROUP, MULTIPLE
 from slimc.calib.sample_errors import surely_nearer
 from slimc.calib.sampling import held_out
 from slimc.errors import SlimcError
@@ -28,7 +28,6 @@ from slimc.rewrite.repair import SAMPLES, Refit, Repaired, repair
 from slimc.rewrite.rule import names_matching
 
 CHANNELS = 256  # in and out, from which sparse kernels are faster (NVIDIA/TensorRT issue 3849)
-MULTIPLE = 16  # of input channels, that kernels of 16-bit floats take (TensorRT, "Tensor Cores")
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ class SparsifyWeights(Pass):
             text = (
                 f"target {ctx.target.name} has no sparse kernels: zeros make nothing faster there"
             )
-            help = "slimc targets lists those that have; sparsify{force=true} does it even so"
+            help = "NVIDIA GPUs since Ampere have them; sparsify{force=true} does it even so"
             raise SlimcError("no-sparse-kernels", text, where, help)
         if self.score == "second-order" and ctx.data.synthetic:
             text = "score=second-order needs samples, and there are none"

@@ -39,7 +39,8 @@ def report_text(report: Report, details: bool = False) -> str:
 def pass_summary(one: PassReport) -> str:
     """Say in one line what a pass did: how many nodes it changed and left, and why it left them."""
     kinds = Counter(remark.kind for remark in one.remarks)
-    parts = [*_narrowed(one.facts), *(_repaired(one.facts) if one.changed else ())]
+    parts = [*_narrowed(one.facts), *_sparse(one.facts)]
+    parts += _repaired(one.facts) if one.changed else []
     if kinds["applied"] and not parts:
         parts = [f"{kinds['applied']} applied"]
     if kinds["skipped"]:
@@ -58,6 +59,12 @@ def _narrowed(facts: Mapping[str, Any]) -> list[str]:
         for name, key in (("MACs", "macs"), ("parameters", "parameters"))
     )
     return [f"{narrow} {'families' if narrow > 1 else 'family'} narrowed: {saved}"]
+
+
+def _sparse(facts: Mapping[str, Any]) -> list[str]:
+    """Say how many layers have 2:4 weights now, where a pass tells."""
+    count = facts.get("sparse", 0)
+    return [f"{count} {'layers' if count > 1 else 'layer'} 2:4"] if count else []
 
 
 def _repaired(facts: Mapping[str, Any]) -> list[str]:

@@ -13,6 +13,7 @@ from slimc.ir.types import DType
 from slimc.passes.target import Placement, Quantize, Target
 from slimc.targets.grids import S8, W4, W8, rows, stored
 from slimc.targets.rules_common import COMMON
+from slimc.targets.rules_sparsity import SPARSE_KERNELS
 from slimc.targets.rules_tensorrt import FLOAT_ONLY, INT8
 from slimc.targets.speeds import NANO, ORIN
 
@@ -69,8 +70,9 @@ JETSON_ORIN = Target(
     forbids=_lacking("10.3", _NEVER, _NOT_IN_10_3),
     align_integer=32,
     align_float=8,
+    sparsity=frozenset({"Conv", "Gemm", "MatMul"}),  # Ampere
     speed=ORIN,
-    rules=(*COMMON, *INT8),
+    rules=(*COMMON, *INT8, SPARSE_KERNELS),
     notes=("build the engine with trtexec --int8 --fp16: --int8 alone leaves the rest in f32",),
 )
 
