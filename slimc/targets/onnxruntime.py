@@ -23,7 +23,8 @@ from slimc.targets.grids import (
     stored,
 )
 from slimc.targets.rules_common import COMMON
-from slimc.targets.rules_onnxruntime import CPU, XNNPACK_RULES
+from slimc.targets.rules_onnxruntime import CPU
+from slimc.targets.rules_xnnpack import XNNPACK_RULES
 from slimc.targets.speeds import ARM64, AVX2, AVX512
 
 # An integer kernel takes the place of an operator only where all its operands come from DQ and Q

@@ -1,6 +1,6 @@
 """Rules for ONNX Runtime on CPUs: when its optimizer finds an integer kernel.
 
-Evidence: onnxruntime's qdq_selectors.cc and its optimized graphs.
+Evidence: onnxruntime's qdq_selectors.cc, weight_bias_quantization.cc and its optimized graphs.
 """
 
 from __future__ import annotations
@@ -10,77 +10,189 @@ from collections.abc import Iterator
 import numpy as np
 
 from slimc.analysis.sum_order import sum_order
-from slimc.ir.graph import Graph, Node
 from slimc.ir.pairs import LARGEST_PAIR, pair_sums
-from slimc.ir.types import DType
-from slimc.ops.op import OpTable, Quant
+from slimc.ir.types import DType, TensorType
 from slimc.passes.emit_qdq import QUANTIZE
 from slimc.passes.guarded_floats import quantized_by_runtime
 from slimc.passes.target import Finding, Subject, TargetRule
-from slimc.targets.contractions import dequantized, integer_contractions
+from slimc.targets.contractions import (
+    Conversion,
+    contractions,
+    dequantized,
+    integer_contractions,
+    weight_of,
+)
+from slimc.targets.node_units import (
+    NodeUnit,
+    covers,
+    data_of,
+    folds,
+    hidden_data,
+    keeps_signed,
+    node_units,
+    seen_type,
+)
 from slimc.targets.rules_qdq import PARAMETERS
-from slimc.targets.rules_shapes import static_inputs
 from slimc.targets.rules_widths import aligned_channels, folded_normalisation, stored_float16
+
+_QUANTIZES_BIASES = (1, 19)  # from this release on (WeightBiasQuantization)
+_WIDE = (DType.I16, DType.U16)
 
 
 def _quantized_results(subject: Subject) -> Iterator[Finding]:
     """Find contractions of integers whose result one Q alone does not read."""
-    graph, ops, target = subject.graph, subject.ops, subject.target
-    for node, _ in integer_contractions(graph, ops):
-        wish = target.quantize.get(node.kind)
-        reader = _only_reader(graph, node)
-        if reader is not None and reader.op == QUANTIZE:
+    for unit in node_units(subject):
+        wish = subject.target.quantize.get(unit.node.kind)
+        if wish is None or wish.weights is None:
+            message = f"there is no kernel of integers for {unit.node.kind}: it runs in float"
+            yield Finding("silent", unit.node.name, message)
             continue
-        if wish is not None and wish.free_result:
+        found = unit.result
+        if found.quantizer is not None or (wish.free_result and not found.quantizers):
             continue
-        if reader is not None and _clamps(ops, reader):
-            continue  # the next rule says more
-        message = f"its result '{node.outputs[0]}' is not read by one Q alone: it runs in float"
-        yield Finding("silent", node.name, message)
+        message = (
+            f"its result '{unit.node.outputs[0]}' is not read by one Q alone: it runs in float"
+        )
+        help = "put Q/DQ directly behind it, for all that read it"
+        yield Finding("silent", unit.node.name, message, help)
+
+
+def _quantized_data(subject: Subject) -> Iterator[Finding]:
+    """Find stored weights whose data come from a DQ, but not from it directly."""
+    graph = subject.graph
+    for node, parts in contractions(graph, subject.ops):
+        if data_of(graph, node.inputs[parts.data]) is not None:
+            continue
+        weight = weight_of(subject, node.inputs[parts.weight])
+        if weight is None or not weight.conversion.stored:
+            continue
+        hidden = hidden_data(subject, node, parts)
+        if hidden is not None:
+            message = (
+                f"'{hidden.name}' ({hidden.kind}) stands between it and the DQ of its data: it "
+                "runs in float"
+            )
+            yield Finding("silent", node.name, message, "put Q/DQ behind that one too")
 
 
 def _covered_clamps(subject: Subject) -> Iterator[Finding]:
-    """Find a Relu or Clip between a contraction and Q: it keeps both in float."""
-    graph, ops = subject.graph, subject.ops
-    for node, _ in integer_contractions(graph, ops):
-        reader = _only_reader(graph, node)
-        if reader is not None and _clamps(ops, reader):
-            message = f"'{reader.name}' ({reader.kind}) stands between it and Q: both run in float"
-            help = "a zero point equal to the least integer makes it superfluous"
-            yield Finding("silent", node.name, message, help)
+    """Find a Relu or Clip between a contraction and Q that Q does not do: both stay in float."""
+    for unit in node_units(subject):
+        one = unit.result.quantizer
+        if one is None:
+            continue
+        for clamp in unit.result.clamps:
+            if not covers(subject, clamp, one):
+                message = (
+                    f"'{clamp.name}' ({clamp.kind}) stands between it and Q, whose integers reach "
+                    "beyond its bounds: both run in float"
+                )
+                help = "calibrate behind the clamp, with a zero point: then Q does its work"
+                yield Finding("silent", unit.node.name, message, help)
+                break
 
 
-def _only_reader(graph: Graph, node: Node) -> Node | None:
-    value = node.outputs[0]
-    readers = graph.users.get(value, ())
-    return readers[0] if len(readers) == 1 and value not in graph.outputs else None
+def _integer_bias(subject: Subject) -> Iterator[Finding]:
+    """Find biases in floats that the runtime does not make integers of."""
+    for unit in node_units(subject):
+        if not unit.bias or _is_i32(unit) or not _has_kernel(unit):
+            continue
+        found = dequantized(unit.graph, unit.bias)
+        if found is not None:
+            what = f"is stored as {found.integers.text if found.integers else 'other integers'}"
+        elif subject.target.release < _QUANTIZES_BIASES:
+            what = f"is float, and onnxruntime {subject.target.version} makes no integers of it"
+        elif not _makes_integers_of_bias(unit):
+            what = "is float, and onnxruntime makes no integers of it here"
+        else:
+            continue
+        message = f"its bias '{unit.bias}' {what}: it runs in float"
+        help = "store it as i32 with DQ, its scale that of the data times that of the weight"
+        yield Finding("silent", unit.node.name, message, help)
 
 
-def _clamps(ops: OpTable, node: Node) -> bool:
-    row = ops.get(node.kind)
-    return row is not None and row.clamp is not None
+def _has_kernel(unit: NodeUnit) -> bool:
+    """Tell whether nothing but its bias can keep a unit in float."""
+    wish = unit.subject.target.quantize.get(unit.node.kind)
+    if wish is None or unit.result.quantizer is not None:
+        return wish is not None
+    return wish.free_result and not unit.result.quantizers
+
+
+def _is_i32(unit: NodeUnit) -> bool:
+    found = dequantized(unit.graph, unit.bias)
+    return found is not None and found.integers is DType.I32
+
+
+def _makes_integers_of_bias(unit: NodeUnit) -> bool:
+    """Tell whether the runtime quantizes a float bias itself (weight_bias_quantization.cc).
+
+    The data has one scale, Q follows, clamps in between at most, and the weight has one scale, or
+    one per number of the bias.
+    """
+    scale, weights, kind = unit.data.scale, unit.weight.scale, unit.graph.type_of(unit.bias)
+    if scale is None or scale.size != 1 or weights is None or not folds(unit.graph, unit.bias):
+        return False
+    if not isinstance(kind, TensorType) or kind.shape is None or len(kind.shape) != 1:
+        return False
+    quantized = unit.result.quantizer is not None and unit.result.direct
+    return quantized and weights.size in (1, kind.shape[0])
+
+
+def _one_type(subject: Subject) -> Iterator[Finding]:
+    """Find contractions whose data and result, or whose weights, have types without a kernel."""
+    for unit in node_units(subject):
+        data, made = unit.data_type, unit.result_type
+        if data is None or not _has_kernel(unit) or _is_signed_on_x86(unit):
+            continue
+        if data in _WIDE or unit.weight.integers in _WIDE:
+            message = "it takes integers of 16 bits: there is no kernel, it runs in float"
+        elif made is not None and made is not data:
+            message = f"its data are {data.text}, its result {made.text}: it runs in float"
+        elif data is DType.I8 and unit.weight.integers is not DType.I8:
+            message = "its data are i8 and its weights are not: it runs in float"
+        else:
+            continue
+        yield Finding("silent", unit.node.name, message, "quantize both to one type of 8 bits")
+
+
+def _is_signed_on_x86(unit: NodeUnit) -> bool:
+    return unit.data_type is DType.I8 and not keeps_signed(unit.subject)
+
+
+def _unsigned_data(subject: Subject) -> Iterator[Finding]:
+    """Find s8 data on x86: only what one DQ with one reader takes becomes u8."""
+    for unit in node_units(subject):
+        if not _is_signed_on_x86(unit) or not _has_kernel(unit):
+            continue
+        message = (
+            f"its data '{unit.data.source}' are i8 and stay so, since more than one node reads "
+            "them: x86 has kernels for u8 alone, it runs in float"
+        )
+        yield Finding("silent", unit.node.name, message, "quantize activations to u8")
 
 
 def _whole_operands(subject: Subject) -> Iterator[Finding]:
-    """Find operators before a Q whose operands are not all integers of one type."""
+    """Find operators between DQ and Q whose operands and result are not integers of one type."""
     graph, ops, target = subject.graph, subject.ops, subject.target
     for node in graph.nodes:
-        row = ops.get(node.kind)
-        reader = _only_reader(graph, node) if node.outputs else None
-        if row is None or row.quant is not Quant.POINTWISE or node.kind not in target.quantize:
+        row, wish = ops.get(node.kind), target.quantize.get(node.kind)
+        if row is None or wish is None or wish.scales != "own" or len(node.outputs) != 1:
             continue
-        if reader is None or reader.op != QUANTIZE:
+        readers = graph.users.get(node.outputs[0], ())
+        if len(readers) != 1 or readers[0].op != QUANTIZE or node.outputs[0] in graph.outputs:
             continue
-        found = [dequantized(graph, value) for value in node.inputs if value]
-        kinds = {one.integers for one in found if one is not None}
-        if kinds == {DType.I32}:
-            continue  # a bias: it belongs to the contraction before it
-        if None in found and kinds:
+        found = [(dequantized(graph, value), value) for value in node.inputs if value]
+        kinds = {seen_type(subject, one, v) for one, v in found if one is not None}
+        if not kinds or kinds == {DType.I32}:
+            continue  # floats, or a bias: it belongs to the contraction before it
+        made = seen_type(subject, Conversion(graph, readers[0]), readers[0].outputs[0])
+        if any(one is None for one, _ in found):
             message = "one operand comes from integers and another does not: it runs in float"
-            yield Finding("silent", node.name, message)
-        elif len(kinds) > 1:
-            message = "its operands have different integer types: it runs in float"
-            yield Finding("silent", node.name, message)
+            yield Finding("silent", node.name, message, "put Q/DQ on both operands")
+        elif len({*kinds, made}) > 1:
+            message = "operands and result have different integer types: it runs in float"
+            yield Finding("silent", node.name, message, "quantize all to one type")
 
 
 def _unsaturated_weights(subject: Subject) -> Iterator[Finding]:
@@ -105,13 +217,16 @@ def _unsaturated_weights(subject: Subject) -> Iterator[Finding]:
                 f"{beyond} of {sums.size} pairs of weights sum up to {sums.max()}: with u8 data "
                 f"sums saturate beyond {LARGEST_PAIR}, and results are wrong"
             )
-            yield Finding("silent", node.name, message)
+            help = "give weights 7 bits, or set session.x64quantprecision=1: exact, and slower"
+            yield Finding("silent", node.name, message, help)
 
 
 def _guarded_floats(subject: Subject) -> Iterator[Finding]:
-    """Find float contractions between DQ and Q: onnxruntime quantizes their weights itself."""
+    """Find weights in floats between DQ and Q: onnxruntime quantizes them itself."""
     graph, ops = subject.graph, subject.ops
     for border in quantized_by_runtime(graph, ops):
+        if dequantized(graph, border.node.inputs[border.parts.weight]) is not None:
+            continue
         message = (
             "it stands between DQ and Q: onnxruntime runs it in integers, with one weight scale"
         )
@@ -124,14 +239,16 @@ CPU = (
     TargetRule(
         "L26", "quantized-results", "one Q reads a contraction's result", _quantized_results
     ),
-    TargetRule(
-        "L27", "covered-clamps", "no Relu stands between contraction and Q", _covered_clamps
-    ),
+    TargetRule("L26", "quantized-data", "data come from a DQ directly", _quantized_data),
+    TargetRule("L27", "covered-clamps", "Q does the work of clamps before it", _covered_clamps),
+    TargetRule("L28", "integer-bias", "biases are i32, or become it", _integer_bias),
     TargetRule("L29", "unsaturated-weights", "pairs of weights fit 16 bits", _unsaturated_weights),
-    TargetRule("L42", "guarded-floats", "what is kept in float stays there", _guarded_floats),
+    TargetRule("L30", "one-type", "data and result have one type of 8 bits", _one_type),
     TargetRule(
         "L30", "whole-operands", "all operands of an operator are quantized", _whole_operands
     ),
+    TargetRule("L32", "unsigned-data", "data are u8 on x86", _unsigned_data),
+    TargetRule("L42", "guarded-floats", "what is kept in float stays there", _guarded_floats),
     TargetRule(
         "L31", "folded-normalisation", "no BatchNormalization is left", folded_normalisation
     ),
@@ -139,7 +256,4 @@ CPU = (
     TargetRule(
         "L34", "aligned-channels", "channels are multiples of what kernels like", aligned_channels
     ),
-)
-XNNPACK_RULES = (
-    TargetRule("L35", "static-shapes", "sizes of inputs are numbers", static_inputs("silent")),
 )
