@@ -4,8 +4,8 @@ usage: python tools/table.py --models DIR [--models DIR ...] --calib DIR [--task
            [--proof-python PYTHON] [--only NAME ...] --out FOLDER
 
 Per model: nodes before and after canonicalisation, output differences, size, MACs, task scores
-(FP32, pruned, int8, both), integer layers achieved of those intended (cpu: ONNX Runtime's
-optimized graph; jetson and openvino: tools/prove.py, with the Python that has those libraries),
+(FP32, pruned, int8, both), integer layers achieved of those intended (cpu: what the
+compile reports; jetson and openvino: `slimc verify`, with the Python that has those runtimes),
 the latency ratio on this machine, and seconds and peak memory of the int8 compile beside
 onnxruntime's quantize_static on the same samples. `--calib` holds a folder of .npz feeds for each
 model. `--tasks` names a mapping name -> object with score(function feed -> outputs); put its
@@ -123,20 +123,18 @@ def scores(task: Any, model: Path, rows: dict[str, Any]) -> dict[str, float]:
 
 def prove(python: str, rows: dict[str, Any], calib: Path) -> dict[str, Any]:
     """Ask the runtimes what they run in integers, at the shapes of the first feed."""
-    tool = str(Path(__file__).with_name("prove.py"))
-    kinds = {"jetson": "tensorrt", "jetson-both": "tensorrt", "openvino": "openvino"}
     found = {}
-    for name, kind in kinds.items():
-        if rows[name]["status"] == 0:
-            command = [python, tool, kind, rows[name]["file"], *shapes(calib)]
+    for name, (_, target) in RUNS.items():
+        if target in ("jetson", "openvino") and rows[name]["status"] == 0:
+            command = [sys.executable, "-m", "slimc", "verify", rows[name]["file"], "--json"]
+            command += ["--target", target, "--with", python, *shapes(calib)]
             run = subprocess.run(command, capture_output=True, text=True, check=False)
-            text = run.stdout.strip()
-            found[name] = json.loads(text) if text.startswith("{") else {"error": run.stderr[-800:]}
+            found[name] = json.loads(run.stdout) if run.stdout else {"error": run.stderr[-800:]}
     return found
 
 
 def shapes(calib: Path) -> list[str]:
-    """Return the shapes of the first feed as options of tools/prove.py."""
+    """Return the shapes of the first feed as options of `slimc verify`."""
     feed = next(iter(sorted(calib.glob("*.npz"))), None)
     if feed is None:
         return []

@@ -22,6 +22,7 @@ from slimc.cli.lists import ops_command, passes_command, targets_command
 from slimc.cli.run_script import run_script_command
 from slimc.cli.sensitivity import sensitivity_command
 from slimc.cli.show import show_command
+from slimc.cli.verify import verify_command
 from slimc.errors import PromiseError, SlimcError, did_you_mean
 
 PROMISE_MISSED = 1
@@ -38,6 +39,7 @@ Examples:
   slimc model.onnx --recipe small.yaml --report report.json
   slimc show model.onnx --as table       slimc diff model.onnx small.onnx
   slimc bench model.onnx small.onnx      slimc explain model.onnx --pass prune
+  slimc verify model.jetson.onnx --target jetson
   slimc run-script modify.py model.onnx  an existing GraphSurgeon script
   slimc passes prune                     slimc targets jetson
 
@@ -110,6 +112,7 @@ for _command in (
     export_indices_command,
     run_script_command,
     lint_command,
+    verify_command,
     passes_command,
     targets_command,
     ops_command,

@@ -6,23 +6,21 @@ onnxruntime always is there; TensorRT-RTX and OpenVINO where they are installed.
 from __future__ import annotations
 
 import importlib.util
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import slimc
 from slimc.ir.text import parse_text
+from slimc.ops import OPS
+from slimc.pipeline.verify import verify
 
 pytestmark = pytest.mark.slow
-PROVE = Path(__file__).parents[2] / "tools" / "prove.py"
-RUNTIMES = {
-    "cpu-avx2": ("onnxruntime", "onnxruntime"),
-    "cpu-vnni": ("onnxruntime", "onnxruntime"),
-    "jetson": ("tensorrt", "tensorrt_rtx_bindings"),
-    "openvino": ("openvino", "openvino"),
+PACKAGES = {
+    "cpu-avx2": "onnxruntime",
+    "cpu-vnni": "onnxruntime",
+    "jetson": "tensorrt_rtx_bindings",
+    "openvino": "openvino",
 }
 BLOCKS = {
     "residual": """graph (%x: f32[1,32,8,8]) -> (%y)
@@ -86,19 +84,19 @@ BLOCKS = {
 }
 
 
-@pytest.mark.parametrize("target", list(RUNTIMES))
+@pytest.mark.parametrize("target", list(PACKAGES))
 @pytest.mark.parametrize("block", list(BLOCKS))
 def test_all_that_is_meant_to_runs_in_integers(block: str, target: str, tmp_path: Path) -> None:
-    kind, library = RUNTIMES[target]
-    if importlib.util.find_spec(library) is None:
-        pytest.skip(f"{library} is not installed")
+    if importlib.util.find_spec(PACKAGES[target]) is None:
+        pytest.skip(f"{PACKAGES[target]} is not installed")
     made = slimc.compile(parse_text(BLOCKS[block]), "quant", target)
     made.save(tmp_path / "block.onnx")
-    command = [sys.executable, str(PROVE), kind, str(tmp_path / "block.onnx"), "--limit", "120"]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
-    proof = json.loads(run.stdout)
-    assert proof["built"], proof["errors"]
+    proof = verify(tmp_path / "block.onnx", made.target, OPS, limit_seconds=120)
+    assert proof.shown
+    assert proof.passed, (proof.answer.problems, proof.answer.silence, proof.lost, proof.refused)
     contractions = sum(BLOCKS[block].count(f" {kind}(") for kind in ("Conv", "MatMul", "Gemm"))
-    left = int(kind == "onnxruntime" and "group=64" in BLOCKS[block])  # HardSwish reads it in float
+    # HardSwish reads the depthwise result in float there.
+    left = int(PACKAGES[target] == "onnxruntime" and "group=64" in BLOCKS[block])
     assert made.report.integer_intended == contractions - left
-    assert (proof["integer"], len(proof["float"])) == (contractions - left, left)
+    assert sum(layer.reached for layer in proof.layers) == contractions - left
+    assert len(proof.layers) == contractions

@@ -41,7 +41,7 @@ class _Log(tensorrt.ILogger):  # type: ignore[misc]
 def ask(model: str, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Parse a model and build an engine; tell its layers.
 
-    options: variant: the compute capability, as SM86; shapes: sizes of inputs.
+    options: variant: the compute capability, as SM86; profile: sizes of inputs.
     """
     yield {"version": tensorrt.__version__}
     log = _Log()
@@ -73,7 +73,7 @@ def _config(builder: Any, network: Any, options: Mapping[str, Any]) -> Any:
     varies = False
     for tensor in (network.get_input(i) for i in range(network.num_inputs)):
         if any(size < 0 for size in tensor.shape):
-            shape = tuple(options["shapes"][tensor.name])
+            shape = tuple(options["profile"][tensor.name])
             profile.set_shape(tensor.name, shape, shape, shape)
             varies = True
     if varies:

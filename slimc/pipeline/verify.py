@@ -1,0 +1,216 @@
+"""Ask the runtime that can prove a target how it runs a file, and the rules why it falls short."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+from slimc.analysis.shapes import default_sizes
+from slimc.calib.data import Data
+from slimc.errors import SlimcError
+from slimc.execute.oracles.ask import (
+    LIMIT_SECONDS,
+    ORACLES,
+    Answer,
+    Oracle,
+    Problem,
+    ask,
+    oracle_of,
+)
+from slimc.execute.ort import check_loads
+from slimc.execute.rounded import has_narrow
+from slimc.io.named import named_copy
+from slimc.io.read import read_with_header
+from slimc.ir import dims
+from slimc.ir.graph import Graph
+from slimc.ir.types import TensorType, static_shape
+from slimc.ops.op import OpTable
+from slimc.passes.context import Context
+from slimc.passes.target import Finding, Subject, Target
+from slimc.pipeline.agreement import agreement
+from slimc.pipeline.compiler import (
+    AGREEMENT_SAMPLES,
+    DataSource,
+    binding_passes,
+    load,
+    samples_from,
+)
+from slimc.pipeline.integers import ONNXRUNTIME, Flow, Layer, layers_of, takes_signed, traced
+from slimc.remarks import Agreement
+from slimc.targets.check import check
+
+_EXPLAIN = ("error", "silent")
+
+
+@dataclass(frozen=True, eq=False)
+class Proof:
+    """What a runtime said of a file, layer by layer, and what the target's rules say.
+
+    oracle: who was asked. shown: it is the target's, so that layers are told; else it stands in,
+    and shows only that the file loads. stated: sentences on how far that goes.
+    """
+
+    subject: Subject
+    oracle: Oracle
+    shown: bool
+    answer: Answer
+    findings: tuple[Finding, ...]
+    layers: tuple[Layer, ...]
+    stated: tuple[str, ...] = ()
+    agreement: tuple[Agreement, ...] = field(default=())
+
+    @cached_property
+    def _flow(self) -> Flow:
+        return Flow(self.subject.graph, self.subject.ops)
+
+    @property
+    def refused(self) -> tuple[Finding, ...]:
+        """What, by the rules, the target's runtime does not parse or build."""
+        return tuple(one for one in self.findings if one.severity == "error")
+
+    @property
+    def lost(self) -> tuple[Layer, ...]:
+        """Layers that were meant to run in integers and do not: without layers, by the rules."""
+        meant = (layer for layer in self.layers if layer.intended)
+        if self.shown:
+            return tuple(layer for layer in meant if not layer.reached)
+        return tuple(layer for layer in meant if self.why(layer))
+
+    @property
+    def passed(self) -> bool:
+        """Tell whether it builds, no rule refuses it, and all runs in integers that is meant to."""
+        return bool(self.answer.built) and not self.refused and not self.lost
+
+    def why(self, layer: Layer) -> tuple[Finding, ...]:
+        """Return the findings that explain why a layer runs in float; none is a gap in the rules.
+
+        They stand on the layer, or on what lies between it and the Q and DQ around it.
+        """
+        near = self._flow.near(layer.node)
+        return tuple(one for one in self.findings if one.severity in _EXPLAIN and one.node in near)
+
+    def why_refused(self, problem: Problem) -> tuple[Finding, ...]:
+        """Return the findings that foretell a refusal: near its node, or on the whole file."""
+        node = next((n for n in self.subject.graph.walk() if n.name == problem.node), None)
+        near = {""} if node is None else {"", *self._flow.near(node)}
+        found = tuple(one for one in self.refused if one.node in near)
+        return found or self.refused
+
+
+def verify(
+    file: str | Path,
+    target: Target,
+    ops: OpTable,
+    *,
+    shape: Mapping[str, str] | None = None,
+    python: str = "",
+    limit_seconds: float = LIMIT_SECONDS,
+    against: str | Path | None = None,
+    data: DataSource = None,
+) -> Proof:
+    """Ask the target's oracle about a model file.
+
+    shape: input -> `1x3x224x224`: sizes to build for, where the file leaves them open. python: an
+    interpreter that has the oracle's packages. against: the model that it was made of; both then
+    run in onnxruntime on `data`, or on made-up samples, and their outputs are compared. Raises
+    SlimcError: those of `slimc.io.read`, oracle-missing, unknown-input, bad-binding, inputs-differ.
+    """
+    file = Path(file)
+    original = load(against) if against is not None else None
+    name = target.oracle or ONNXRUNTIME
+    oracle, variant = oracle_of(name)
+    with tempfile.TemporaryDirectory() as folder:
+        graph, header = read_with_header(file)
+        asked = named_copy(file, Path(folder))
+        if asked != file:
+            graph, header = read_with_header(asked)
+        sized = _sized(graph, ops, target, shape or {})
+        options = {"variant": variant, "signed": takes_signed(target), **_sizes(graph, sized)}
+        answer = ask(oracle, asked, options, python if target.oracle else "", limit_seconds)
+    subject = Subject(graph, ops, target, header)
+    proof = Proof(
+        subject,
+        oracle,
+        bool(target.oracle),
+        answer if target.oracle else _loading(answer, graph, file),
+        check(subject),
+        traced(graph, layers_of(graph, ops), answer.kernels if target.oracle else ()),
+        _stated(target, oracle),
+    )
+    if original is None:
+        return proof
+    return replace(proof, agreement=_compared(original, graph, data))
+
+
+def _sized(graph: Graph, ops: OpTable, target: Target, shape: Mapping[str, str]) -> Graph:
+    """Return the graph with numbers for the sizes given."""
+    nothing = Data(graph, "no samples", lambda: iter(()), ())
+    for one in binding_passes({}, shape):
+        graph = one.run(graph, Context(ops, target, nothing)).graph
+    return graph
+
+
+def _sizes(graph: Graph, sized: Graph) -> dict[str, object]:
+    """Return the options of oracles that say sizes of inputs.
+
+    sizes: numbers of named sizes that were given; shapes: of inputs, where given; profile: of all
+    inputs, usual sizes where none are given.
+    """
+    usual = default_sizes(sized)
+    sizes: dict[str, int] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
+    profile: dict[str, list[object]] = {}
+    for name in graph.inputs:
+        before, after = graph.types.get(name), sized.types.get(name)
+        if not isinstance(before, TensorType) or not isinstance(after, TensorType):
+            continue
+        pairs = zip(before.shape or (), after.shape or (), strict=False)
+        sizes |= {old: new for old, new in pairs if isinstance(old, str) and isinstance(new, int)}
+        fixed = static_shape(after)
+        if fixed is not None and before != after:
+            shapes[name] = fixed
+        if after.shape is not None:
+            profile[name] = [dims.evaluate(size, usual) for size in after.shape]
+    return {"sizes": sizes, "shapes": shapes, "profile": profile}
+
+
+def _loading(answer: Answer, graph: Graph, file: Path) -> Answer:
+    """Return what loading a file in onnxruntime shows of it for another runtime.
+
+    onnxruntime lacks kernels for many 16-bit floats; such a graph is loaded as slimc runs it.
+    """
+    if answer.built or not has_narrow(graph):
+        return answer
+    check_loads(file)
+    return replace(answer, parsed=True, built=True, problems=())
+
+
+def _stated(target: Target, oracle: Oracle) -> tuple[str, ...]:
+    """Say what the answer proves of a target, and what not."""
+    runtime = f"{target.runtime} {target.version}".strip()
+    if not target.oracle:
+        return (
+            f"nothing here runs files as {runtime} does: what is shown is that the file loads in "
+            f"{ORACLES[ONNXRUNTIME].title}, and what the rules of {target.name} find",
+        )
+    return (oracle.shows.format(runtime=runtime),) if oracle.shows else ()
+
+
+def _compared(original: Graph, graph: Graph, source: DataSource) -> tuple[Agreement, ...]:
+    """Compare outputs on samples of the original; inputs that were bound since are left out."""
+    if not set(graph.inputs) <= set(original.inputs) or original.outputs != graph.outputs:
+        raise SlimcError(
+            "inputs-differ",
+            "the models have other inputs or outputs",
+            f"{_ends(original)} and {_ends(graph)}",
+            "give the model that the file was made of",
+        )
+    samples = samples_from(source, original, seed=0).first_samples(AGREEMENT_SAMPLES)
+    return agreement(original, graph, samples)
+
+
+def _ends(graph: Graph) -> str:
+    return f"({', '.join(graph.inputs)}) -> ({', '.join(graph.outputs)})"

@@ -1,0 +1,153 @@
+"""What `slimc verify` says, as text and as JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from slimc.execute.oracles.ask import Problem
+from slimc.passes.target import Finding
+from slimc.pipeline.integers import Layer
+from slimc.pipeline.verify import Proof
+from slimc.report.json import agreement_dict
+from slimc.report.lint import finding_dict
+from slimc.report.text import agreement_lines
+
+_SHOWN = 20  # layers or problems in a text; --json has them all
+_GAP = "no rule explains it"
+
+
+def proof_text(file: Path, proof: Proof) -> str:
+    """Write what was found for people."""
+    answer, name = proof.answer, proof.subject.target.name
+    lines = [
+        f"{file.name} for {name}, asked of {proof.oracle.title} {answer.version}".rstrip()
+        + f" ({answer.seconds:.1f} s)",
+        "",
+        f"  parses  {_word(answer.parsed)}",
+        f"  builds  {_word(answer.built)}",
+    ]
+    if answer.silence:
+        lines.append(f"  inconclusive: {answer.silence}")
+    lines += _problem_lines(proof)
+    if proof.shown and answer.built:
+        lines += _layer_lines(proof)
+    elif not proof.shown:
+        lines += _lost_lines(proof, proof.lost)
+    lines += _refusals(proof)
+    lines += agreement_lines(proof.agreement)
+    return "\n".join([*lines, *(f"\nnote: {sentence}" for sentence in proof.stated)])
+
+
+def _word(fact: bool | None) -> str:
+    return {True: "yes", False: "no", None: "not known"}[fact]
+
+
+def _problem_lines(proof: Proof) -> list[str]:
+    lines: list[str] = []
+    for problem in proof.answer.problems[:_SHOWN]:
+        where = f"'{problem.node}': " if problem.node else ""
+        lines += ["", f"  refused  {where}{problem.message}"]
+        lines += _why_lines(proof.why_refused(problem))
+    return lines + _more(len(proof.answer.problems))
+
+
+def _layer_lines(proof: Proof) -> list[str]:
+    """Say how many layers run as meant, and name the others."""
+    meant = [layer for layer in proof.layers if layer.intended]
+    lines = [f"  integer layers: {sum(layer.reached for layer in meant)} of {len(meant)} intended"]
+    others = Counter(layer.meant for layer in proof.layers)
+    if others["dynamic"]:
+        lines.append(f"  of them {others['dynamic']} measure the range of their data in each run")
+    if others["weights"]:
+        small = [layer for layer in proof.layers if layer.meant == "weights"]
+        kept = sum(layer.kernel is not None and layer.kernel.computes != "floats"
+                   for layer in small)  # fmt: skip
+        lines.append(f"  {len(small)} more store weights in few bits, {kept} also while they run")
+    if others["floats"]:
+        lines.append(f"  {others['floats']} are meant to run in float")
+    return lines + _lost_lines(proof, proof.lost)
+
+
+def _lost_lines(proof: Proof, lost: Sequence[Layer]) -> list[str]:
+    lines: list[str] = []
+    for layer in lost[:_SHOWN]:
+        lines += ["", f"  in float  '{layer.node.name}' ({layer.node.op}){_as(layer)}"]
+        lines += _why_lines(proof.why(layer))
+    return lines + _more(len(lost))
+
+
+def _as(layer: Layer) -> str:
+    return f": runs as {layer.kernel.kind}" if layer.kernel else ""
+
+
+def _why_lines(findings: Sequence[Finding]) -> list[str]:
+    if not findings:
+        return [f"    {_GAP}"]
+    lines: list[str] = []
+    for one in findings:
+        lines.append(f"    {one.code} {one.rule} @{one.node}: {one.message}")
+        lines += [f"      help: {one.help}"] if one.help else []
+    return lines
+
+
+def _more(number: int) -> list[str]:
+    return ["", f"  and {number - _SHOWN} more (--json names them)"] if number > _SHOWN else []
+
+
+def _refusals(proof: Proof) -> list[str]:
+    """Say what the rules refuse of a file that was built."""
+    if not proof.refused or proof.answer.problems:
+        return []
+    name = proof.subject.target.name
+    return [
+        "",
+        f"  the rules of {name} refuse it all the same",
+        *_why_lines(proof.refused[:_SHOWN]),
+    ]
+
+
+def proof_dict(file: Path, proof: Proof) -> dict[str, Any]:
+    """Return what was found as plain values."""
+    answer, target = proof.answer, proof.subject.target
+    counts = Counter(layer.meant for layer in proof.layers)
+    meant = [layer for layer in proof.layers if layer.intended]
+    return {
+        "file": str(file),
+        "target": target.name,
+        "oracle": target.oracle,
+        "version": answer.version,
+        "passed": proof.passed,
+        "parses": answer.parsed,
+        "builds": answer.built,
+        "inconclusive": answer.silence,
+        "integer": {
+            "intended": len(meant),
+            "reached": sum(layer.reached for layer in meant) if proof.shown else None,
+        },
+        "meant": {key: counts[key] for key in sorted(counts)},
+        "lost": [_layer_dict(proof, layer) for layer in proof.lost],
+        "problems": [_problem_dict(proof, problem) for problem in answer.problems],
+        "refused": [finding_dict(one) for one in proof.refused],
+        "doubted": [layer.node.name for layer in meant if layer.reached and proof.why(layer)],
+        "agreement": [agreement_dict(one) for one in proof.agreement],
+        "stated": list(proof.stated),
+        "seconds": round(answer.seconds, 2),
+    }
+
+
+def _layer_dict(proof: Proof, layer: Layer) -> dict[str, Any]:
+    return {
+        "node": layer.node.name,
+        "op": layer.node.kind,
+        "meant": layer.meant,
+        "kernel": layer.kernel.kind if layer.kernel else None,
+        "why": [finding_dict(one) for one in proof.why(layer)],
+    }
+
+
+def _problem_dict(proof: Proof, problem: Problem) -> dict[str, Any]:
+    why = [finding_dict(one) for one in proof.why_refused(problem)]
+    return {"node": problem.node, "message": problem.message, "why": why}

@@ -1,0 +1,157 @@
+"""What a runtime says of a file, joined with what the rules find. onnxruntime is asked for real."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from slimc.errors import SlimcError
+from slimc.io.write import write
+from slimc.ir.text import parse_text
+from slimc.ops import OPS
+from slimc.pipeline.compiler import compile
+from slimc.pipeline.verify import Proof, verify
+from slimc.report.verify import proof_dict, proof_text
+from slimc.targets.coreml import COREML
+from slimc.targets.onnxruntime import CPU_VNNI
+
+# The first product is as onnxruntime wants it. Of the second, Q stands behind a HardSwish alone.
+FILE = """graph (%x: f32[N,32]) -> (%y)
+  %s = constant f32[] 0.02
+  %z = constant u8[] 0
+  %sw = constant f32[] 0.01
+  %v = constant i8[32,32] random(0, -100..100)
+  %w = constant i8[32,32,1,1] random(1, -100..100)
+  %u = constant f32[32,32] random(2)
+  %shape = constant i64[4] [-1, 32, 1, 1]
+  %flat = constant i64[2] [-1, 32]
+  %q: u8[N,32] = QuantizeLinear(%x, %s, %z) @q
+  %d: f32[N,32] = DequantizeLinear(%q, %s, %z) @d
+  %dv: f32[32,32] = DequantizeLinear(%v, %sw) @dv
+  %m: f32[N,32] = MatMul(%d, %dv) @first
+  %qm: u8[N,32] = QuantizeLinear(%m, %s, %z) @qm
+  %dm: f32[N,32] = DequantizeLinear(%qm, %s, %z) @dm
+  %r: f32[N,32,1,1] = Reshape(%dm, %shape) @reshape
+  %dw: f32[32,32,1,1] = DequantizeLinear(%w, %sw) @dw
+  %c: f32[N,32,1,1] = Conv(%r, %dw) @second
+  %h: f32[N,32,1,1] = HardSwish(%c) @swish
+  %qh: u8[N,32,1,1] = QuantizeLinear(%h, %s, %z) @qh
+  %dh: f32[N,32,1,1] = DequantizeLinear(%qh, %s, %z) @dh
+  %f: f32[N,32] = Reshape(%dh, %flat) @flatten
+  %y: f32[N,32] = MatMul(%f, %u) @third"""
+
+FLOATS = """graph (%x: f32[N,32]) -> (%y)
+  %w = constant f32[32,64] random(0)
+  %v = constant f32[64,32] random(1)
+  %h: f32[N,64] = MatMul(%x, %w) @first
+  %r: f32[N,64] = Relu(%h) @relu
+  %y: f32[N,32] = MatMul(%r, %v) @second"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    write(parse_text(FILE), tmp_path / "model.onnx", 17, 8)
+    return tmp_path / "model.onnx"
+
+
+def meant(proof: Proof) -> dict[str, tuple[str, bool]]:
+    return {layer.node.name: (layer.meant, layer.reached) for layer in proof.layers}
+
+
+def test_layers_are_told_by_name_with_the_rule_that_explains(file: Path) -> None:
+    proof = verify(file, CPU_VNNI, OPS)
+    assert meant(proof) == {
+        "first": ("integers", True),
+        "second": ("integers", False),
+        "third": ("floats", False),
+    }
+    assert not proof.passed
+    (lost,) = proof.lost
+    assert lost.node.name == "second"
+    assert proof.why(lost)  # Q on the output is missing: rule L26
+
+
+def test_what_no_rule_explains_is_said(file: Path) -> None:
+    proof = verify(file, replace(CPU_VNNI, rules=()), OPS)
+    assert [layer.node.name for layer in proof.lost] == ["second"]
+    assert proof.why(proof.lost[0]) == ()
+    assert "no rule explains it" in proof_text(file, proof)
+
+
+def test_names_that_a_file_lacks_are_made_up(file: Path, tmp_path: Path) -> None:
+    import onnx
+
+    model = onnx.load(str(file))
+    for node in model.graph.node:
+        node.name = ""
+    onnx.save(model, str(tmp_path / "unnamed.onnx"))
+    proof = verify(tmp_path / "unnamed.onnx", CPU_VNNI, OPS)
+    assert [layer.reached for layer in proof.layers] == [True, False, False]
+    assert [layer.node.name for layer in proof.lost] == ["c"]
+
+
+@pytest.mark.parametrize(
+    ("passes", "meant_as"),
+    [("quant", "integers"), ("quant{scheme=int8-dynamic,min_elements=0}", "dynamic")],
+)
+def test_what_the_compile_reports_is_what_verify_finds(
+    passes: str, meant_as: str, tmp_path: Path
+) -> None:
+    made = compile(parse_text(FLOATS), passes, CPU_VNNI)
+    made.save(tmp_path / "made.onnx")
+    proof = verify(tmp_path / "made.onnx", CPU_VNNI, OPS)
+    assert {layer.meant for layer in proof.layers} == {meant_as}
+    assert proof.passed
+    reached = sum(layer.reached for layer in proof.layers)
+    assert made.report.integer_intended == made.report.integer_achieved == reached == 2
+
+
+def test_weights_alone_are_told_apart(tmp_path: Path) -> None:
+    made = compile(parse_text(FLOATS), "quant{scheme=int8-weights,min_elements=0}", CPU_VNNI)
+    made.save(tmp_path / "made.onnx")
+    proof = verify(tmp_path / "made.onnx", CPU_VNNI, OPS)
+    assert {layer.meant for layer in proof.layers} == {"weights"}
+    assert proof.passed  # nothing was meant to run in integers
+    assert "2 more store weights in few bits" in proof_text(tmp_path / "made.onnx", proof)
+
+
+def test_a_target_without_an_oracle_says_what_is_shown(tmp_path: Path) -> None:
+    write(parse_text(FLOATS.replace("[N,", "[1,")), tmp_path / "float.onnx", 17, 8)
+    proof = verify(tmp_path / "float.onnx", COREML, OPS)
+    assert (proof.shown, proof.answer.built, proof.passed) == (False, True, True)
+    assert proof.stated[0].startswith("nothing here runs files as coreml")
+    assert proof_dict(Path("f"), proof)["integer"] == {"intended": 0, "reached": None}
+
+
+def test_what_a_rule_refuses_does_not_pass(file: Path) -> None:
+    proof = verify(file, replace(CPU_VNNI, forbids={"HardSwish": "there is none"}), OPS)
+    assert proof.answer.built
+    assert "HardSwish" in {word for one in proof.refused for word in one.message.split(":")}
+    assert not proof.passed
+
+
+def test_outputs_are_compared_with_the_original(tmp_path: Path) -> None:
+    write(parse_text(FLOATS), tmp_path / "model.onnx", 17, 8)
+    compile(tmp_path / "model.onnx", "quant", CPU_VNNI).save(tmp_path / "made.onnx")
+    rng = np.random.default_rng(0)
+    feeds = [{"x": rng.standard_normal((4, 32), np.float32)}]
+    proof = verify(
+        tmp_path / "made.onnx", CPU_VNNI, OPS, against=tmp_path / "model.onnx", data=feeds
+    )
+    assert 20 < proof.agreement[0].sqnr_db < 80
+    other = FLOATS.replace("%x", "%z")
+    write(parse_text(other), tmp_path / "other.onnx", 17, 8)
+    with pytest.raises(SlimcError, match="other inputs") as caught:
+        verify(tmp_path / "made.onnx", CPU_VNNI, OPS, against=tmp_path / "other.onnx")
+    assert caught.value.name == "inputs-differ"
+
+
+def test_sizes_are_checked(file: Path) -> None:
+    assert verify(file, CPU_VNNI, OPS, shape={"x": "4x32"}).answer.built
+    for shape, name in (({"z": "4x32"}, "unknown-input"), ({"x": "4x32x1"}, "bad-binding")):
+        with pytest.raises(SlimcError) as caught:
+            verify(file, CPU_VNNI, OPS, shape=shape)
+        assert caught.value.name == name
