@@ -70,6 +70,7 @@ SNAPDRAGON_HTP = Target(
         output=True, activation="absorb", bias="int32", weights="integers", residual="both"
     ),
     fuse_bias=True,
+    domains=frozenset({"", "ai.onnx.ml", "com.microsoft"}),  # Q and DQ of 16 bits before opset 21
     forbids={
         "Erf": "QNN has no such operator; Gelu it has",
         "If": "QNN runs no bodies",
