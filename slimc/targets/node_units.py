@@ -25,6 +25,8 @@ from slimc.targets.contractions import Conversion, contractions, dequantized, we
 PROPAGATES = frozenset({"MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
 _EPSILON = float(np.finfo(np.float32).eps)  # by which a Clip may reach into what Q holds
 
+_LONGEST = 64  # values that a constant is computed from: longer chains are no constants in fact
+
 
 @dataclass(frozen=True, eq=False)
 class Result:
@@ -191,10 +193,18 @@ def _edges(graph: Graph, value: str) -> int:
 
 def folds(graph: Graph, value: str) -> bool:
     """Tell whether a value is a constant, or computed from constants alone: it is one when read."""
-    maker = graph.producers.get(value)
-    if maker is None:
-        return value in graph.constants
-    return not maker.bodies and all(folds(graph, v) for v in maker.inputs if v)
+    todo, seen = [value], {value}
+    while todo:
+        one = todo.pop()
+        maker = graph.producers.get(one)
+        if maker is None and one not in graph.constants:
+            return False
+        if maker is not None and (maker.bodies or len(seen) > _LONGEST):
+            return False
+        more = [v for v in (maker.inputs if maker is not None else ()) if v and v not in seen]
+        todo += reversed(more)
+        seen.update(more)
+    return True
 
 
 def covers(subject: Subject, clamp: Node, one: Conversion) -> bool:
