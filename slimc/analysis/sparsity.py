@@ -22,7 +22,7 @@ def input_axis(bound: Bound, parts: Weighted) -> int | None:
     data, made = _labels(bound.inputs[parts.data]), _labels(bound.outputs[0])
     weight = bound.inputs[parts.weight] or ()
     found = [i for i, axis in enumerate(weight) if _labels((axis,)) & data - made]
-    return found[0] if len(found) == 1 and not _labels((weight[found[0]],)) & made else None
+    return found[0] if len(found) == 1 else None
 
 
 def separate_groups(bound: Bound, parts: Weighted) -> int:

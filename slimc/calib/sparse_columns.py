@@ -22,9 +22,9 @@ CLOSE = 1e-4  # of the residual at the start, at which they end
 
 def input_axis(one: Linear) -> int | None:
     """Return the axis of the weight that holds the input channels and nothing else."""
-    wanted = list(one.ins)
     for i, axis in enumerate(one.weight_axes):
-        if [label.name for term in axis for label in term] == wanted:
+        names = [label.name for term in axis for label in term if one.sizes[label.name] > 1]
+        if names and names == [name for name in one.ins if one.sizes[name] > 1]:
             return i
     return None
 

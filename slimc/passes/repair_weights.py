@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar
 
@@ -15,6 +15,7 @@ from slimc.calib.fields import or_fields, tells_channels_apart
 from slimc.ir.graph import Graph
 from slimc.passes.base import Pass, PassResult, Promise, option
 from slimc.passes.context import Context, Reference
+from slimc.passes.sparse_layers import with_zeros
 from slimc.remarks import Remark, note
 from slimc.rewrite.merge_channels import Merged, merge
 from slimc.rewrite.repair import SAMPLES, repair
@@ -28,7 +29,8 @@ class RepairWeights(Pass):
     Asymmetric least squares at every weighted node behind the first cut, in topological order,
     accepted where it is nearer on samples held out (`rewrite.repair`). Without samples, removed
     channels are first merged into those that stay (`rewrite.merge_channels`), and random fields
-    stand in for samples (`calib.fields`): worse, and said loudly. Approximate.
+    stand in for samples (`calib.fields`): worse, and said loudly. Weights that are 2:4 keep their
+    zeros. Approximate.
     Source: He et al., ICCV 2017, section 3.1.2; Meng et al., OSSCAR, 2024.
     """
 
@@ -50,6 +52,7 @@ class RepairWeights(Pass):
         merged = Merged(graph, (), ())
         if ctx.data.synthetic:
             merged = _merged(reference, ctx)
+            merged = replace(merged, graph=with_zeros(merged.graph, graph, ctx))
             facts["merged"] = list(merged.table)
             if not tells_channels_apart(ctx.data):
                 return PassResult(merged.graph, merged.remarks, facts)

@@ -11,6 +11,7 @@ from slimc.analysis.shapes import Facts, infer
 from slimc.analysis.sparsity import is_sparse, largest_two
 from slimc.calib.linear import Linear, linear
 from slimc.calib.sparse_columns import input_axis
+from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph, Node
 from slimc.ops.op import Weighted
 from slimc.passes.bodies_in_float import left_in_bodies
@@ -76,6 +77,23 @@ def sparse_layers(
     return found, [*left, *left_in_bodies(graph, ctx.ops, "stays dense")]
 
 
+def with_zeros(graph: Graph, of: Graph, ctx: Context) -> Graph:
+    """Return a graph whose weights are zero where 2:4 weights of the same nodes are zero."""
+    facts = infer(of, ctx.ops, ctx.sizes_of(of))
+    editor = Editor(graph)
+    for node in of.nodes:
+        one, other = linear(of, ctx.ops, facts, node), graph.by_name.get(node.name)
+        if one is None or other is None:
+            continue
+        name = other.inputs[node.inputs.index(one.weight)]
+        array, mask = editor.array(name), of.constants[one.weight].array
+        axis = input_axis(one)
+        if array is None or array.shape != mask.shape or axis is None or not is_sparse(mask, axis):
+            continue
+        editor.set_constant(name, np.where(mask != 0, array, array.dtype.type(0)))
+    return editor.done(form=graph.form)
+
+
 def _layer(
     graph: Graph, ctx: Context, facts: Facts, node: Node, parts: Weighted, bounds: Bounds
 ) -> SparseLayer | str:
@@ -83,14 +101,14 @@ def _layer(
     if weight not in graph.constants:
         return "its weights are computed at run time"
     one = linear(graph, ctx.ops, facts, node)
+    if one is not None and one.group_count > 1:
+        return f"its {one.group_count} groups have kernels of their own, which are dense"
     axis = None if one is None else input_axis(one)
     if one is None or axis is None or one.weight != weight:
         return "its weights are no plain matrix of input and output channels"
     if graph.users[weight] != (node,) or node.inputs.count(weight) > 1 or weight in graph.outputs:
         return "others read its weights too"
     array = graph.constants[weight].array
-    if one.group_count > 1:
-        return f"its {one.group_count} groups have kernels of their own, which are dense"
     ins, outs = array.shape[axis], one.channel_count
     if ins % bounds.multiple:
         return f"its {ins} input channels are no multiple of {bounds.multiple}"

@@ -21,7 +21,7 @@ from slimc.ir.graph import Graph, Node
 from slimc.ops.op import OpTable
 from slimc.passes.sparsify_weights import CHANNELS
 from slimc.passes.target import Finding, Subject, Target, TargetRule
-from slimc.targets.contractions import contractions, integer_contractions
+from slimc.targets.contractions import contractions, dequantized
 
 DLA_CHANNELS = 65
 HALF, MOST = 0.5, 0.75  # zeros of a weight made sparse; those that pick or add channels have more
@@ -137,10 +137,12 @@ def _check(channels: int, subject: Subject) -> Iterator[Finding]:
     if not counted.sparse:
         return
     yield Finding("info", "", str(counted), "build with trtexec --sparsity=enable")
-    quantized = {node.name for node, _ in integer_contractions(graph, ops)}
-    both = quantized.intersection(counted.sparse)
-    if both:
-        message = f"{len(both)} of the 2:4 contractions have Q/DQ: TensorRT 8.6 chose dense kernels"
+    quantized = sum(
+        node.name in counted.sparse and dequantized(graph, node.inputs[parts.data]) is not None
+        for node, parts in contractions(graph, ops)
+    )
+    if quantized:
+        message = f"{quantized} of the 2:4 contractions have Q/DQ: TensorRT 8.6 chose dense kernels"
         yield Finding("perf", "", message, "compare trtexec with and without --sparsity=enable")
 
 

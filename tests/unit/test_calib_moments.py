@@ -107,3 +107,25 @@ def test_refit_falls_back_to_the_bias_where_rows_are_few() -> None:
     assert fit.ridge == 0.0
     np.testing.assert_array_equal(fit.w, w)
     assert fit.b[0, 0] == pytest.approx(7, abs=4)  # the mean of 20 rows with noise of 5
+
+
+def test_refit_keeps_zeros_where_weights_are_not_free() -> None:
+    x, y = rows(2000)
+    split = split_of(x, y)
+    free = np.arange(5) % 2 == np.zeros((2, 3, 1), int)
+    fit = refit(split.train, split.held, np.zeros((2, 3, 5)), np.zeros((2, 3)), free=free)
+    assert not fit.w[~free].any()
+    assert fit.says == "refitted with ridge 0.001"
+    kept = x[:, 0][:, free[0, 0]].astype(np.float64)
+    kept, made = kept - kept.mean(0), y[:, 0] - y[:, 0].mean(0)
+    wanted = np.linalg.lstsq(kept, made, rcond=None)[0].T
+    np.testing.assert_allclose(fit.w[0][:, free[0, 0]], wanted, rtol=0.02, atol=0.02)
+
+
+def test_rows_held_out_may_stay_unseen() -> None:
+    x, y = rows(500)
+    split = split_of(x, y)
+    zero = np.zeros((2, 3, 5)), np.zeros((2, 3))
+    seen, unseen = (refit(split.train, split.held, *zero, again=again) for again in (True, False))
+    assert seen.after == unseen.after
+    assert not np.array_equal(seen.w, unseen.w)

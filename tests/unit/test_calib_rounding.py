@@ -76,3 +76,14 @@ def test_numbers_of_a_float_type_are_a_grid_too() -> None:
     steps = (q / grid.scale).astype(np.float32)
     np.testing.assert_allclose(steps, steps.astype(DType.F8E4M3FN.numpy).astype(np.float32))
     assert cost(w, q, h) < cost(w, grid.nearest(w), h)
+
+
+@pytest.mark.parametrize("columns", [8, 40])
+def test_only_zero_stands_where_weights_are_not_free(columns: int) -> None:
+    w = RNG.standard_normal((2, 5, columns))
+    free = RNG.random(w.shape) < 0.5
+    grid = replace(lattice(w * free, 7), free=free)
+    h = covariance(columns, 2)
+    q = round_columns(w * free, grid, h)
+    assert not q[~free].any()
+    assert cost(w * free, q, h) <= cost(w * free, grid.nearest(w * free), h)

@@ -37,6 +37,12 @@ def test_widths_suit_what_comes_out(target: Target, quantizes: bool, align: int)
     assert ctx.align == align
 
 
+@pytest.mark.parametrize(("target", "align"), [(JETSON_ORIN, 16), (JETSON_NANO, 8)])
+def test_widths_suit_sparse_kernels_where_there_are_some(target: Target, align: int) -> None:
+    ctx = Context(OPS, target, Data.synthesize(GRAPH, {}), sparsifies=True)
+    assert ctx.align == align
+
+
 @pytest.mark.parametrize("passes", ["prune{ratio=0.2}", "prune{ratio=0.2},quant"])
 def test_no_kernel_pads_what_a_compile_left_of_even_widths(passes: str) -> None:
     made = compile(GRAPH, passes, resolve("jetson"))
