@@ -6,6 +6,7 @@ legalize.
 
 from __future__ import annotations
 
+from slimc.passes.append_nms import AppendNms
 from slimc.passes.assign_scales import AssignScales
 from slimc.passes.base import Pass
 from slimc.passes.bind_inputs import BindInputs
@@ -19,11 +20,13 @@ from slimc.passes.repair_weights import RepairWeights
 from slimc.passes.round_weights import RoundWeights
 from slimc.passes.search_scales import SearchScales
 from slimc.passes.sparsify_weights import SparsifyWeights
+from slimc.passes.suit_target import SuitTarget
 
 PASSES: tuple[type[Pass], ...] = (
     BindInputs,
     Canonicalize,
     *CANONICAL,
+    SuitTarget,
     RemoveChannels,
     RepairWeights,
     SparsifyWeights,
@@ -34,6 +37,7 @@ PASSES: tuple[type[Pass], ...] = (
     RoundWeights,
     CorrectBias,
     LowerFloat16,
+    AppendNms,
 )
 
 # Runs of passes with a name of their own, for `--passes prune,quant`.

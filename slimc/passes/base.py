@@ -44,6 +44,7 @@ class Pass(ABC):
 
     name: ClassVar[str]
     repairs: ClassVar[bool] = False
+    ends: ClassVar[bool] = False
     sparsifies: ClassVar[bool] = False
     promise: ClassVar[Promise] = "same"
     tolerance: ClassVar[float] = (

@@ -58,6 +58,8 @@ class Quantize:
     anywhere: integers are what the runtime wants wherever the operator stands, even if no
         contraction reads its result.
     min_channels: a contraction stays in float where data and result both have fewer channels.
+    min_each: it stays in float where either has fewer.
+    max_window: it stays in float where its windows have more elements; 0: any do.
     short: (channels, products): a contraction whose results sum over fewer of both is worth it only
         `between`.
     """
@@ -73,6 +75,8 @@ class Quantize:
     between: bool = False
     anywhere: bool = False
     min_channels: int = 0
+    min_each: int = 0
+    max_window: int = 0
     short: tuple[int, int] = (0, 0)
 
 
@@ -194,11 +198,11 @@ class Target:
     floats in 16 bits. sparsity: operators whose kernels are faster where
     two of four weights are zero.
     oracle: what can show on this machine how it runs a file ("onnxruntime", "openvino",
-    "tensorrt-rtx:SM86"). forbids: operators it cannot run (kind
-    -> why); domains: those it knows; decompose: operators that it lacks and we express otherwise.
-    floats: the float types it computes with; prefer: the one to emit. schemes: name -> kind -> what
-    it wants of the operator, the best scheme first. fuse_bias: its integer kernels add a bias to
-    products of matrices (Gemm), not of stacks of them. align: channel multiple that its kernels
+    "tensorrt-rtx:SM86"). forbids: operators it cannot run (kind -> why); domains: those it knows;
+    plugins: what it runs besides, of any domain; decompose: operators that it lacks and we express
+    otherwise. floats: the float types it computes with; prefer: the one to emit. schemes: name ->
+    kind -> what it wants of the operator, the best scheme first. fuse_bias: its integer kernels add
+    a bias to products of matrices (Gemm), not of stacks of them. align: channel multiple that its kernels
     like, for integer and float graphs. speed: its rates, by which latencies are predicted; the
     default is that of a small CPU. suit: expresses a canonical graph by operators that the target
     prefers, before passes run: the same values up to rounding. misfit: why a node does not run on
@@ -227,6 +231,7 @@ class Target:
     fuse_bias: bool = False
     forbids: Mapping[str, str] = field(default_factory=dict)
     domains: frozenset[str] = frozenset({"", "ai.onnx.ml"})
+    plugins: frozenset[str] = frozenset()
     decompose: frozenset[str] = frozenset()
     align_integer: int = 1
     align_float: int = 1

@@ -32,6 +32,7 @@ from slimc.pipeline.agreement import agreement
 from slimc.pipeline.catalogue import Catalogue, catalogue
 from slimc.pipeline.checks import Checker
 from slimc.pipeline.curves_file import curves_for
+from slimc.pipeline.endings import Ending, ended, set_aside
 from slimc.pipeline.files import companion_digests, file_version, save
 from slimc.pipeline.index_map import index_map
 from slimc.pipeline.integers import ONNXRUNTIME, achieved, intended
@@ -132,10 +133,11 @@ def compile(
     runner.dump = Path(dump) if dump else None
     runner, marked, final = _made(runner, graph, made.steps, stop_after, promise, spend)
     latency = _timed(watch, graph, final, runner.watcher, require) if watch is not None else ()
+    whole = ended(final, made.ending, runner)
     recipe = _recipe(passes, made.chosen, made.steps, runner.ran)
     source = None if isinstance(model, Graph) else Path(model)
-    report = _report(recipe, source, (made.given, graph, marked, final), runner, latency)
-    return Compiled(final, report, runner.ctx.target)
+    report = _report(recipe, source, (made.given, graph, marked, final, whole), runner, latency)
+    return Compiled(whole, report, runner.ctx.target)
 
 
 @dataclass(frozen=True)
@@ -143,10 +145,11 @@ class Prepared:
     """A model as it was given, with its inputs fixed, and what is to run on it, by whom."""
 
     given: Graph
-    graph: Graph
+    graph: Graph  # as far as it can run
     chosen: tuple[Pass, ...]
     steps: tuple[Pass, ...]  # those that fix inputs have run
     runner: Runner
+    ending: Ending
 
     def keeping(self, calib_cache: str | Path | None) -> Prepared:
         """Let calibrated ranges be kept in a file or folder, and taken from there."""
@@ -187,11 +190,13 @@ def prepared(
         curves=curves_for(curves, chosen),
         progress=watcher.progress,
     )
+    graph, ending = set_aside(graph, chosen, ctx)
     checker = Checker.of(graph, [dict(feed) for feed in samples.head(CHECK_FEEDS)])
     canonical = (Canonicalize(),) if graph.form is Form.IMPORTED else ()
     suited = (SuitTarget(),) if goal.suit else ()
-    steps = (*canonical, *suited, *(p for p in chosen if not _binds(p)))
-    return Prepared(given, graph, chosen, steps, Runner(ctx, checker, watcher, None, list(bound)))
+    steps = (*canonical, *suited, *(p for p in chosen if not (_binds(p) or p.ends)))
+    runner = Runner(ctx, checker, watcher, None, list(bound))
+    return Prepared(given, graph, chosen, steps, runner, ending)
 
 
 def _made(
@@ -228,8 +233,9 @@ def _recipe(
     settled = (*ran[: len(steps)], *steps[len(ran) :])
     if all(one is other for one, other in zip(settled, steps, strict=True)):
         return passes if isinstance(passes, str) else passes_text(passes)
-    own = settled[len(steps) - sum(not _binds(one) for one in chosen) :]
-    return passes_text([*(one for one in chosen if _binds(one)), *own])
+    own = settled[len(steps) - sum(not (_binds(one) or one.ends) for one in chosen) :]
+    binding, ending = ([p for p in chosen if _binds(p)], [p for p in chosen if p.ends])
+    return passes_text([*binding, *own, *ending])
 
 
 def _bound(
@@ -270,24 +276,28 @@ def samples_from(source: DataSource, graph: Graph, seed: int) -> Data:
 def _report(
     recipe: str,
     source: Path | None,
-    graphs: tuple[Graph, Graph, Graph, Graph],
+    graphs: tuple[Graph, Graph, Graph, Graph, Graph],
     runner: Runner,
     latency: tuple[Latency, ...],
 ) -> Report:
-    """Measure and compare: the model as given, bound, with integers marked, and lowered."""
-    given, bound, marked, final = graphs
+    """Measure and compare: the model as given, bound, with integers marked, lowered, and whole."""
+    given, bound, marked, final, whole = graphs
     ctx = runner.ctx
     before = measure_sample(given, ctx.ops, ctx.sizes)
-    after = measure_sample(final, ctx.ops, ctx.sizes)
+    after = measure_sample(whole, ctx.ops, ctx.sizes)
     size, origin = _source(given, source)
     integer, floating = intended(marked, ctx.ops)
     indices = index_map(given, bound, runner.cuts, ctx, runner.checker.feeds)
     with written(final, *file_version(final, ctx.target)) as made:
         check_loads(made.path)
         reached = achieved(final, made.path, ctx.target, ctx.ops) if integer else None
-        after = replace(after, size_bytes=made.size_bytes)
-        digests = {"input": origin, "data": ctx.data.digest, "output": made.digest}
-    digests |= companion_digests(final, ctx.target)
+        size_bytes, output = made.size_bytes, made.digest
+    if whole is not final:
+        with written(whole, *file_version(whole, ctx.target)) as made:
+            size_bytes, output = made.size_bytes, made.digest
+    after = replace(after, size_bytes=size_bytes)
+    digests = {"input": origin, "data": ctx.data.digest, "output": output}
+    digests |= companion_digests(whole, ctx.target)
     computed = as_computed(final, ctx.ops, ctx.target)
     return Report(
         recipe=recipe,

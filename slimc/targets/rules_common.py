@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from slimc.io.schemas import schema_of
 from slimc.ir.constant import Constant
 from slimc.ir.graph import Graph, Node
 from slimc.ops.op import OpTable
@@ -15,24 +16,29 @@ from slimc.targets.fix_file import express_otherwise, name_outputs_once, write_o
 
 
 def _known_operators(subject: Subject) -> Iterator[Finding]:
-    """Find operators that the runtime does not have. Plug-ins of other domains are let through."""
+    """Find operators that the runtime does not have, as its own or as a plug-in."""
+    target = subject.target
     for node in subject.graph.walk():
-        why = subject.target.forbids.get(node.kind)
+        why = target.forbids.get(node.kind)
         if why is not None:
             help = "put another operator in its place before export, or keep that part out"
             yield Finding("error", node.name, f"{node.kind}: {why}", help)
+        elif not node.domain and schema_of(node) is None and node.op not in target.plugins:
+            message = f"{node.kind}: no operator of ONNX, and no plug-in that {target.name} has"
+            help = "a plug-in of your own: a target with plugins = [...] (docs/targets.md)"
+            yield Finding("error", node.name, message, help)
 
 
 def _known_domains(subject: Subject) -> Iterator[Finding]:
     target = subject.target
     for node in subject.graph.walk():
-        if node.domain not in target.domains:
+        if node.domain not in target.domains and node.op not in target.plugins:
             yield Finding(
                 "error",
                 node.name,
                 f"{node.kind}: {target.name} knows no operators of domain '{node.domain}'",
-                "export without fused operators of another runtime; for a plug-in of your own, add "
-                "its domain to the target",
+                "export without fused operators of another runtime; a plug-in of your own: a "
+                "target with plugins = [...] (docs/targets.md)",
             )
 
 

@@ -1,0 +1,131 @@
+"""Where the boxes and the scores of a detector are among its outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from slimc.errors import SlimcError, did_you_mean
+from slimc.ir.editor import Editor
+from slimc.ir.graph import Graph
+from slimc.ir.types import Dim, DType, TensorType
+
+WHERE = "pass append-nms"
+_BOX = 4  # coordinates
+_TELL = "tell which they are: head=NAME, or boxes=NAME,scores=NAME"
+
+
+@dataclass(frozen=True)
+class Head:
+    """Boxes and scores: two outputs, [B,N,4] and [B,N,C], or one, joined along `axis` (1 or 2).
+
+    classes: C; objectness: a number behind the box that all scores are multiplied with.
+    """
+
+    outputs: tuple[str, ...]
+    batch: Dim
+    classes: Dim
+    dtype: DType
+    axis: int = 0
+    objectness: bool = False
+
+    def __str__(self) -> str:
+        names = " and ".join(f"'{name}'" for name in self.outputs)
+        return f"{names} ({self.classes} classes)"
+
+    def parts(self, editor: Editor) -> tuple[str, str]:
+        """Add what takes the outputs apart; return the values of boxes [B,N,4] and scores [B,N,C].
+
+        y: f32[B,N,4+C], or [B,N,5+C] with objectness o: boxes = y[:,:,:4], scores = o * y[:,:,5:].
+        """
+        if len(self.outputs) == 2:
+            return self.outputs[0], self.outputs[1]
+        (rows,) = self.outputs
+        if self.axis == 1:
+            (rows,) = editor.add("Transpose", [rows], attrs={"perm": (0, 2, 1)}, name="nms/rows")
+        sizes = [_BOX, *([1] if self.objectness else []), self.classes]
+        lengths = editor.add_constant(np.array(sizes, np.int64), "nms.sizes")
+        names = [editor.fresh(f"nms.{part}") for part in ("boxes", "objectness", "scores")]
+        parts = [names[0], *([names[1]] if self.objectness else []), names[2]]
+        editor.add("Split", [rows, lengths], outputs=parts, attrs={"axis": 2}, name="nms/split")
+        if not self.objectness:
+            return parts[0], parts[1]
+        return parts[0], editor.add("Mul", parts[1:], name="nms/confidence")[0]
+
+
+def find_head(graph: Graph, head: str, boxes: str, scores: str, objectness: bool) -> Head:
+    """Return the outputs that are told, or those that can only be meant.
+
+    Raises SlimcError "unknown-output", "no-detection-head".
+    """
+    if bool(boxes) != bool(scores) or (head and boxes):
+        message = "either one output has boxes and scores, or two have them"
+        raise SlimcError("no-detection-head", message, WHERE, _TELL)
+    for name in filter(None, (head, boxes, scores)):
+        if name not in graph.outputs:
+            message = f"the graph has no output '{name}'"
+            raise SlimcError("unknown-output", message, WHERE, did_you_mean(name, graph.outputs))
+    if head:
+        return _joined(graph, head, objectness) or _refuse(graph, head)
+    if boxes:
+        return _apart(graph, boxes, scores) or _refuse(graph, boxes)
+    found = list(_possible(graph, objectness))
+    if len(found) == 1:
+        return found[0]
+    outputs = ", ".join(f"'{o}' {graph.type_of(o)}" for o in graph.outputs)
+    what = "no output looks" if not found else "several outputs look"
+    raise SlimcError("no-detection-head", f"{what} like boxes and scores: {outputs}", WHERE, _TELL)
+
+
+def _possible(graph: Graph, objectness: bool) -> Iterator[Head]:
+    boxes = [o for o in graph.outputs if _shape(graph, o)[-1:] == (_BOX,)]
+    if len(boxes) == 1 and not objectness:
+        pairs = (_apart(graph, boxes[0], o) for o in graph.outputs if o != boxes[0])
+        yield from (pair for pair in pairs if pair)
+        return
+    joined = (_joined(graph, o, objectness) for o in graph.outputs)
+    yield from (one for one in joined if one)
+
+
+def _joined(graph: Graph, name: str, objectness: bool) -> Head | None:
+    """Return the head of one output: its features are on the axis of known, smaller size."""
+    shape, least = _shape(graph, name), _BOX + objectness
+    if len(shape) != 3:
+        return None
+    sizes = {axis: size for axis, size in ((1, shape[1]), (2, shape[2])) if isinstance(size, int)}
+    if not sizes or len(set(sizes.values())) < len(sizes):
+        return None
+    axis = min(sizes, key=lambda one: sizes[one])
+    classes = sizes[axis] - least
+    if classes < 1:
+        return None
+    return Head((name,), shape[0], classes, _dtype(graph, name), axis, objectness)
+
+
+def _apart(graph: Graph, boxes: str, scores: str) -> Head | None:
+    first, second = _shape(graph, boxes), _shape(graph, scores)
+    if len(first) != 3 or len(second) != 3 or first[2] != _BOX or first[1] != second[1]:
+        return None
+    return Head((boxes, scores), second[0], second[2], _dtype(graph, scores))
+
+
+def _refuse(graph: Graph, name: str) -> Head:
+    message = f"'{name}' is of type {graph.type_of(name)}"
+    raise SlimcError(
+        "no-detection-head",
+        f"{message}, which holds no boxes and scores",
+        WHERE,
+        "a head is [B,4+C,N] or [B,N,4+C], boxes [B,N,4] and scores [B,N,C]; --shape fixes sizes",
+    )
+
+
+def _shape(graph: Graph, name: str) -> tuple[Dim, ...]:
+    kind = graph.type_of(name)
+    return kind.shape or () if isinstance(kind, TensorType) else ()
+
+
+def _dtype(graph: Graph, name: str) -> DType:
+    kind = graph.type_of(name)
+    return kind.dtype if isinstance(kind, TensorType) else DType.F32
