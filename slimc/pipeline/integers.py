@@ -183,7 +183,9 @@ class Flow:
 def traced(graph: Graph, layers: Sequence[Layer], kernels: Sequence[Kernel]) -> tuple[Layer, ...]:
     """Find the kernel of each layer: by its name, by what it makes, or as the nearest before that.
 
-    Of several kernels for one layer that with the smaller numbers counts: others only move data.
+    Of several kernels for one layer that with the smaller numbers counts: others only move data. A
+    kernel that no layer is named in does the work of the one that is nearest before what it is
+    named after (openvino folds a BatchNormalization into a convolution, and keeps that name).
     """
     names = {layer.node.name: layer.node.name for layer in layers}
     names |= {out: layer.node.name for layer in layers for out in layer.node.outputs if out}
@@ -199,17 +201,20 @@ def traced(graph: Graph, layers: Sequence[Layer], kernels: Sequence[Kernel]) -> 
         if not own and kernel.computes != "floats":
             unnamed.append(kernel)
     makers = {out: node for one in graph.scopes() for out, node in one.producers.items()}
+    nodes = {node.name: node for node in graph.walk()}
     for kernel in unnamed:
-        near = (names[node.outputs[0]] for node in _behind(makers, kernel, set(names)))
+        first = next((nodes[name] for name in kernel.names if name in nodes), None)
+        results = first.outputs if first is not None else kernel.outputs
+        near = (names[node.outputs[0]] for node in _before(makers, results, set(names)))
         nearest = next((name for name in near if name not in found), None)
         if nearest is not None:
             found[nearest] = kernel
     return tuple(replace(layer, kernel=found.get(layer.node.name)) for layer in layers)
 
 
-def _behind(makers: Mapping[str, Node], kernel: Kernel, layers: set[str]) -> Iterator[Node]:
-    """Yield the layers that a kernel's results come from, the nearest first."""
-    values = list(kernel.outputs)
+def _before(makers: Mapping[str, Node], results: Sequence[str], layers: set[str]) -> Iterator[Node]:
+    """Yield the layers that values come from, the nearest first."""
+    values = list(results)
     seen = set(values)
     for value in values:
         node = makers.get(value)

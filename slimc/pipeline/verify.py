@@ -73,8 +73,13 @@ class Proof:
 
     @property
     def lost(self) -> tuple[Layer, ...]:
-        """Layers that were meant to run in integers and do not: without layers, by the rules."""
+        """Layers that were meant to run in integers and do not; of no oracle, by the rules.
+
+        None where there is no engine to look at.
+        """
         meant = (layer for layer in self.layers if layer.intended)
+        if self.shown and not self.answer.built:
+            return ()
         if self.shown:
             return tuple(layer for layer in meant if not layer.reached)
         return tuple(layer for layer in meant if self.why(layer))

@@ -114,6 +114,7 @@ def proof_dict(file: Path, proof: Proof) -> dict[str, Any]:
     answer, target = proof.answer, proof.subject.target
     counts = Counter(layer.meant for layer in proof.layers)
     meant = [layer for layer in proof.layers if layer.intended]
+    told = proof.shown and answer.built
     return {
         "file": str(file),
         "target": target.name,
@@ -125,7 +126,7 @@ def proof_dict(file: Path, proof: Proof) -> dict[str, Any]:
         "inconclusive": answer.silence,
         "integer": {
             "intended": len(meant),
-            "reached": sum(layer.reached for layer in meant) if proof.shown else None,
+            "reached": sum(layer.reached for layer in meant) if told else None,
         },
         "meant": {key: counts[key] for key in sorted(counts)},
         "lost": [_layer_dict(proof, layer) for layer in proof.lost],
