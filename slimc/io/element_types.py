@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from slimc.io.schemas import schema_of, type_text
 from slimc.ir.graph import OPSET, Node
-from slimc.ir.types import DType, TensorType
+from slimc.ir.types import DType, TensorType, ValueType
 
 
 def accepts(
@@ -28,3 +29,22 @@ def accepts(
         return tuple(text in allowed.get(kind, [kind]) for kind in kinds)
 
     return of(schema.inputs, len(node.inputs)), of(schema.outputs, len(node.outputs))
+
+
+def unequal_types(node: Node, types: Mapping[str, ValueType], opset: int = OPSET) -> str:
+    """Name two operands that ONNX wants of one type and that are not; empty: there are none."""
+    schema = schema_of(node, opset)
+    if schema is None or not schema.inputs:
+        return ""
+    bound = {c.type_param_str for c in schema.type_constraints}
+    first: dict[str, tuple[str, TensorType]] = {}
+    for i, value in enumerate(node.inputs):
+        formal, kind = schema.inputs[min(i, len(schema.inputs) - 1)], types.get(value)
+        if formal.type_str not in bound or not formal.is_homogeneous:
+            continue
+        if not value or not isinstance(kind, TensorType):
+            continue
+        other, wanted = first.setdefault(formal.type_str, (value, kind))
+        if wanted.dtype is not kind.dtype:
+            return f"'{other}' {wanted.dtype.text}, '{value}' {kind.dtype.text}"
+    return ""

@@ -130,10 +130,14 @@ def _contraction(
     axis = None
     if not _is_stack(bound, parts):
         axis = axis_with(bound.inputs[parts.weight], {parts.channel})
-    channels = _channels(bound, parts)
-    if channels and max(channels) < wants.min_channels:
-        least = f"{name} gains from integers with {wants.min_channels} or more"
-        return f"{channels[0]} channels in, {channels[1]} out: {least}"
+    channels = channels_of(bound, parts)
+    for found, least in ((max, wants.min_channels), (min, wants.min_each)):
+        if channels and found(channels) < least:
+            why = f"{name} gains from integers with {least} or more"
+            return f"{channels[0]} channels in, {channels[1]} out: {why}"
+    window = _window(bound, parts)
+    if wants.max_window and window > wants.max_window:
+        return f"its windows have {window} elements, and {name} takes {wants.max_window}"
     if _is_short(bound, parts, wants.short):
         site = replace(site, wants=replace(wants, between=True))
     return replace(site, weight=weight, channel_axis=axis, sums=sum_order(bound, parts))
@@ -149,7 +153,7 @@ def _is_stack(bound: Bound, parts: Weighted) -> bool:
                for axis in bound.inputs[parts.weight] or ())  # fmt: skip
 
 
-def _channels(bound: Bound, parts: Weighted) -> tuple[int, ...]:
+def channels_of(bound: Bound, parts: Weighted) -> tuple[int, ...]:
     """Return the channels of data and result, nothing where one is not known."""
     weight_labels = labels_of(bound.inputs[parts.weight])
     summed = weight_labels - labels_of(bound.outputs[0])
@@ -164,6 +168,14 @@ def _channels(bound: Bound, parts: Weighted) -> tuple[int, ...]:
         sizes.append(size)
     known = tuple(s for s in sizes if isinstance(s, int))
     return known if len(known) == 2 else ()
+
+
+def _window(bound: Bound, parts: Weighted) -> int:
+    """Return how many elements of each channel a result sums; 0: a size is not known."""
+    weight, made = bound.inputs[parts.weight] or (), labels_of(bound.outputs[0])
+    others = labels_of(bound.inputs[parts.data]) | made
+    sizes = [bound.size(axis) for axis in weight if not labels_of((axis,)) & others]
+    return prod(size if isinstance(size, int) else 0 for size in sizes)
 
 
 def _is_short(bound: Bound, parts: Weighted, short: tuple[int, int]) -> bool:

@@ -14,7 +14,7 @@ from slimc.targets.machine import this_cpu
 from slimc.targets.onnxruntime import CPU_AMX, CPU_ARM64, CPU_AVX2, CPU_VNNI, XNNPACK
 from slimc.targets.openvino import OPENVINO, OPENVINO_NPU
 from slimc.targets.qnn import SNAPDRAGON_HTP
-from slimc.targets.tensorrt import JETSON, JETSON_NANO, JETSON_ORIN
+from slimc.targets.tensorrt import JETSON, TENSORRT
 
 __all__ = ["TARGETS", "TargetSource", "resolve"]
 
@@ -24,9 +24,8 @@ TARGETS: Mapping[str, TargetSource] = MappingProxyType(
     {
         "generic-onnx": GENERIC_ONNX,
         "jetson": JETSON,
-        "jetson-orin": JETSON_ORIN,
+        **TENSORRT,
         "jetson-orin-dla": JETSON_ORIN_DLA,
-        "jetson-nano": JETSON_NANO,
         "cpu": this_cpu,
         "cpu-avx2": CPU_AVX2,
         "cpu-vnni": CPU_VNNI,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-import ml_dtypes
+import numpy as np
 
 from slimc.targets.old_node import OldNode, Way
 
@@ -67,7 +67,8 @@ def _xor(old: OldNode) -> None:
 def _is_inf(old: OldNode) -> None:
     """IsInf is beyond the largest number, on the sides that count."""
     x = old.operand(0)
-    largest = float(ml_dtypes.finfo(old.dtype.numpy).max)
+    infinity, zero = np.array([np.inf, 0], old.dtype.numpy)
+    largest = float(np.nextafter(infinity, zero))
     high, low = bool(old.whole("detect_positive", 1)), bool(old.whole("detect_negative", 1))
     if high and low:
         x = old.add("Abs", x)

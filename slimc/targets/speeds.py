@@ -23,3 +23,11 @@ ARM64 = Speed(macs=1.9e10, bytes=4.3e9, node_seconds=1e-6, integer=4.0)  # SDOT
 ORIN = Speed(macs=5e12, bytes=1.36e11, node_seconds=5e-6)
 # Data sheet of a Jetson Nano: 472 GFLOPS f16, 25.6 GB/s, f16 in memory.
 NANO = Speed(macs=2.36e11, bytes=5.1e10, node_seconds=1e-5)
+# Data sheets, dense f16 and memory, f16 in memory: Jetson TX2 (1.33 TFLOPS, 59.7 GB/s), AGX Xavier
+# (11 TFLOPS, 137 GB/s), L4 (121 TFLOPS, 300 GB/s), A100 (312 TFLOPS, 1.56 TB/s), H100 SXM (990
+# TFLOPS, 3.35 TB/s).
+TX2 = Speed(macs=6.65e11, bytes=1.2e11, node_seconds=1e-5)
+XAVIER = Speed(macs=5.5e12, bytes=2.7e11, node_seconds=5e-6)
+L4 = Speed(macs=6e13, bytes=6e11, node_seconds=3e-6)
+A100 = Speed(macs=1.56e14, bytes=3.1e12, node_seconds=3e-6)
+H100 = Speed(macs=4.95e14, bytes=6.7e12, node_seconds=3e-6)

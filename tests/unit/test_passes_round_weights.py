@@ -167,7 +167,9 @@ def test_the_targets_integers_are_simulated(target: str) -> None:
     graph = retype(parse_text(CONVS), OPS)
     goal = TARGETS[target]
     assert isinstance(goal, Target)
-    wide = {k: replace(v, min_channels=0, short=(0, 0)) for k, v in goal.quantize.items()}
+    wide = {
+        k: replace(v, min_channels=0, min_each=0, short=(0, 0)) for k, v in goal.quantize.items()
+    }
     goal = replace(goal, schemes={**goal.schemes, "int8": wide})
     ctx = Context(OPS, goal, Data.from_feeds(feeds(40), graph))
     scaled = AssignScales().run(graph, ctx).graph

@@ -66,7 +66,9 @@ def check(text: str, target: Target, edits: dict[str, str]) -> list[Finding]:
 
 
 def findings(graph: Graph, target: Target) -> list[Finding]:
-    return list(engine.check(Subject(graph, OPS, target, FileHeader(17, 8))))
+    """Return what is wrong, or slow; what is only said (how to build an engine) is no fault."""
+    found = engine.check(Subject(graph, OPS, target, FileHeader(17, 8)))
+    return [one for one in found if one.severity != "info"]
 
 
 @pytest.mark.parametrize(
@@ -187,7 +189,11 @@ def test_operators_and_domains_that_a_runtime_lacks_are_found_in_bodies_too() ->
       %f: f32[4], _, _, _ = Unique(%x) @distinct"""
     )
     found = {(f.rule, f.node) for f in findings(graph, JETSON_ORIN)}
-    assert found == {("known-domains", "fused"), ("known-operators", "distinct")}
+    assert found == {
+        ("known-domains", "fused"),
+        ("no-fused-nodes", "fused"),
+        ("known-operators", "distinct"),
+    }
 
 
 def test_a_normalisation_behind_a_contraction_could_be_folded() -> None:
