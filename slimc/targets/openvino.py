@@ -27,6 +27,7 @@ OPENVINO = Target(
     opset_max=28,
     ir_version_max=15,
     oracle="openvino",
+    domains=frozenset({"", "ai.onnx.ml", "com.microsoft"}),
     schemes={
         "int8": {
             **rows("Conv Gemm MatMul", Quantize(S8, W8, needs_constant=True)),
