@@ -61,6 +61,13 @@ def express_otherwise(subject: Subject) -> Mended:
     return _rounded(subject, made)
 
 
+def write_older_forms(subject: Subject) -> Mended:
+    """Write nodes in forms that the target reads; operators newer than that by older ones."""
+    made = express_otherwise(subject)
+    written = write_older_versions(made.subject)
+    return replace(written, remarks=(*made.remarks, *written.remarks), tolerance=made.tolerance)
+
+
 def fold_normalisations(subject: Subject) -> Mended:
     """Fold normalisations by constants into the contractions before them."""
     made = rewrite(subject.graph, RULES, ops=subject.ops, made_by=MADE_BY)

@@ -17,6 +17,7 @@ from slimc.ir.graph import Graph, Node
 from slimc.ir.types import DType, TensorType, ValueType
 from slimc.passes.target import Finding, Subject, TargetRule
 from slimc.targets.contractions import MOVES
+from slimc.targets.fix_file import express_otherwise, write_older_forms
 from slimc.targets.tensorrt_versions import FUSED
 
 # A limit: (subject, graph of the node, node) -> what is not taken; empty: all is.
@@ -279,6 +280,14 @@ OPERATORS = (
         "L17", "within-limits", "operators are used as the parser takes them", _within_limits
     ),
     TargetRule("L17", "element-types", "values are of types that it computes", _element_types),
-    TargetRule("L18", "known-forms", "no node is newer than the parser", _known_forms),
-    TargetRule("L19", "no-fused-nodes", "no node is made by onnxruntime for itself", _fused),
+    TargetRule(
+        "L18", "known-forms", "no node is newer than the parser", _known_forms, write_older_forms
+    ),
+    TargetRule(
+        "L19",
+        "no-fused-nodes",
+        "no node is made by onnxruntime for itself",
+        _fused,
+        express_otherwise,
+    ),
 )

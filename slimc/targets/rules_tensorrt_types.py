@@ -14,7 +14,11 @@ from slimc.passes.emit_qdq import DEQUANTIZE, QUANTIZE
 from slimc.passes.target import Finding, Subject, TargetRule
 from slimc.targets.contractions import Conversion, conversions
 from slimc.targets.fix_scales import add_zero_points, make_scales_scalar, make_signed
-from slimc.targets.fix_storage import store_biases_as_floats, store_weights_before_q
+from slimc.targets.fix_storage import (
+    store_biases_as_floats,
+    store_weights_as_floats,
+    store_weights_before_q,
+)
 
 _SYMMETRIC = "quantize it anew, symmetric and in i8"
 
@@ -172,7 +176,9 @@ def _dtype(subject: Subject, value: str) -> DType | None:
 ONE_FLOAT_TYPE = TargetRule(
     "L16", "one-float-type", "operands of a node are of one float type", _one_float_type
 )
-NO_INTEGERS = TargetRule("L20", "no-integers", "there is no Q or DQ", _no_integers)
+NO_INTEGERS = TargetRule(
+    "L20", "no-integers", "there is no Q or DQ", _no_integers, store_weights_as_floats
+)
 TYPES = (
     TargetRule(
         "L01", "zero-points", "every Q and DQ has zero point 0", _zero_points, add_zero_points
