@@ -10,8 +10,9 @@ from collections.abc import Iterator
 
 from slimc.passes.target import Finding, Subject, TargetRule
 from slimc.targets.contractions import contractions, conversions
+from slimc.targets.fix_storage import store_weights_as_floats
 from slimc.targets.rules_shapes import static_inputs
-from slimc.targets.rules_widths import folded_normalisation
+from slimc.targets.rules_widths import FOLDED
 
 _NAMED = 3  # operators that the finding on Q/DQ names
 
@@ -38,10 +39,10 @@ def _constant_weights(subject: Subject) -> Iterator[Finding]:
 
 
 COREML_RULES = (
-    TargetRule("L38", "no-conversions", "there is no Q or DQ", _no_conversions),
+    TargetRule(
+        "L38", "no-conversions", "there is no Q or DQ", _no_conversions, store_weights_as_floats
+    ),
     TargetRule("L38", "static-shapes", "sizes of inputs are numbers", static_inputs("silent")),
     TargetRule("L38", "constant-weights", "weights are constants", _constant_weights),
-    TargetRule(
-        "L31", "folded-normalisation", "no BatchNormalization is left", folded_normalisation
-    ),
+    FOLDED,
 )

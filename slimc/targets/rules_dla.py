@@ -14,6 +14,7 @@ from slimc.passes.target import Finding, Subject, TargetRule
 from slimc.targets.contractions import conversions
 from slimc.targets.dla_files import awkward, float_layers, layers
 from slimc.targets.dla_limits import misfit
+from slimc.targets.fix_storage import store_weights_as_floats
 from slimc.targets.rules_common import COMMON
 from slimc.targets.rules_shapes import static_inputs
 
@@ -114,7 +115,9 @@ def _every_range(subject: Subject) -> Iterator[Finding]:
 
 DLA_RULES = (
     *COMMON,
-    TargetRule("L20", "no-conversions", "there is no Q or DQ", _no_conversions),
+    TargetRule(
+        "L20", "no-conversions", "there is no Q or DQ", _no_conversions, store_weights_as_floats
+    ),
     TargetRule("L39", "static-inputs", "every size is a number", static_inputs("error")),
     TargetRule("L39", "fitting-layers", "every layer is within the limits of DLA", _fitting_layers),
     TargetRule("L39", "few-subgraphs", "DLA runs the network at few goes", _few_subgraphs),

@@ -33,7 +33,7 @@ from slimc.targets.node_units import (
     seen_type,
 )
 from slimc.targets.rules_qdq import PARAMETERS
-from slimc.targets.rules_widths import aligned_channels, folded_normalisation, stored_float16
+from slimc.targets.rules_widths import FOLDED, aligned_channels, stored_float16
 
 _QUANTIZES_BIASES = (1, 19)  # from this release on (WeightBiasQuantization)
 _WIDE = (DType.I16, DType.U16)
@@ -249,9 +249,7 @@ CPU = (
     ),
     TargetRule("L32", "unsigned-data", "data are u8 on x86", _unsigned_data),
     TargetRule("L42", "guarded-floats", "what is kept in float stays there", _guarded_floats),
-    TargetRule(
-        "L31", "folded-normalisation", "no BatchNormalization is left", folded_normalisation
-    ),
+    FOLDED,
     TargetRule("L33", "stored-float16", "nothing is f16", stored_float16),
     TargetRule(
         "L34", "aligned-channels", "channels are multiples of what kernels like", aligned_channels

@@ -14,7 +14,7 @@ from slimc.targets.contractions import Conversion, contractions, weight_of
 from slimc.targets.node_units import data_of
 from slimc.targets.rules_qdq import SCALES, SYMMETRIC_WEIGHTS
 from slimc.targets.rules_shapes import static_inputs
-from slimc.targets.rules_widths import aligned_channels, folded_normalisation
+from slimc.targets.rules_widths import FOLDED, aligned_channels
 
 # Zero points that leave nothing to subtract: of u8 the middle is that of s8.
 _PLAIN = {DType.I8: (0,), DType.U8: (0, 128)}
@@ -60,9 +60,7 @@ INTEGERS = (
     SYMMETRIC_WEIGHTS,
     TargetRule("L37", "symmetric-products", "products have no zero points", _symmetric_products),
     TargetRule("L37", "summed-blocks", "blocks lie along the summed axis", _summed_blocks),
-    TargetRule(
-        "L31", "folded-normalisation", "no BatchNormalization is left", folded_normalisation
-    ),
+    FOLDED,
     TargetRule(
         "L34", "aligned-channels", "channels are multiples of what kernels like", aligned_channels
     ),

@@ -11,6 +11,7 @@ from slimc.ir.types import DType, TensorType
 from slimc.passes.emit_qdq import DEQUANTIZE
 from slimc.passes.target import Finding, Subject, TargetRule
 from slimc.targets.contractions import Conversion, contractions, conversions, dequantized, weight_of
+from slimc.targets.fix_clamps import covered_clamps, delete_covered_clamps
 from slimc.targets.fix_scales import make_signed, revive_dead_scales, spread_zero_points
 
 # Operators that are integer themselves: where their scales stand (ONNX and onnxruntime's schemas).
@@ -159,6 +160,13 @@ def _symmetric_weights(subject: Subject) -> Iterator[Finding]:
             yield Finding("silent", node.name, message)
 
 
+def _superfluous_clamps(subject: Subject) -> Iterator[Finding]:
+    """Find clamps before a Q that clamps as much, for runtimes that do not see that themselves."""
+    for clamp in covered_clamps(subject):
+        message = f"{clamp.kind}: the Q behind it clamps as much"
+        yield Finding("perf", clamp.name, message, "delete it: no value changes")
+
+
 SCALES = (
     TargetRule(
         "L04",
@@ -181,6 +189,13 @@ TENSOR_ACTIVATIONS = TargetRule(
 )
 CONSTANT_SCALES = TargetRule(
     "L04", "constant-scales", "scales and zero points are constants", _constant_scales
+)
+SUPERFLUOUS_CLAMPS = TargetRule(
+    "L27",
+    "superfluous-clamps",
+    "no clamp stands where Q clamps as much",
+    _superfluous_clamps,
+    delete_covered_clamps,
 )
 PARAMETERS = (*SCALES, TENSOR_ACTIVATIONS)
 SYMMETRIC_WEIGHTS = TargetRule(

@@ -14,7 +14,7 @@ from slimc.targets.contractions import contractions, conversions, dequantized, w
 from slimc.targets.node_units import covers, node_units
 from slimc.targets.rules_qdq import SCALES
 from slimc.targets.rules_shapes import static_inputs
-from slimc.targets.rules_widths import aligned_channels, folded_normalisation
+from slimc.targets.rules_widths import FOLDED, aligned_channels
 
 
 def _quantized_results(subject: Subject) -> Iterator[Finding]:
@@ -98,9 +98,7 @@ HTP = (
     ),
     TargetRule("L27", "covered-clamps", "Q does the work of clamps before it", _covered_clamps),
     TargetRule("L30", "one-type", "data and result have one type", _one_type),
-    TargetRule(
-        "L31", "folded-normalisation", "no BatchNormalization is left", folded_normalisation
-    ),
+    FOLDED,
     TargetRule(
         "L31", "unsigned-normalisation", "BatchNormalization has u8 data", _unsigned_normalisation
     ),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from slimc.ir.types import DType, TensorType
-from slimc.passes.target import Finding, Subject
+from slimc.passes.target import Finding, Subject, TargetRule
 from slimc.targets.contractions import contractions, integer_contractions
+from slimc.targets.fix_file import fold_normalisations
 
 _NAMED = 3  # nodes that a finding on many names
 
@@ -69,3 +70,12 @@ def stored_float16(subject: Subject) -> Iterator[Finding]:
 
 def _is_half(kind: object) -> bool:
     return isinstance(kind, TensorType) and kind.dtype is DType.F16
+
+
+FOLDED = TargetRule(
+    "L31",
+    "folded-normalisation",
+    "no BatchNormalization is left",
+    folded_normalisation,
+    fold_normalisations,
+)
