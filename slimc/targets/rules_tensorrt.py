@@ -18,9 +18,7 @@ _FILE = (*COMMON, *OPERATORS, ONE_FLOAT_TYPE)
 _QDQ = (*PARAMETERS, CONSTANT_SCALES, *TYPES, *PLACEMENT_RULES)
 _ADVICE = (FOLDED, ALIGNED, *BUILD)
 
-# GPUs with integers; TensorRT 10.8 and older want scales that are constants.
+# GPUs with integers.
 INTEGERS = (*_FILE, *_QDQ, SPARSE_KERNELS, *_ADVICE)
-# TensorRT 10.9 and later.
-COMPUTED_SCALES = tuple(rule for rule in INTEGERS if rule is not CONSTANT_SCALES)
 # GPUs without integers.
 FLOAT_ONLY = (*_FILE, NO_INTEGERS, *_ADVICE)

@@ -62,6 +62,8 @@ def _resize(subject: Subject, graph: Graph, node: Node) -> str:
         return "antialias=1"
     if given("keep_aspect_ratio_policy", b"stretch") != b"stretch":
         return f"keep_aspect_ratio_policy {_text(given('keep_aspect_ratio_policy'))}"
+    if sizes := _float_input(subject, node, 2):
+        return sizes
     cubic = given("mode") == b"cubic" and subject.target.release < (10,)
     return "mode cubic before TensorRT 10" if cubic else ""
 
@@ -136,9 +138,10 @@ def _recurrent(subject: Subject, graph: Graph, node: Node) -> str:
 
 
 def _range(subject: Subject, graph: Graph, node: Node) -> str:
+    sizes = next(filter(None, (_float_input(subject, node, i) for i in range(3))), "")
     kind = subject.facts.types.get(node.inputs[0])
-    if subject.target.release >= (8, 5) or not isinstance(kind, TensorType):
-        return ""
+    if sizes or subject.target.release >= (8, 5) or not isinstance(kind, TensorType):
+        return sizes
     if not kind.dtype.is_float:
         return ""
     return next(filter(None, (_computed(subject, graph, node, i) for i in range(3))), "")
@@ -254,6 +257,15 @@ def _computed(subject: Subject, graph: Graph, node: Node, i: int) -> str:
     if i >= len(node.inputs) or not node.inputs[i]:
         return ""
     return "" if _array(subject, graph, node, i) is not None else f"computed '{node.inputs[i]}'"
+
+
+def _float_input(subject: Subject, node: Node, i: int) -> str:
+    """Say that sizes come from an input of floats: TensorRT takes integers."""
+    value = node.inputs[i] if i < len(node.inputs) else ""
+    kind = subject.facts.types.get(value)
+    if value not in subject.graph.inputs or not isinstance(kind, TensorType):
+        return ""
+    return f"sizes from '{value}', an input of {kind.dtype.text}" if kind.dtype.is_float else ""
 
 
 def _array(subject: Subject, graph: Graph, node: Node, i: int) -> np.ndarray | None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from slimc.ir.graph import Graph, Node
+from slimc.ir.types import DType
 from slimc.ops.op import OpTable, Weighted
 from slimc.passes.emit_qdq import DEQUANTIZE
 from slimc.passes.integer_nodes import channels_of
@@ -51,7 +52,8 @@ class _Origin:
 
     @property
     def has_one_scale(self) -> bool:
-        return all(one.same_scale(self.ends[0]) for one in self.ends)
+        first, *rest = self.ends
+        return all(one.node is first.node or one.same_scale(first) for one in rest)
 
 
 def _origin(graph: Graph, ops: OpTable, value: str) -> _Origin:
@@ -77,6 +79,9 @@ def _origin(graph: Graph, ops: OpTable, value: str) -> _Origin:
 
 def _is_moved(graph: Graph, node: Node) -> bool:
     """Tell whether TensorRT swaps a node with the Q/DQ before it; a factor goes into the scale."""
+    if node.kind == "Cast":
+        to = node.attrs.get("to")
+        return isinstance(to, int) and DType.of_code(to).is_float
     if node.kind == "Pad":
         filled = graph.array(node.inputs[2]) if node.inputs[2:] and node.inputs[2] else None
         constant = node.attrs.get("mode", b"constant") == b"constant"
@@ -119,7 +124,7 @@ def _loss(subject: Subject, node: Node, parts: Weighted) -> _Loss | None:
         lost = _Loss("L09", message, "quantize the weight too, or read the data before their Q/DQ")
         return lost if origin.is_quantized else None
     if origin.is_quantized:
-        return None
+        return _kernel_loss(subject.target, node)
     hidden = origin.hidden
     if hidden is not None:
         code = "L11" if hidden.kind in ACTIVATIONS else "L10"
@@ -134,6 +139,14 @@ def _loss(subject: Subject, node: Node, parts: Weighted) -> _Loss | None:
     if not node.integer and _stores_weights(subject.target, node.kind):
         return None  # floats with weights that are stored small
     return _Loss("L09", "its data is not quantized, so it runs in float", _CLOSER)
+
+
+def _kernel_loss(target: Target, node: Node) -> _Loss | None:
+    """Say that typed builders have no integer kernel of a contraction: TensorRT-RTX has none."""
+    if not target.typed or node.kind in target.quantize:
+        return None
+    message = f"{node.kind} has no integer kernel, so it runs in float"
+    return _Loss("L09", message, "leave it in float")
 
 
 def _stores_weights(target: Target, kind: str) -> bool:

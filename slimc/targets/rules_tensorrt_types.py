@@ -60,7 +60,10 @@ def _int8_only(subject: Subject) -> Iterator[Finding]:
             continue
         symmetric = one.zero is not None and not one.zero.astype("f4").any()
         if dtype is DType.U8 and symmetric and not one.stored and release >= (10, 15):
-            message = f"'{one.source}' is u8 with zero point 0, which TensorRT takes as i8"
+            message = (
+                f"'{one.source}' is u8 with zero point 0, which TensorRT takes as i8: what is above "
+                "127 steps is lost"
+            )
             yield Finding("silent", one.node.name, message, _SYMMETRIC)
         else:
             message = f"'{one.source}' is quantized to {dtype.text}; TensorRT takes i8"

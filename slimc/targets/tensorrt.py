@@ -12,7 +12,7 @@ from dataclasses import replace
 from slimc.ir.types import DType
 from slimc.passes.target import Placement, Quantize, Target
 from slimc.targets.grids import E4M3, S8, W4, W8, rows, stored
-from slimc.targets.rules_tensorrt import COMPUTED_SCALES, FLOAT_ONLY, INTEGERS
+from slimc.targets.rules_tensorrt import FLOAT_ONLY, INTEGERS
 from slimc.targets.speeds import A100, H100, L4, NANO, ORIN, TX2, XAVIER
 from slimc.targets.tensorrt_plugins import plugins_of
 from slimc.targets.tensorrt_versions import MICROSOFT, V8_2, V8_5, V8_6, V10_3, V10_15, Release
@@ -155,7 +155,6 @@ TRT_A100 = _of_release(
         prefer=DType.F16,
         domains=frozenset({"", MICROSOFT}),
         speed=A100,
-        rules=COMPUTED_SCALES,
     ),
     V10_15,
 )
