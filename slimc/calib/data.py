@@ -330,20 +330,29 @@ def _no_arrays(path: Path, both: bool) -> SlimcError:
 
 
 def _pile(graph: Graph, arrays: Mapping[str, stored.Stored], batch: int, file: Path) -> Stack:
-    """Take a file of a folder as one feed; a `.npy` that is none, as stacked samples."""
+    """Take a file of a folder as one feed; one that is none as stacked samples.
+
+    That is a `.npy`, or a `.npz` of more samples than the fixed batch of the graph.
+    """
     specs = {name: one.spec for name, one in arrays.items()}
-    wanted = {name: arrays[name] for name in graph.inputs if name in arrays}
-    whole = Stack(graph, {}, wanted, 1, False, 0)
+    require(graph, arrays, f"'{file}'")
+    wanted = {name: arrays[name] for name in graph.inputs}
     try:
         check(graph, specs, f"'{file}'")
-    except SlimcError:
-        if file.suffix != ".npy":
-            raise
+        return Stack(graph, {}, wanted, 1, False, 0)
+    except SlimcError as error:
+        refused = error
+    try:
         pile = stack(arrays, graph, batch, f"'{file}'")
         for one in pile.specs():
             check(graph, one, f"'{file}'")
-        return pile
-    return whole
+    except SlimcError:
+        if file.suffix == ".npy":
+            raise
+        raise refused from None
+    if file.suffix != ".npy" and pile.drop_axis:
+        raise refused
+    return pile
 
 
 def _ignored(found: Iterable[Mapping[str, object]], graph: Graph) -> tuple[str, ...]:

@@ -21,13 +21,15 @@ from slimc.targets.rules_dla import DLA_RULES
 from slimc.targets.tensorrt import JETSON_ORIN
 
 # The ranges of pools, joins and element-wise operands must be equal in INT8 (NvInfer.h, warnings on
-# IPoolingLayer, IConcatenationLayer and IElementWiseLayer). Gates (Mul) lose most by that, and stay
-# in FP16, as NVIDIA's qdq-translator leaves them.
+# IPoolingLayer, IConcatenationLayer and IElementWiseLayer). Gates (Mul) and means over whole maps
+# lose most by that, whose results are much smaller than what they read: they stay in FP16, as
+# NVIDIA's qdq-translator leaves them.
+SMALL_STEPS = (None, (1, 1), (2, 2))
 INT8 = {
     **rows("Conv ConvTranspose", Quantize(S8, W8, needs_constant=True)),
     **rows("Add Sub Max Min", Quantize(S8, scales="operands")),
     **rows("MaxPool Concat Reshape Transpose Slice Split Resize", Quantize(S8)),
-    **rows("AveragePool", Quantize(S8, scales="shared")),
+    **rows("AveragePool", Quantize(S8, scales="shared", only={"strides": SMALL_STEPS})),
     **rows("LeakyRelu Sigmoid Tanh", Quantize(S8)),
 }
 

@@ -49,11 +49,16 @@ def suit_dla(graph: Graph, target: Target, ops: OpTable) -> PassResult:
         if why := way(old):
             remarks.append(skipped(node.name, f"{node.op} stays: {why}"))
         elif editor.node(node.name) is not old.node:
-            kinds = [editor.node(name).op for name in old.added if name in editor]
-            kinds.append(editor.node(node.name).op)
-            remarks.append(applied(node.name, f"{node.op} expressed by {', '.join(kinds)}"))
+            remarks.append(applied(node.name, _told(old)))
     made = retype(editor.done(), ops) if editor.changed else older.graph
     return PassResult(made, (*older.remarks, *remarks))
+
+
+def _told(old: OldNode) -> str:
+    kinds = [old.editor.node(name).op for name in (*old.added, old.node.name)]
+    if kinds[0] == old.node.op:
+        return f"{kinds[0]} comes before the Reshape of its data"
+    return f"{old.node.op} expressed by {', '.join(kinds)}"
 
 
 # --- pools ----------------------------------------------------------------------------------------

@@ -195,6 +195,15 @@ def test_a_folder_of_stacks(tmp_path: Path) -> None:
     assert "1 left over" in data.describe()
 
 
+def test_a_folder_of_larger_batches(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=rows(4))
+    np.savez(tmp_path / "b.npz", x=rows(2, 12))
+    data = Data.from_path(tmp_path, FIXED)
+    assert [feed["x"].shape for feed in data] == [(2, 3)] * 3
+    np.savez(tmp_path / "c.npz", x=rows(4).reshape(2, 2, 3))
+    assert refusal(tmp_path, FIXED).name == "calib-mismatch"  # no batch, one axis more
+
+
 def test_a_folder_of_feeds_with_an_axis_before(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", rows(4).reshape(2, 2, 3))
     assert [feed["x"].shape for feed in Data.from_path(tmp_path, ONE)] == [(2, 3)] * 2
