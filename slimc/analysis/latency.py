@@ -1,26 +1,57 @@
-"""Predicted latency as a function of what each family loses: a roofline that adds up over nodes.
+"""Predicted latency as a function of what each family loses: a roofline that adds up over steps.
 
-Every node takes (multiply-accumulates / rate) + (bytes moved / bandwidth) + a fixed time. Channels
-that a kernel counts are rounded up to the multiple that it likes: a width in between costs as much
-as the next multiple. Sums and products only, so the latency of any removal is exact in the model,
-and follows step by step, like MACs.
+Every step takes (multiply-accumulates / rate) + (bytes moved / bandwidth) + a fixed time, at rates
+of the device, or of the class of work where a profile has measured them. Channels that a kernel
+counts are rounded up to the multiple that it likes: a width in between costs as much as the next
+multiple. Sums and products only, so the latency of any removal is exact in the model, and follows
+step by step, like MACs.
 
 Source: Williams et al., CACM 2009 (roofline; a sum instead of the maximum of the two times).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from math import gcd
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import gcd, prod
+from types import MappingProxyType
 
 from slimc.analysis.channels import Coupling
 from slimc.analysis.families import Family, channel_axes
-from slimc.analysis.index_space import AxisOf, Place
-from slimc.analysis.removal_cost import Cost, Size, Term, cost_of_terms, mac_terms
-from slimc.ir.graph import Node
-from slimc.ir.types import TensorType
-from slimc.ops.axes import Axis
+from slimc.analysis.index_space import Place
+from slimc.analysis.removal_cost import Cost, Term, cost_of_terms
+from slimc.analysis.work import ANY, INTEGER, Step, steps
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Seconds of a step of some class: for each of its `Amounts`, and whatever its size."""
+
+    mac: float
+    moved: float
+    inner: float = 0.0
+    visit: float = 0.0
+    fixed: float = 0.0
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """How much a step does: multiply-accumulates, bytes moved, kept in place, kernel visits."""
+
+    macs: float
+    moved: float
+    inner: float = 0.0
+    visits: float = 0.0
+
+    def seconds(self, rates: Rates) -> float:
+        """Return how long a step takes that does so much."""
+        return (
+            self.macs * rates.mac
+            + self.moved * rates.moved
+            + self.inner * rates.inner
+            + self.visits * rates.visit
+            + rates.fixed
+        )
 
 
 @dataclass(frozen=True)
@@ -28,15 +59,33 @@ class Speed:
     """What a device does per second.
 
     macs: multiply-accumulates; bytes: to and from memory, of elements as the graph stores them
-    (twice the data sheet's where the device computes f32 graphs in f16); node_seconds: what a node
+    (twice the data sheet's where the device computes f32 graphs in f16); node_seconds: what a step
     takes whatever its size; integer: how many times as many of 8-bit integers it multiplies. Ratios
     of predicted latencies are meaningful, seconds are not.
+    measured: class of work -> rates, of a profile of the device; they hold instead. The class `ANY`
+    stands for those that the profile has not met.
     """
 
     macs: float
     bytes: float
     node_seconds: float
     integer: float = 2.0
+    measured: Mapping[str, Rates] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "measured", MappingProxyType(dict(self.measured)))
+
+    def rates(self, work: str) -> Rates:
+        """Return the rates of a class of work."""
+        bare = work.removeprefix(INTEGER)
+        integer = bare != work
+        known = self.measured.get(work) or self.measured.get(INTEGER + ANY if integer else ANY)
+        if known is not None:
+            return known
+        if integer:
+            floats = self.rates(bare)
+            return replace(floats, mac=floats.mac / self.integer)
+        return Rates(1 / self.macs, 1 / self.bytes, fixed=self.node_seconds)
 
 
 def latency(
@@ -44,102 +93,57 @@ def latency(
 ) -> Cost:
     """Return the predicted seconds of a run as a function of the units removed per family.
 
-    A value that its only reader takes in the order of its elements (activations, residual adds,
-    reshapes) is not moved: kernels fuse the two. An axis that is narrower than the multiple as it
-    is, is not rounded.
+    An axis that is narrower than the multiple as it is, is not rounded.
     """
-    kept = _kept_in_place(coupling)
-    fused = set(kept.values())
-    terms = [Term(t.sizes, t.weight / speed.macs) for t in mac_terms(coupling)]
-    for node in coupling.graph.nodes:
-        terms += [Term(t.sizes, t.weight / speed.bytes) for t in _moved(coupling, node, kept)]
-    terms.append(Term((), speed.node_seconds * (len(coupling.graph.nodes) - len(fused))))
-    rounded = _multiples(coupling, families, multiple)
-    return cost_of_terms(
-        [
-            Term(tuple(s._replace(multiple=rounded.get(s.place, 1)) for s in t.sizes), t.weight)
+    rounded = multiples(coupling, families, multiple)
+    terms: list[Term] = []
+    for step in steps(coupling):
+        rates = speed.rates(step.work)
+        parts = (
+            (step.macs, rates.mac),
+            (step.moved, rates.moved),
+            (step.inner, rates.inner),
+            (step.visits, rates.visit),
+        )
+        for own, seconds in parts:
+            if seconds:
+                terms += [_rounded(t, rounded)._replace(weight=t.weight * seconds) for t in own]
+        terms.append(Term((), rates.fixed))
+    return cost_of_terms(terms, families)
+
+
+def amounts(step: Step, rounded: Mapping[Place, int]) -> Amounts:
+    """Return how much a step does. rounded: place -> multiple (`multiples`)."""
+    parts = (step.macs, step.moved, step.inner, step.visits)
+    return Amounts(*(_total(terms, rounded) for terms in parts))
+
+
+def _total(terms: Iterable[Term], rounded: Mapping[Place, int]) -> float:
+    return float(
+        sum(
+            prod(-(-s.extent // s.multiple) * s.multiple for s in _rounded(t, rounded).sizes)
+            * t.weight
             for t in terms
-        ],
-        families,
+        )
     )
 
 
-def _moved(coupling: Coupling, node: Node, kept: Mapping[str, str]) -> Iterator[Term]:
-    """Yield the bytes of the operands and results of a node that are in memory.
+def _rounded(term: Term, rounded: Mapping[Place, int]) -> Term:
+    sizes = (s._replace(multiple=rounded.get(s.place, 1)) for s in term.sizes)
+    return term._replace(sizes=tuple(sizes))
 
-    Constants count where they are weights: of a table that is looked up only few rows are read.
+
+def multiples(coupling: Coupling, families: Sequence[Family], multiple: int) -> Mapping[Place, int]:
+    """Return what the sizes of labels and axes that kernels count as channels are rounded up to.
+
+    A label of one index is not rounded: the others of its axis are.
     """
-    row = coupling.ops.get(node.kind)
-    contracts = row is not None and bool(row.macs)
-    places = [
-        (v, operand)
-        for operand, v in enumerate(node.inputs)
-        if kept.get(v) != node.name and (contracts or v not in coupling.graph.constants)
-    ]
-    places += [(v, -1) for v in node.outputs if v not in kept]
-    for value, operand in places:
-        kind = coupling.facts.types.get(value) if value else None
-        shape = coupling.facts.shape(value) if value else None
-        if not isinstance(kind, TensorType) or shape is None:
-            continue
-        yield Term(
-            tuple(
-                Size(
-                    AxisOf(value, axis) if operand < 0 else coupling.axis(node, operand, axis),
-                    int(extent),
-                )
-                for axis, extent in enumerate(shape)
-                if isinstance(extent, int)
-            ),
-            kind.dtype.bits / 8,
-        )
-
-
-def _kept_in_place(coupling: Coupling) -> dict[str, str]:
-    """Return values that are not moved, each with the reader that is fused to its maker.
-
-    A node is fused to one maker at most: the first.
-    """
-    graph = coupling.graph
-    found: dict[str, str] = {}
-    for node in graph.nodes:
-        for operand, value in enumerate(node.inputs):
-            alone = len(graph.users.get(value, ())) == 1 and node.inputs.count(value) == 1
-            outside = value not in graph.producers or value in graph.outputs
-            if alone and not outside and _takes_in_order(coupling, node, operand):
-                found[value] = node.name
-                break
-    return found
-
-
-def _takes_in_order(coupling: Coupling, node: Node, operand: int) -> bool:
-    """Tell whether a node reads elements in the order in which it makes its only result."""
-    bound, row = coupling.bound_of(node), coupling.ops.get(node.kind)
-    if bound is None or row is None or row.macs or len(node.outputs) != 1:
-        return False
-    taken = _in_order(bound.inputs[operand]) if operand < len(bound.inputs) else None
-    made, labels = _in_order(bound.outputs[0]), bound.labels()
-    free = not any(labels[name].pinned or labels[name].soft for name in taken or ())
-    return taken is not None and taken == made and free
-
-
-def _in_order(axes: tuple[Axis, ...] | None) -> list[str] | None:
-    """Return the labels of an operand from the slowest to the fastest; None if it has joins."""
-    if axes is None or any(len(axis) > 1 for axis in axes):
-        return None
-    return [label.name for axis in axes for term in axis for label in term]
-
-
-def _multiples(
-    coupling: Coupling, families: Sequence[Family], multiple: int
-) -> Mapping[Place, int]:
-    """Return what the sizes of labels and axes that kernels count as channels are rounded up to."""
     found: dict[Place, int] = {}
     for place in {m.place for family in families for m in family.labels} if multiple > 1 else ():
-        for axis in channel_axes(coupling, place):
+        own = coupling.space.extent[place]
+        for axis in channel_axes(coupling, place) if own > 1 else ():
             extent = coupling.space.extent[axis]
-            beside = extent // max(1, coupling.space.extent[place])
             if extent >= multiple:
                 found[axis] = multiple
-                found[place] = max(found.get(place, 1), multiple // gcd(multiple, beside))
+                found[place] = max(found.get(place, 1), multiple // gcd(multiple, extent // own))
     return found

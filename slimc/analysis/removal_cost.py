@@ -158,16 +158,19 @@ def cost_of_terms(terms: Sequence[Term], families: Sequence[Family]) -> Cost:
 
 def mac_terms(coupling: Coupling) -> list[Term]:
     """Return the multiply-accumulates of every contraction."""
-    found: list[Term] = []
-    for node in coupling.graph.nodes:
-        bound = coupling.bound_of(node)
-        row = coupling.ops.get(node.kind)
-        if bound is None or row is None:
-            continue
-        sizes = sizes_of(bound)
-        for names in row.mac_labels(bound):
-            found.append(Term(tuple(Size(LabelOf(node.name, n), sizes[n]) for n in names)))
-    return found
+    return [term for node in coupling.graph.nodes for term in mac_terms_of(coupling, node)]
+
+
+def mac_terms_of(coupling: Coupling, node: Node) -> list[Term]:
+    """Return the multiply-accumulates of a node, none where it contracts nothing."""
+    bound, row = coupling.bound_of(node), coupling.ops.get(node.kind)
+    if bound is None or row is None:
+        return []
+    sizes = sizes_of(bound)
+    return [
+        Term(tuple(Size(LabelOf(node.name, name), sizes[name]) for name in names))
+        for names in row.mac_labels(bound)
+    ]
 
 
 def _parameter_terms(coupling: Coupling) -> list[Term]:

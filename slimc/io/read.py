@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import onnx
 from google.protobuf.message import DecodeError
@@ -60,6 +61,20 @@ def count_kinds(path: str | Path) -> Counter[str]:
     """Return how many nodes of every kind a model file has, bodies left out."""
     graph = _parsed(Path(path).read_bytes(), f"'{path}'").graph
     return Counter(f"{n.domain}.{n.op_type}" if n.domain else n.op_type for n in graph.node)
+
+
+class Wired(NamedTuple):
+    """A node of a file as it stands: its name, and the values it reads and makes."""
+
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+def read_wiring(path: str | Path) -> tuple[Wired, ...]:
+    """Return the nodes of a model file, bodies left out: of one that a runtime wrote, perhaps."""
+    graph = _parsed(Path(path).read_bytes(), f"'{path}'").graph
+    return tuple(Wired(n.name, tuple(n.input), tuple(n.output)) for n in graph.node)
 
 
 def from_model(model: ModelProto, folder: Path | None = None) -> Graph:

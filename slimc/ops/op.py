@@ -173,6 +173,7 @@ class Op:
     taps: of a kernel that slides over the last axes of data and result: (call, sizes of those axes
         of the data, of the result) -> per axis, i64[result, kernel]: the place of the data that a
         result reads at each tap, -1 in the padding.
+    windowed: a window without weights slides over the last axes: pooling.
     running: operands that are mean and variance of operand 0 per channel, constants in inference.
     clamp: the operator is y = min(max(x, low), high) of operand 0; the bounds, None if computed.
     homogeneous: f(s x) = s f(x) for operand 0 and any s > 0 (which clamps at zero, and what only
@@ -195,6 +196,7 @@ class Op:
     types: TypesRule | None = None
     clamp: ClampRule | None = None
     taps: TapsRule | None = None
+    windowed: bool = False
     running: tuple[int, int] | None = None
     random: bool = False
     homogeneous: bool = False

@@ -45,9 +45,15 @@ def roi_axes(call: Call) -> Laid:
 
 
 POOL = table(
-    Op("AveragePool", pool_axes, quant=Quant.POINTWISE, homogeneous=True),
-    Op("MaxPool", pool_axes, quant=Quant.PASS_THROUGH, dtypes=lambda c: (c.dtype(0), DType.I64)),
-    Op("LpPool", pool_axes),
+    Op("AveragePool", pool_axes, quant=Quant.POINTWISE, homogeneous=True, windowed=True),
+    Op(
+        "MaxPool",
+        pool_axes,
+        quant=Quant.PASS_THROUGH,
+        dtypes=lambda c: (c.dtype(0), DType.I64),
+        windowed=True,
+    ),
+    Op("LpPool", pool_axes, windowed=True),
     Op(
         "GlobalAveragePool",
         "n c *s~ -> n c *1",

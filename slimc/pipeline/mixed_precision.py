@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import prod
 from typing import cast
 
-from slimc.analysis.cost import macs
+from slimc.analysis.channels import couple
 from slimc.analysis.exact_precision import Option, choose_schemes
-from slimc.analysis.precision import Region
-from slimc.analysis.shapes import Facts, infer
+from slimc.analysis.families import families
+from slimc.analysis.latency import amounts, multiples
+from slimc.analysis.shapes import infer
+from slimc.analysis.work import steps
 from slimc.calib.loss import Loss
 from slimc.errors import PromiseError, SlimcError, did_you_mean
-from slimc.ir.graph import Graph, Node, Quantization
-from slimc.ir.types import TensorType
+from slimc.ir.graph import Graph, Quantization
 from slimc.passes.assign_scales import AssignScales
 from slimc.passes.context import Context
 from slimc.passes.schemes import FLOAT, Scheme
@@ -87,26 +87,28 @@ def within_budget(
             f"option mixed of pass {one.name}",
             "leave out one of them; keep names nodes that stay in float",
         )
-    costs = _Costs.of(before, ctx, budget.kind)
+    floats = _costs(before, ctx, budget.kind)
+    total = sum(floats.values() if budget.kind == "latency" else _sizes(before))
     found: dict[str, list[Option]] = {}
     nodes: dict[str, set[str]] = {}
     for scheme in ctx.target.schemes if one.scheme == "auto" else (one.scheme,):
         marked = replace(one, scheme=cast("Scheme", scheme)).run(before, ctx).graph
         simulation = Simulation(marked, before, ctx, loss)
+        costs = _costs(marked, ctx, budget.kind)
         for region in simulation.regions:
             watcher.measuring(f"{scheme} of '{region.name}'")
-            option = Option(scheme, simulation.loss_of(region), costs.of_region(region, marked))
+            option = Option(scheme, simulation.loss_of(region), costs[region.name])
             found.setdefault(region.name, []).append(option)
             nodes.setdefault(region.name, set()).update(region.nodes)
     for name, options in found.items():
-        options.append(Option(FLOAT, 0.0, costs.of_region(Region(name, (name,)), before)))
-    rest = costs.total - sum(options[-1].cost for options in found.values())
-    goal = budget.ratio * costs.total - rest
+        options.append(Option(FLOAT, 0.0, floats[name]))
+    rest = total - sum(options[-1].cost for options in found.values())
+    goal = budget.ratio * total - rest
     chosen = choose_schemes(list(found.values()), goal) if goal > 0 else None
     if chosen is None:
-        raise _missed(budget, costs.total, rest, found)
+        raise _missed(budget, total, rest, found)
     picked = {name: options[i] for (name, options), i in zip(found.items(), chosen, strict=True)}
-    return _with_schemes(one, picked, nodes, before, ctx), _told(budget, picked, rest, costs.total)
+    return _with_schemes(one, picked, nodes, before, ctx), _told(budget, picked, rest, total)
 
 
 def _with_schemes(
@@ -153,58 +155,33 @@ def _missed(
     )
 
 
-@dataclass(frozen=True)
-class _Costs:
-    """What nodes cost: bytes of constants, or predicted seconds.
+def _costs(graph: Graph, ctx: Context, kind: str) -> Mapping[str, float]:
+    """Return what every node costs: bytes of constants, or predicted seconds.
 
-    A region costs what its contraction does; operators that hang on it are small beside that, and
-    cost what they do in floats.
+    A constant that several nodes read is shared out. Nodes that kernels do in the same go as
+    another cost nothing. A region costs what its contraction does: operators that hang on it are
+    small beside that, and cost what they do in floats.
     """
-
-    before: Graph
-    ctx: Context
-    kind: str
-    facts: Facts
-    macs: Mapping[str, int]
-
-    @classmethod
-    def of(cls, before: Graph, ctx: Context, kind: str) -> _Costs:
-        facts = infer(before, ctx.ops, ctx.sizes_of(before))
-        return cls(before, ctx, kind, facts, macs(before, ctx.ops, facts))
-
-    @property
-    def total(self) -> float:
-        """What the float graph costs."""
-        if self.kind == "size":
-            return float(sum(c.size_bytes for c in self.before.constants.values()))
-        return sum(self._seconds(node, self.before) for node in self.before.nodes)
-
-    def of_region(self, region: Region, graph: Graph) -> float:
-        """Return the cost of a region as `graph` computes it."""
-        node = graph.by_name[region.name]
-        if self.kind == "latency":
-            return self._seconds(node, graph)
-        users = {v: len(graph.users[v]) for v in node.inputs if v in graph.constants}
-        return sum(_stored_bytes(graph, value) / count for value, count in users.items())
-
-    def _seconds(self, node: Node, graph: Graph) -> float:
-        """Return the roofline of a node: arithmetic, bytes moved, and a fixed time."""
-        speed = self.ctx.target.speed
-        rate = speed.macs * (speed.integer if node.integer else 1.0)
-        moved = sum(
-            self._moved_bytes(node, value, graph) for value in (*node.inputs, *node.outputs)
+    if kind == "latency":
+        coupling = couple(graph, ctx.ops, infer(graph, ctx.ops, ctx.sizes_of(graph)))
+        rounded = multiples(coupling, families(coupling), ctx.align)
+        seconds = {
+            step.node.name: amounts(step, rounded).seconds(ctx.target.speed.rates(step.work))
+            for step in steps(coupling)
+        }
+        return {node.name: seconds.get(node.name, 0.0) for node in graph.nodes}
+    return {
+        node.name: sum(
+            _stored_bytes(graph, value) / len(graph.users[value])
+            for value in dict.fromkeys(node.inputs)
+            if value in graph.constants
         )
-        return self.macs.get(node.name, 0) / rate + moved / speed.bytes + speed.node_seconds
+        for node in graph.nodes
+    }
 
-    def _moved_bytes(self, node: Node, value: str, graph: Graph) -> float:
-        if value in graph.constants:
-            return _stored_bytes(graph, value)
-        kind, shape = self.facts.types.get(value), self.facts.shape(value)
-        if shape is None or not isinstance(kind, TensorType):
-            return 0.0
-        record = graph.records.get(value) if node.integer else None
-        bits = kind.dtype.bits if record is None else record.dtype.bits
-        return prod(shape) * bits / _BYTE
+
+def _sizes(graph: Graph) -> list[float]:
+    return [float(constant.size_bytes) for constant in graph.constants.values()]
 
 
 def _stored_bytes(graph: Graph, value: str) -> float:

@@ -6,9 +6,10 @@ import pytest
 from slimc.analysis.channels import Coupling, couple
 from slimc.analysis.cost import size_bytes
 from slimc.analysis.families import families, step
-from slimc.analysis.latency import Speed, latency
+from slimc.analysis.latency import Rates, Speed, latency
 from slimc.analysis.removal_cost import Cost, Tally, cost
 from slimc.analysis.shapes import infer
+from slimc.analysis.work import ANY
 from slimc.ir.text import parse_text
 from slimc.ops import OPS
 from slimc.rewrite.slice_axes import slice_axes
@@ -149,3 +150,19 @@ def test_bytes_are_those_of_the_constants_left() -> None:
     removed[found[number].units[:6]] = True
     left = slice_axes(coupling, removed, "test").graph
     assert cost(coupling, found, "bytes").of(lost(6)) == size_bytes(left)
+
+
+def test_a_width_that_is_no_multiple_counts_as_the_next_one_and_no_more() -> None:
+    text = TEXT.replace("16,", "58,").replace("group=16", "group=58")
+    assert whole(of(MACS, 16, text)) == pytest.approx(whole(of(MACS, 16, text.replace("58", "64"))))
+
+
+def test_a_measured_class_has_rates_of_its_own() -> None:
+    rates = {"pointwise": Rates(0, 0, fixed=1.0), ANY: Rates(0, 0, visit=1.0)}
+    speed = Speed(1, 1, 1, measured=rates)
+    assert whole(of(speed)) == pytest.approx(2 + 9 * 64 + 9 * 64)  # b, c; a and d have nine taps
+
+
+def test_integers_that_were_not_measured_multiply_faster_than_floats() -> None:
+    speed = Speed(1, 1, 1, 4.0, {"product": Rates(8.0, 1.0, fixed=3.0)})
+    assert speed.rates("integer product") == Rates(2.0, 1.0, fixed=3.0)
