@@ -59,8 +59,9 @@ class _Decomposition:
 
     def _lacks(self, node: Node) -> bool:
         if node.domain:
-            known = node.domain in self.target.domains and node.kind not in self.target.forbids
-            return not known and node.kind in FUSED
+            target = self.target
+            known = node.domain in target.domains or node.op in target.plugins
+            return node.kind in FUSED and (not known or node.kind in target.forbids)
         return node.op in self.target.decompose or schema_of(node, self.target.opset_max) is None
 
     def _express(self, editor: Editor, node: Node, types: Types) -> bool:

@@ -18,6 +18,17 @@ from slimc.targets.speeds import AVX2
 
 _WEIGHTED = "Conv ConvTranspose Gather Gemm MatMul"
 
+# Operators of com.microsoft that it reads: those of 150 that read_model did not call unsupported.
+_OF_ONNXRUNTIME = (
+    "Attention BiasAdd BiasGelu BifurcationDetector DequantizeLinear DynamicQuantizeLSTM "
+    "DynamicQuantizeMatMul EmbedLayerNormalization FastGelu FusedConv FusedGemm FusedMatMul "
+    "GatherBlockQuantized GatherND Gelu GroupNorm GroupQueryAttention MatMulIntegerToFloat "
+    "MatMulNBits MultiHeadAttention Pad QLinearAdd QLinearAveragePool QLinearConcat "
+    "QLinearLeakyRelu QLinearMul QLinearReduceMean QLinearSigmoid QLinearSoftmax QLinearWhere "
+    "QuantizeLinear QuickGelu Range RotaryEmbedding SkipLayerNormalization "
+    "SkipSimplifiedLayerNormalization Trilu"
+)
+
 OPENVINO = Target(
     name="openvino",
     runtime="openvino",
@@ -27,7 +38,7 @@ OPENVINO = Target(
     opset_max=28,
     ir_version_max=15,
     oracle="openvino",
-    domains=frozenset({"", "ai.onnx.ml", "com.microsoft"}),
+    plugins=frozenset(_OF_ONNXRUNTIME.split()),
     schemes={
         "int8": {
             **rows("Conv Gemm MatMul", Quantize(S8, W8, needs_constant=True)),
