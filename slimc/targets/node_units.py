@@ -183,12 +183,12 @@ def seen_type(subject: Subject, one: Conversion, value: str) -> DType | None:
 
 
 def _edges(graph: Graph, value: str) -> int:
-    """Count the readers of a value in the file: nodes that stand for one of it count once."""
+    """Count what reads a value in the file, outputs too: nodes that stand for one count once."""
     counts: dict[tuple[str, ...], int] = {}
     for reader in graph.users.get(value, ()):
         key = reader.origins
         counts[key] = max(counts.get(key, 1), reader.inputs.count(value))
-    return sum(counts.values())
+    return sum(counts.values()) + (value in graph.outputs)
 
 
 def folds(graph: Graph, value: str) -> bool:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from slimc.errors import SlimcError
@@ -7,7 +9,7 @@ from slimc.ops import OPS
 from slimc.ops.op import Quant
 from slimc.passes.target import Target
 from slimc.targets import TARGETS, resolve
-from slimc.targets.onnxruntime import CPU_AVX2, CPU_VNNI
+from slimc.targets.onnxruntime import CPU_AMX, CPU_AVX2, CPU_VNNI
 
 
 def test_a_name_that_is_no_target_gets_the_nearest_one() -> None:
@@ -58,3 +60,7 @@ def test_pairs_of_weights_fit_16_bits_where_the_kernel_saturates() -> None:
 
     assert paired(CPU_AVX2)
     assert not paired(CPU_VNNI)
+
+
+def test_amx_changes_nothing_in_the_file() -> None:
+    assert CPU_AMX == replace(CPU_VNNI, name=CPU_AMX.name, summary=CPU_AMX.summary)

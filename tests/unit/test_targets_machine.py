@@ -13,6 +13,7 @@ from slimc.targets.machine import choose, flags
         ("x86_64", {"sse4_2", "avx2"}, "cpu-avx2"),
         ("x86_64", {"avx2", "avx_vnni"}, "cpu-vnni"),
         ("x86_64", {"avx2", "avx512f", "avx512_vnni"}, "cpu-vnni"),
+        ("x86_64", {"avx2", "avx512_vnni", "amx_int8"}, "cpu-amx"),
         ("AMD64", set(), "cpu-avx2"),
         ("aarch64", {"asimd"}, "cpu-arm64"),
         ("arm64", set(), "cpu-arm64"),

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import pytest
+
+from slimc.io.read import FileHeader
+from slimc.ir.text import parse_text
+from slimc.ops import OPS
+from slimc.passes.target import Subject, Target
+from slimc.targets.check import check
+from slimc.targets.openvino import OPENVINO, OPENVINO_NPU
+
+PRODUCT = """graph (%x: f32[1,4,16,16], %t: f32[1,4,16,16]) -> (%y)
+  %s = constant f32[] 0.02
+  %p = constant TYPE[] FIRST
+  %z = constant TYPE[] SECOND
+  %xq: TYPE[1,4,16,16] = QuantizeLinear(%x, %s, %p)
+  %a: f32[1,4,16,16] = DequantizeLinear(%xq, %s, %p)
+  %tq: TYPE[1,4,16,16] = QuantizeLinear(%t, %s, %z)
+  %b: f32[1,4,16,16] = DequantizeLinear(%tq, %s, %z)
+  %y: f32[1,4,16,16] = MatMul(%a, %b) @scores"""
+BLOCKS = """graph (%x: f32[4,64]) -> (%y)
+  %w.q = constant i4[SHAPE] random(0, -8..7)
+  %w.s = constant f32[SCALES] random(1, 0.01..0.02)
+  %w: f32[SHAPE] = DequantizeLinear(%w.q, %w.s) {axis=AXIS, block_size=32} @dqw
+  %y: f32[4,32] = NODE @product"""
+
+
+def rules_of(text: str, target: Target = OPENVINO) -> list[tuple[str, str, str]]:
+    found = check(Subject(parse_text(text), OPS, target, FileHeader(21, 10)))
+    return [(f.rule, f.severity, f.node) for f in found if f.severity in ("error", "silent")]
+
+
+# Executed precisions of OpenVINO 2026.4: i8 for the first ones, f32 for the last ones.
+@pytest.mark.parametrize(
+    ("kind", "first", "second", "integer"),
+    [
+        ("i8", "0", "0", True),
+        ("u8", "0", "128", True),
+        ("u8", "134", "128", False),
+        ("u8", "0", "135", False),
+        ("i8", "-128", "7", False),
+    ],
+)
+def test_products_of_two_values_have_no_zero_point(
+    kind: str, first: str, second: str, integer: bool
+) -> None:
+    text = PRODUCT.replace("TYPE", kind).replace("FIRST", first).replace("SECOND", second)
+    found = rules_of(text)
+    assert found == ([] if integer else [("symmetric-products", "silent", "scores")])
+
+
+@pytest.mark.parametrize(
+    ("shape", "scales", "axis", "node", "loads"),
+    [
+        ("64,32", "2,32", 0, "MatMul(%x, %w)", True),
+        ("64,32", "64,1", 1, "MatMul(%x, %w)", False),
+        ("32,64", "32,2", 1, "Gemm(%x, %w) {transB=1}", True),
+    ],
+)
+def test_blocks_lie_along_what_is_summed(
+    shape: str, scales: str, axis: int, node: str, loads: bool
+) -> None:
+    text = BLOCKS.replace("SHAPE", shape).replace("SCALES", scales).replace("AXIS", str(axis))
+    found = rules_of(text.replace("NODE", node))
+    assert found == ([] if loads else [("summed-blocks", "error", "product")])
+
+
+def test_an_npu_needs_sizes() -> None:
+    text = "graph (%x: f32[N,4]) -> (%y)\n  %y: f32[N,4] = Relu(%x)"
+    assert not rules_of(text)
+    assert rules_of(text, OPENVINO_NPU) == [("static-shapes", "error", "")]
