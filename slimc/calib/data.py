@@ -340,19 +340,16 @@ def _pile(graph: Graph, arrays: Mapping[str, stored.Stored], batch: int, file: P
     try:
         check(graph, specs, f"'{file}'")
         return Stack(graph, {}, wanted, 1, False, 0)
-    except SlimcError as error:
-        refused = error
-    try:
-        pile = stack(arrays, graph, batch, f"'{file}'")
-        for one in pile.specs():
-            check(graph, one, f"'{file}'")
-    except SlimcError:
-        if file.suffix == ".npy":
+    except SlimcError as refused:
+        try:
+            pile = stack(arrays, graph, batch, f"'{file}'")
+            for one in pile.specs():
+                check(graph, one, f"'{file}'")
+        except SlimcError as error:
+            raise (error if file.suffix == ".npy" else refused) from None
+        if pile.drop_axis and file.suffix != ".npy":
             raise
-        raise refused from None
-    if file.suffix != ".npy" and pile.drop_axis:
-        raise refused
-    return pile
+        return pile
 
 
 def _ignored(found: Iterable[Mapping[str, object]], graph: Graph) -> tuple[str, ...]:
