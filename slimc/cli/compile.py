@@ -24,6 +24,7 @@ from slimc.cli.options import (
 from slimc.errors import SlimcError
 from slimc.io.write import replaced
 from slimc.passes.recipe import Recipe, load_recipe
+from slimc.pipeline.catalogue import TARGET_FILES
 from slimc.pipeline.compiler import Compiled, compile
 from slimc.report.json import report_json
 from slimc.report.text import report_text
@@ -38,7 +39,12 @@ DEFAULT_TARGET = "generic-onnx"
     metavar="TEXT",
     help="Stages and passes with options: prune{ratio=0.3},quant. Default: only canonicalise.",
 )
-@click.option("--target", metavar="NAME", help=f"What to compile for. Default: {DEFAULT_TARGET}.")
+@click.option(
+    "--target",
+    metavar="NAME",
+    help="What to compile for: a name, or a file of yours (docs/targets.md). "
+    f"Default: {DEFAULT_TARGET}.",
+)
 @click.option(
     "-o",
     "--output",
@@ -170,7 +176,8 @@ def _recipe(options: dict[str, Any]) -> Recipe:
 
 
 def _output(model: Path, output: Path | None, target: str) -> Path:
-    path = output or model.with_name(f"{model.stem}.{target}.onnx")
+    label = Path(target).stem if Path(target).suffix in TARGET_FILES else target
+    path = output or model.with_name(f"{model.stem}.{label}.onnx")
     check_place(path, model, "-o")
     return path
 

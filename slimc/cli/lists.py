@@ -1,4 +1,4 @@
-"""`slimc passes | targets | ops | data`: what there is, and what was understood."""
+"""`slimc passes | ops`: what there is."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from slimc.cli.options import json_option, names_with, plugin_option
 from slimc.errors import SlimcError, did_you_mean
 from slimc.ops.op import Op
 from slimc.passes.base import Pass
-from slimc.passes.schemes import scheme_names
-from slimc.passes.target import Target
 from slimc.passes.text import options_of
 from slimc.pipeline.catalogue import Catalogue
 
@@ -81,45 +79,6 @@ def _pass_dict(one: type[Pass]) -> dict[str, Any]:
         "summary": _first_line(one),
         "promise": one.promise,
         "options": [vars(option) for option in options_of(one)],
-    }
-
-
-@click.command("targets", short_help="List targets, or the details of one.")
-@click.argument("name", required=False)
-@json_option
-@plugin_option
-def targets_command(name: str | None, as_json: bool, plugin: tuple[Path, ...]) -> None:
-    """List targets; with NAME, what the target runs and how it wants it.
-
-    Example: slimc targets jetson
-    """
-    names = names_with(plugin)
-    found = [(n, names.target(n)) for n in ([name] if name else names.targets)]
-    if as_json:
-        say(json.dumps([{"name": n, **_target_dict(t)} for n, t in found], indent=1))
-    elif name:
-        for key, value in _target_dict(found[0][1]).items():
-            say(f"{key + ':':<15} {value if not isinstance(value, list) else ', '.join(value)}")
-    else:
-        width = max(len(n) for n, _ in found)
-        for n, t in found:
-            say(f"{n:<{width}}  {t.summary}")
-            say(f"{'':<{width}}  schemes: {', '.join(scheme_names(t)) or 'none'}")
-
-
-def _target_dict(target: Target) -> dict[str, Any]:
-    return {
-        "summary": target.summary,
-        "runtime": target.runtime,
-        "opset": target.opset,
-        "float": target.prefer.text,
-        "schemes": list(scheme_names(target)),
-        "integers": sorted(target.quantize),
-        "forbidden": sorted(target.forbids),
-        "align_integer": target.align_integer,
-        "align_float": target.align_float,
-        "rules": [rule.name for rule in target.rules],
-        "chosen": target.chosen,
     }
 
 

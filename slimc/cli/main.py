@@ -18,10 +18,11 @@ from slimc.cli.diff import diff_command
 from slimc.cli.explain import explain_command
 from slimc.cli.export_indices import export_indices_command
 from slimc.cli.lint import lint_command
-from slimc.cli.lists import ops_command, passes_command, targets_command
+from slimc.cli.lists import ops_command, passes_command
 from slimc.cli.run_script import run_script_command
 from slimc.cli.sensitivity import sensitivity_command
 from slimc.cli.show import show_command
+from slimc.cli.targets import targets_command
 from slimc.cli.verify import verify_command
 from slimc.errors import PromiseError, SlimcError, did_you_mean
 
@@ -41,7 +42,7 @@ Examples:
   slimc bench model.onnx small.onnx      slimc explain model.onnx --pass prune
   slimc verify model.jetson.onnx --target jetson
   slimc run-script modify.py model.onnx  an existing GraphSurgeon script
-  slimc passes prune                     slimc targets jetson
+  slimc passes prune                     slimc targets show jetson
 
 Exit status: 0 done; 1 sound, but not what --require, --min-sqnr, --max-drop or --budget asked for:
 no model is written; 2 your input needs mending; 70 a fault of slimc.

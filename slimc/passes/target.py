@@ -195,20 +195,20 @@ class Target:
     least written, `ir_version_max`: the last one read. shapes: it takes unknown sizes ("any"), or
     with a profile of the sizes to come, or "static" ones only. capability: of an NVIDIA GPU (87:
     compute capability 8.7). typed: the types in the file are final; else the runtime may compute
-    floats in 16 bits. sparsity: operators whose kernels are faster where
-    two of four weights are zero.
-    oracle: what can show on this machine how it runs a file ("onnxruntime", "openvino",
+    floats in 16 bits. sparsity: operators whose kernels are faster where two of four weights are
+    zero. oracle: what can show on this machine how it runs a file ("onnxruntime", "openvino",
     "tensorrt-rtx:SM86"). forbids: operators it cannot run (kind -> why); domains: those it knows;
     plugins: what it runs besides, of any domain; decompose: operators that it lacks and we express
     otherwise. floats: the float types it computes with; prefer: the one to emit. schemes: name ->
     kind -> what it wants of the operator, the best scheme first. fuse_bias: its integer kernels add
-    a bias to products of matrices (Gemm), not of stacks of them. align: channel multiple that its kernels
-    like, for integer and float graphs. speed: its rates, by which latencies are predicted; the
-    default is that of a small CPU. suit: expresses a canonical graph by operators that the target
-    prefers, before passes run: the same values up to rounding. misfit: why a node does not run on
-    the unit that the file is for, empty where it does; then it runs in floats elsewhere.
+    a bias to products of matrices (Gemm), not of stacks of them. align: channel multiple that its
+    kernels like, for integer and float graphs. speed: its rates, by which latencies are predicted;
+    the default is that of a small CPU. suit: expresses a canonical graph by operators that the
+    target prefers, before passes run: the same values up to rounding. misfit: why a node does not
+    run on the unit that the file is for, empty where it does; then it runs in floats elsewhere.
     companions: files that belong beside the model. notes: what whoever compiles for it must know.
-    chosen: for an alias such as `cpu`, what it stands for and why.
+    base: the target that a file of the user's started from. chosen: for an alias such as `cpu`,
+    what it stands for and why.
     """
 
     name: str
@@ -241,6 +241,7 @@ class Target:
     misfit: Callable[[Call], str] | None = None
     companions: tuple[Companion, ...] = ()
     notes: tuple[str, ...] = ()
+    base: str = ""
     chosen: str = ""
 
     @property

@@ -28,6 +28,7 @@ from slimc.passes.text import Stages, parse_passes
 from slimc.pipeline.plugin import run_file
 from slimc.targets import TARGETS, TargetSource, resolve
 from slimc.targets.lowering import LOWERING
+from slimc.targets.user import SUFFIX, read_target
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,22 @@ class Catalogue:
         return parse_passes(text, self.passes, self.stages)
 
     def target(self, name: str) -> Target:
-        """Return a target by name. Raises SlimcError "unknown-target"."""
-        return resolve(name, self.targets)
+        """Return a target by its name, or by its file: .toml, or .py with a TARGET.
+
+        Raises SlimcError "unknown-target", "bad-target", "bad-plugin".
+        """
+        path = Path(name)
+        if name in self.targets or path.suffix not in TARGET_FILES:
+            return resolve(name, self.targets)
+        if path.suffix == SUFFIX:
+            made = read_target(path, lambda base: resolve(base, self.targets))
+        else:
+            found = getattr(run_file(path), "TARGET", None)
+            if not isinstance(found, Target):
+                raise _wrong(f"target file '{path}'", found, "TARGET = a slimc.Target")
+            made = found
+        self._check_free(made.name, self.targets, f"target file '{path}'")
+        return made
 
     def with_file(self, path: str | Path) -> Catalogue:
         """Add what a plug-in file defines. Raises SlimcError "bad-plugin" or "name-taken"."""
@@ -116,6 +131,7 @@ class Catalogue:
             raise SlimcError("name-taken", f"the name '{name}' is taken", where, "choose another")
 
 
+TARGET_FILES = (SUFFIX, ".py")  # a target is named by its file, too
 _KINDS = ("PASSES", "STAGES", "OPS", "TARGETS", "SCORES")
 
 

@@ -33,7 +33,7 @@ def run(line: str, folder: Path) -> None:
     assert done.returncode == 0, f"$ {line}\n{done.stdout}\n{done.stderr}"
 
 
-@pytest.mark.parametrize("page", ["custom_pass.md", "custom_score.md"])
+@pytest.mark.parametrize("page", ["custom_pass.md", "custom_score.md", "targets.md"])
 def test_the_page_runs_from_top_to_bottom(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,131 @@
+"""A user's own target: a TOML file that says what differs from another target."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from slimc.errors import did_you_mean
+from slimc.io.schemas import find_schema
+from slimc.ir.graph import OPSET
+from slimc.ops import OPS
+from slimc.passes.target import Grid, Target, TargetRule
+from slimc.targets.fields import Place, merged
+
+SUFFIX = ".toml"
+_FROM_BASE = ("suit", "misfit", "companions")  # functions, which a table cannot hold
+_OWN = ("base", "name", "rules")
+_DEEPEST = 8  # files that follow from one another
+
+Known = Callable[[str], Target]
+
+
+def read_target(path: Path, known: Known, depth: int = 0) -> Target:
+    """Read a target from a file. Error: bad-target, and those of `known`, which finds the base.
+
+    A base that ends in .toml is a file, beside this one unless its path is absolute.
+    """
+    place = Place(str(path))
+    table = _parsed(path, place)
+    base_name = table.get("base")
+    if not isinstance(base_name, str):
+        raise (place / "base").wrong(
+            "it names no target to start from", 'for example base = "generic-onnx"'
+        )
+    if depth == _DEEPEST:
+        raise (place / "base").wrong(f"{depth} files start from one another: is it a circle?")
+    if base_name.endswith(SUFFIX):
+        base_name = str(path.parent / base_name)
+        base = read_target(Path(base_name), known, depth + 1)
+    else:
+        base = known(base_name)
+    made = replace(_merged(table, base, place), base=base_name, chosen="")
+    made = replace(made, name=_name(table, path, place))
+    if "summary" not in table:
+        made = replace(made, summary=f"{base.summary}; changed by {path.name}")
+    _check(made, base, place)
+    return made
+
+
+def _parsed(path: Path, place: Place) -> dict[str, Any]:
+    if not path.is_file():
+        raise place.wrong("there is no such file")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as wrong:
+        message = str(wrong)
+        raise place.wrong(f"it is no TOML: {message[:1].lower()}{message[1:]}") from wrong
+
+
+def _name(table: dict[str, Any], path: Path, place: Place) -> str:
+    name = table.get("name", path.stem)
+    if not isinstance(name, str) or not name:
+        raise (place / "name").wrong("expected a text")
+    return name
+
+
+def _merged(table: dict[str, Any], base: Target, place: Place) -> Target:
+    hints = get_type_hints(Target)
+    settable = [k for k in hints if k not in (*_FROM_BASE, "chosen", "base", "rules")]
+    made: dict[str, Any] = {}
+    for key, value in table.items():
+        if key in _OWN:
+            continue
+        if key in _FROM_BASE:
+            help = "a Python file with a TARGET may change it (docs/targets.md)"
+            raise (place / key).wrong("it comes from the base", help)
+        if key not in settable:
+            raise (place / key).wrong("there is no such key", did_you_mean(key, [*settable, *_OWN]))
+        made[key] = merged(hints[key], value, getattr(base, key), place / key)
+    if "rules" in table:
+        made["rules"] = _rules(table["rules"], base, place / "rules")
+    return replace(base, **made)
+
+
+def _rules(value: Any, base: Target, place: Place) -> tuple[TargetRule, ...]:
+    """Return the rules of the base without those that are to be left out."""
+    if not isinstance(value, dict) or set(value) != {"remove"}:
+        raise place.wrong("rules are those of the base", 'to leave some out: remove = ["NAME"]')
+    names = [rule.name for rule in base.rules]
+    removed = merged(tuple[str, ...], value["remove"], (), place / "remove")
+    for name in removed:
+        if name not in names:
+            raise (place / "remove").wrong(f"there is no rule '{name}'", did_you_mean(name, names))
+    return tuple(rule for rule in base.rules if rule.name not in removed)
+
+
+def _check(target: Target, base: Target, place: Place) -> None:
+    """Refuse what cannot be meant. Error: bad-target."""
+    if not 1 <= target.opset <= target.opset_max <= OPSET:
+        message = f"opsets {target.opset} to {target.opset_max} are not within 1 to {OPSET}"
+        raise (place / "opset").wrong(message)
+    if target.prefer not in target.floats:
+        raise (place / "prefer").wrong(f"{target.prefer.text} is none of its floats")
+    if target.placement is None and any(_static(target, scheme) for scheme in target.schemes):
+        raise (place / "placement").wrong("schemes with ranges fixed ahead need Q and DQ somewhere")
+    for scheme, rows in target.schemes.items():
+        for kind, wish in rows.items():
+            here = place / "schemes" / scheme / kind
+            if OPS.get(kind) is None:
+                raise here.wrong("there is no such operator", did_you_mean(kind, OPS.kinds))
+            for grid in filter(None, (wish.activations, wish.weights)):
+                _check_grid(grid, here)
+    for key in ("forbids", "decompose"):
+        for kind in set(getattr(target, key)) - set(getattr(base, key)):
+            if "." not in kind and find_schema(kind, OPSET) is None:
+                help = did_you_mean(kind, OPS.kinds)
+                raise (place / key / kind).wrong("there is no such operator of ONNX", help)
+
+
+def _static(target: Target, scheme: str) -> bool:
+    return any(wish.activations is not None for wish in target.schemes[scheme].values())
+
+
+def _check_grid(grid: Grid, place: Place) -> None:
+    low, high = grid.dtype.span
+    if not low <= grid.low < grid.high <= high:
+        message = f"{grid.low}..{grid.high} are no integers of {grid.dtype.text}"
+        raise place.wrong(message, f"it holds {low}..{high}")
