@@ -70,9 +70,18 @@ def _summary(verdict: Verdict) -> list[str]:
         runs = len(seen.quantized) - len(seen.lost)
         text = f"{runs} of {len(seen.quantized)} quantized contractions run in integers"
         lines.append(f"{text} as the rules see it; there are {seen.contractions} in all")
+    mendable = dict.fromkeys(f"{one.code} {one.rule}" for one in _mendable(verdict))
+    if mendable:
+        lines.append(f"--fix mends what has one right mend of {', '.join(mendable)}")
     if seen.stored:
         lines.append(f"{len(seen.stored)} contractions store their weight alone in integers")
     return lines
+
+
+def _mendable(verdict: Verdict) -> list[Finding]:
+    """Return the findings of rules that have a fix."""
+    fixed = {rule.name for rule in verdict.subject.target.rules if rule.fix is not None}
+    return [one for one in verdict.findings if one.rule in fixed]
 
 
 def verdict_dict(verdict: Verdict) -> dict[str, Any]:
