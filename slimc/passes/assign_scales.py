@@ -134,6 +134,15 @@ class AssignScales(Pass):
             key(graph, data, observers),
             lambda: collect(graph, data, observers, progress=tell, floors=known),
         )
+        left = {value: one for value, one in observers.items() if value not in table.ranges}
+        if left and (more := collect(graph, data, left, floors=known).ranges):
+            value = next(iter(more))
+            raise SlimcError(
+                "bad-calibration-table",
+                f"the table has no range of '{value}', which the samples hold numbers of",
+                f"pass {self.name}",
+                "delete the file; it is made again from the samples",
+            )
         return {group: _joined(graph, group, table.ranges) for group in shared}
 
 

@@ -124,6 +124,9 @@ def _contraction(
         return "both operands are computed at run time" if wants.needs_constant else site
     if not finite(graph, weight):
         return f"its weight '{weight}' holds NaN or infinity"
+    bias = "" if parts.bias is None else (*node.inputs, "", "")[parts.bias]
+    if bias in graph.constants and not finite(graph, bias):
+        return f"its bias '{bias}' holds NaN or infinity"
     bound = facts.bounds.get(node.name)
     if bound is None:
         return f"its axes are not known: {facts.opaque.get(node.name, 'it has no signature')}"

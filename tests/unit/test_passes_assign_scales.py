@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from slimc.calib.data import Data
+from slimc.calib.tables import StoredTables
 from slimc.errors import SlimcError
 from slimc.execute.ort import Session, optimized_ops
 from slimc.ir.graph import Form, Graph
@@ -370,3 +373,50 @@ def test_options_out_of_their_ranges(options: dict[str, object]) -> None:
 
 def test_fewer_samples_on_request() -> None:
     assert assigned(RESIDUAL, every_result(), feeds=6, samples=3).facts["samples"] == 4
+
+
+PRODUCT = """graph (%x: f32[2,4]) -> (%y)
+  %w = constant f32[4,3] random(0)
+  %b = constant f32[3] [1, -inf, 2]
+  %y: f32[2,3] = Gemm(%x, %w, %b) @fc"""
+
+
+def test_a_bias_that_masks_a_channel_keeps_its_layer_in_float() -> None:
+    result = assigned(parse_text(PRODUCT), every_result())
+    assert skipped(result) == {"fc": "stays in float: its bias 'b' holds NaN or infinity"}
+
+
+def test_a_table_without_a_value_is_refused(tmp_path: Path) -> None:
+    graph = parse_text(PRODUCT.replace("-inf", "0"))
+    data = Data.synthesize(graph, {}, 0, 2)
+    place = tmp_path / "ranges.json"
+    context = Context(OPS, every_result(), data, tables=StoredTables(place))
+    AssignScales().run(graph, context)
+    table = json.loads(place.read_text())
+    del table["ranges"]["x"]
+    place.write_text(json.dumps(table))
+    with pytest.raises(SlimcError, match="no range of 'x'") as caught:
+        AssignScales().run(graph, context)
+    assert caught.value.name == "bad-calibration-table"
+
+
+def test_short_ranges_are_widened_and_known_ones_are_taken() -> None:
+    graph = parse_text("graph (%x: f32[2,4]) -> (%y)\n  %y: f32[2,4] = Sigmoid(%x) @sigmoid")
+    wish = Quantize(replace(U8, least=1000.0), anywhere=True, result=(0.0, 255 / 256))
+    records = assigned(graph, every_result(Sigmoid=wish)).graph.records
+    assert records["x"].scale == pytest.approx(1000 / 255)
+    unbound = replace(wish, activations=U8)
+    records = assigned(graph, every_result(Sigmoid=unbound)).graph.records
+    assert (float(records["y"].scale), int(records["y"].zero_point)) == (1 / 256, 0)
+
+
+def test_a_clamp_that_q_covers_is_no_node_of_integers() -> None:
+    own = Quantize(U8, anywhere=True, scales="own")
+    text = """graph (%x: f32[2,4,3,3]) -> (%y)
+  %w = constant f32[4,4,1,1] random(0)
+  %p: f32[2,4,3,3] = Relu(%x) @alone
+  %c: f32[2,4,3,3] = Conv(%p, %w) @conv
+  %y: f32[2,4,3,3] = Relu(%c) @covered"""
+    found = assigned(parse_text(text), every_result(Relu=own)).graph
+    assert integer(found) == ["alone", "conv"]
+    assert set(found.records) == {"x", "p", "w", "y"}
