@@ -9,6 +9,7 @@ from math import isfinite
 from typing import Any
 
 from slimc.errors import SlimcError
+from slimc.io.json_file import BROKEN, parse_json, told
 
 FORMAT = "slimc-sensitivity-1"
 
@@ -108,9 +109,9 @@ def curves_text(curves: Curves) -> str:
 def parse_curves(text: str, where: str) -> Curves:
     """Read what `curves_text` wrote. Raises SlimcError "bad-curves"."""
     try:
-        found = json.loads(text)
+        found = parse_json(text)
     except ValueError as error:
-        raise _bad(f"it is no JSON: {error}", where) from error
+        raise _bad(str(error), where) from error
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         said = found.get("format") if isinstance(found, dict) else type(found).__name__
         raise _bad(f"found format {said!r}, expected '{FORMAT}'", where)
@@ -118,9 +119,8 @@ def parse_curves(text: str, where: str) -> Curves:
         setup = Setup(**{f.name: found[f.name] for f in fields(Setup)})
         curves = tuple(_curve(one) for one in found["families"])
         _check(setup, curves)
-    except (KeyError, TypeError, ValueError) as error:
-        what = f"'{error.args[0]}' is missing" if isinstance(error, KeyError) else str(error)
-        raise _bad(what, where) from error
+    except BROKEN as error:
+        raise _bad(told(error), where) from error
     return Curves(setup, curves)
 
 

@@ -9,9 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from slimc.errors import SlimcError
-
-# What reading a stranger's JSON raises: nested too deep, an integer that no float holds.
-_NO_TABLE = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
+from slimc.io.json_file import BROKEN, parse_json
 
 
 @dataclass(frozen=True)
@@ -50,10 +48,10 @@ class CalibrationTable:
     def from_json(cls, text: str) -> CalibrationTable:
         """Read a table. Raises SlimcError `bad-calibration-table`."""
         try:
-            table = json.loads(text)
+            table = parse_json(text)
             ranges = {str(value): _range(pair) for value, pair in table["ranges"].items()}
             return cls(ranges, str(table["key"]))
-        except _NO_TABLE as error:
+        except BROKEN as error:
             raise SlimcError(
                 "bad-calibration-table",
                 f"this is no calibration table: {error}",

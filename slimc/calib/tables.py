@@ -7,9 +7,8 @@ from pathlib import Path
 
 from slimc.calib.table import CalibrationTable
 from slimc.errors import SlimcError
+from slimc.io.json_file import read_text
 from slimc.io.write import replaced
-
-MAX_BYTES = 256 << 20  # of a file that is read: a million values take 100 MB
 
 
 class Tables:
@@ -77,9 +76,7 @@ def _read(path: Path) -> CalibrationTable | None:
     if not path.exists():
         return None
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ValueError(f"it has more than {MAX_BYTES >> 20} MiB")
-        return CalibrationTable.from_json(path.read_text(encoding="utf-8"))
+        return CalibrationTable.from_json(read_text(path))
     except (SlimcError, ValueError, OSError) as error:
         why = error.message if isinstance(error, SlimcError) else str(error)
         raise SlimcError(

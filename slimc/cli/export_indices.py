@@ -13,6 +13,7 @@ import numpy as np
 from slimc.cli.console import say
 from slimc.cli.options import PATH, check_place, json_option
 from slimc.errors import SlimcError
+from slimc.io.json_file import BROKEN, read_json
 from slimc.io.write import replaced
 from slimc.pipeline.index_map import IndexMap, read_table
 
@@ -68,9 +69,8 @@ def _read(path: Path) -> IndexMap:
     """Read the index map of a report. Raises SlimcError "no-indices"."""
     help = "slimc model.onnx --passes prune --report report.json writes one that has them"
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))["indices"]
-        found = read_table(table)
-    except (ValueError, KeyError, TypeError, AttributeError) as broken:
+        found = read_table(read_json(path)["indices"])
+    except BROKEN as broken:
         message = "it is no JSON report of slimc with kept indices"
         raise SlimcError("no-indices", message, f"'{path}'", help) from broken
     if not found.kept:

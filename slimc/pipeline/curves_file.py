@@ -7,6 +7,7 @@ from pathlib import Path
 
 from slimc.analysis.curves import Curves, curves_text, parse_curves
 from slimc.errors import SlimcError
+from slimc.io.json_file import read_text
 from slimc.io.write import replaced
 from slimc.passes.base import Pass
 from slimc.passes.remove_channels import RemoveChannels
@@ -20,15 +21,12 @@ def load_curves(path: str | Path) -> Curves:
     path = Path(path)
     where = f"'{path}'"
     try:
-        return parse_curves(path.read_text(encoding="utf-8"), where)
-    except (OSError, UnicodeDecodeError) as error:
-        what = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise SlimcError(
-            "bad-curves",
-            f"the file cannot be read: {what}",
-            where,
-            "slimc sensitivity MODEL writes one",
-        ) from error
+        text = read_text(path)
+    except (OSError, ValueError) as error:
+        what = f"the file cannot be read: {error.strerror}" if isinstance(error, OSError) else error
+        help = "slimc sensitivity MODEL writes one"
+        raise SlimcError("bad-curves", str(what), where, help) from error
+    return parse_curves(text, where)
 
 
 def curves_for(source: Curves | str | Path | None, passes: Iterable[Pass]) -> Curves | None:

@@ -49,6 +49,7 @@ def test_points_stay_in_order_of_their_ratios() -> None:
         (lambda d: d["families"][0]["points"][0].update(error=None), "float"),
         (lambda d: d["families"][0].update(width=None), "width None"),
         (lambda d: d.update(families=[3]), "not subscriptable"),
+        (lambda d: d["families"][0]["points"][0].update(error=10**400), "too large"),
     ],
 )
 def test_a_changed_file_is_one_error(change: object, said: str) -> None:
@@ -60,7 +61,7 @@ def test_a_changed_file_is_one_error(change: object, said: str) -> None:
     assert said in raised.value.message
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", '"x"'])
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", '"x"', "[" * 100_000])
 def test_other_text_is_one_error(text: str) -> None:
     with pytest.raises(SlimcError) as raised:
         parse_curves(text, "'x.json'")

@@ -141,3 +141,9 @@ def test_help_has_an_example(slimc: Slimc) -> None:
     status, out, _ = slimc("export-indices", "--help")
     assert status == 0
     assert "slimc export-indices report.json -o indices.json" in " ".join(out.split())
+
+
+def test_a_report_that_is_nested_without_end(slimc: Slimc, tmp_path: Path) -> None:
+    (tmp_path / "r.json").write_text('{"indices": ' + "[" * 100_000)
+    status, _, err = slimc("export-indices", tmp_path / "r.json")
+    assert (status, "error[no-indices]" in err) == (2, True)
