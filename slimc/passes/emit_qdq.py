@@ -15,6 +15,7 @@ from slimc.rewrite.summed import sole_sum
 
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 
+_ALMOST_HALF = 0.49  # of a step: rounds to the integer before
 # Of a bias in steps of its scale: the 32-bit sum that it starts has half its range left.
 LARGEST_BIAS = float(np.iinfo(np.int32).max) / 2
 
@@ -159,10 +160,23 @@ class Emitter:
         if self.placement.weights == "rounded":
             return self._rounded(value, array, record)
         if self.placement.weights == "fp32-qdq" and record.dtype is not DType.I32:
-            integers = self._quantize(value, value, record, near)
+            integers = self._quantize(self._within(value, array, record), value, record, near)
         else:
             integers = self._editor.add_constant(record.quantize(array), f"{value}.q")
         return self._dequantize(integers, value, record, near)
+
+    def _within(self, value: str, array: np.ndarray, record: Quantization) -> str:
+        """Return a constant whose numbers Q maps to the integers in use; itself if it is one.
+
+        A runtime's Q knows the ends of the type alone: it makes -128 of what is to be -127.
+        """
+        scale, zero = record.spread(array.shape)
+        low = (record.low - _ALMOST_HALF - zero) * scale
+        high = (record.high + _ALMOST_HALF - zero) * scale
+        inside = np.clip(array, low, high).astype(array.dtype)
+        if np.array_equal(inside, array):
+            return value
+        return self._editor.add_constant(inside, f"{value}.clipped")
 
     def _rounded(self, value: str, array: np.ndarray, record: Quantization) -> str:
         """Return a constant of floats that are numbers of the grid; it keeps its name if it can."""

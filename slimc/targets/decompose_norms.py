@@ -39,7 +39,7 @@ def _group_norm(old: OldNode) -> None:
     grouped = old.add("Reshape", x, old.constant([0, groups, -1], DType.I64))
     epsilon = old.number("epsilon", 1e-5)
     normal = old.add("InstanceNormalization", grouped, ones, zeros, epsilon=epsilon)
-    y = old.add("Reshape", normal, old.add("Shape", old.operand(0)))
+    y = old.add("Reshape", normal, _shape(old))
     _scaled(old, y, _per_channel(old, 1), _per_channel(old, 2))
 
 
@@ -75,6 +75,14 @@ def _root(old: OldNode, variance: str) -> str:
     """Return sqrt(variance + epsilon)."""
     epsilon = old.constant(old.number("epsilon", 1e-5), _computed_in(old))
     return old.add("Sqrt", old.add("Add", variance, epsilon))
+
+
+def _shape(old: OldNode) -> str:
+    """Return the shape of the data: a constant where every size is known."""
+    sizes = [old.size(axis) for axis in range(old.rank)]
+    if all(isinstance(size, int) for size in sizes):
+        return old.constant(sizes, DType.I64)
+    return old.add("Shape", old.operand(0))
 
 
 def _per_channel(old: OldNode, i: int) -> str:

@@ -61,8 +61,8 @@ def _int8_only(subject: Subject) -> Iterator[Finding]:
         symmetric = one.zero is not None and not one.zero.astype("f4").any()
         if dtype is DType.U8 and symmetric and not one.stored and release >= (10, 15):
             message = (
-                f"'{one.source}' is u8 with zero point 0, which TensorRT takes as i8: what is above "
-                "127 steps is lost"
+                f"'{one.source}' is u8 with zero point 0, which TensorRT takes as i8: what is "
+                "above 127 steps is lost"
             )
             yield Finding("silent", one.node.name, message, _SYMMETRIC)
         else:
