@@ -119,13 +119,17 @@ def _stored(
         return f"'{value}' is {graph.type_of(value)}, and integers replace f32"
     if not finite(graph, value):
         return f"its weight '{value}' holds NaN or infinity"
+    shape = graph.constants[value].shape
+    if wish.row_multiple and (len(shape) != 2 or shape[1] % wish.row_multiple):
+        least = f"matrices with rows of a multiple of {wish.row_multiple}"
+        return f"'{value}' has shape {list(shape)}, and the runtime takes {least}"
     size = graph.constants[value].array.size
     if size < min_elements and not wish.dynamic:
         return f"its weight '{value}' has {size} elements: less than {min_elements} save nothing"
     bound = facts.bounds.get(node.name)
     if bound is None:
         return f"its axes are not known: {facts.opaque.get(node.name, 'it has no signature')}"
-    grid, axis = _layout(row, bound, operand, grid, graph.constants[value].shape)
+    grid, axis = _layout(row, bound, operand, grid, shape)
     sums = sum_order(bound, row.weighted) if row.weighted is not None else ()
     return StoredWeight(node, operand, grid, axis, sums, wish.dynamic)
 

@@ -60,6 +60,8 @@ class Quantize:
     min_channels: a contraction stays in float where data and result both have fewer channels.
     min_each: it stays in float where either has fewer.
     max_window: it stays in float where its windows have more elements; 0: any do.
+    row_multiple: weights alone that are stored are matrices, whose rows are a multiple of this; 0:
+        any are.
     short: (channels, products): a contraction whose results sum over fewer of both is worth it only
         `between`.
     """
@@ -77,6 +79,7 @@ class Quantize:
     min_channels: int = 0
     min_each: int = 0
     max_window: int = 0
+    row_multiple: int = 0
     short: tuple[int, int] = (0, 0)
 
 

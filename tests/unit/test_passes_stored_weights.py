@@ -10,6 +10,7 @@ from slimc.passes.context import Context
 from slimc.passes.schemes import Schemes
 from slimc.passes.stored_weights import StoredWeights, choose_weights
 from slimc.targets.openvino import OPENVINO
+from slimc.targets.tensorrt import JETSON_ORIN
 
 
 def chosen(text: str, scheme: str = "int4-weights", least: int = 0) -> StoredWeights:
@@ -61,3 +62,20 @@ def test_a_tiny_weight_is_not_worth_it() -> None:
     text = product("f32[96,8]", "MatMul(%x, %w)")
     assert "768 elements: less than 769" in chosen(text, least=769).reasons["node"]
     assert chosen(text, least=768).found
+
+
+@pytest.mark.parametrize(
+    ("weight", "data", "found"),
+    [
+        ("f32[96,8]", "f32[2,96]", 1),
+        ("f32[96,7]", "f32[2,96]", 0),
+        ("f32[2,96,8]", "f32[2,2,96]", 0),
+    ],
+)
+def test_runtimes_may_want_matrices_of_even_rows(weight: str, data: str, found: int) -> None:
+    graph = parse_text(product(weight, "MatMul(%x, %w)", data))
+    ctx = Context(OPS, JETSON_ORIN, Data.synthesize(graph, {}, 0, 1))
+    schemes = Schemes(JETSON_ORIN, "int4-weights", {})
+    made = choose_weights(graph, ctx, infer(graph, OPS), schemes, 0)
+    assert len(made.found) == found
+    assert all("rows of a multiple of 2" in why for why in made.reasons.values())
