@@ -11,14 +11,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from slimc.ir.types import DType
 from slimc.passes.target import Companion, Placement, Quantize
 from slimc.targets.dla_files import calibration_cache, trtexec_arguments
 from slimc.targets.dla_limits import misfit
 from slimc.targets.dla_rewrites import suit_dla
 from slimc.targets.grids import S8, W8, rows
 from slimc.targets.rules_dla import DLA_RULES
-from slimc.targets.tensorrt import JETSON_ORIN
+from slimc.targets.tensorrt import JETSON_ORIN_JP60
 
 # The ranges of pools, joins and element-wise operands must be equal in INT8 (NvInfer.h, warnings on
 # IPoolingLayer, IConcatenationLayer and IElementWiseLayer). Gates (Mul) and means over whole maps
@@ -43,17 +42,15 @@ PLACEMENT = Placement(
 )
 
 JETSON_ORIN_DLA = replace(
-    JETSON_ORIN,
+    JETSON_ORIN_JP60,
     name="jetson-orin-dla",
-    version="8.6.2",
     summary="DLA of Jetson AGX Orin and Orin NX (not Nano), JetPack 6.0: INT8 by calibration cache",
-    opset_max=17,
-    floats=(DType.F32, DType.F16),
     shapes="static",
     schemes={"int8": INT8},
     placement=PLACEMENT,
     align_integer=32,
     align_float=16,
+    sparsity=frozenset({"Conv"}),
     rules=DLA_RULES,
     suit=suit_dla,
     misfit=misfit,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from slimc.ir.types import Dim, TensorType
+from slimc.ir.types import Dim
 from slimc.ops.axes import Unmatched
 from slimc.ops.op import Call
 
@@ -168,10 +168,6 @@ def _rank_of(size: Dim) -> float:
     return size if isinstance(size, int) else SIZE + 1
 
 
-def _named(sizes: Iterable[Dim]) -> bool:
-    return any(not isinstance(size, int) for size in sizes)
-
-
 def _text(shapes: Iterable[Iterable[Dim]]) -> str:
     return " with ".join("[" + ",".join(map(str, shape)) + "]" for shape in shapes)
 
@@ -283,7 +279,7 @@ def _general(call: Call) -> str:
     """Say what no layer of DLA takes."""
     if call.op not in LIMITS and call.op != "Resize":
         return f"DLA has no {call.op}"
-    shape = call.shape(0)
+    shape = call.shape(_data(call))
     if len(shape) != RANK:
         return f"its data has rank {len(shape)}: DLA takes maps [N,C,H,W]"
     for i, (size, most) in enumerate(zip(shape, (BATCH, SIZE, SIZE, SIZE), strict=True)):
@@ -294,8 +290,6 @@ def _general(call: Call) -> str:
     return ""
 
 
-def is_map(kind: object) -> bool:
-    """Tell whether a type is that of maps [N,C,H,W] of fixed sizes."""
-    if not isinstance(kind, TensorType) or kind.shape is None:
-        return False
-    return len(kind.shape) == RANK and not _named(kind.shape)
+def _data(call: Call) -> int:
+    """Return the first operand that is computed."""
+    return next((i for i in range(len(call.types)) if call.present(i) and not _known(call, i)), 0)

@@ -8,16 +8,19 @@ from itertools import zip_longest
 import numpy as np
 
 from slimc.analysis.shapes import retype
+from slimc.errors import SlimcError
+from slimc.io.read import FileHeader
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Attr, Graph
 from slimc.ir.types import DType, TensorType, static_shape
 from slimc.ops.op import OpTable
-from slimc.passes.target import Target
+from slimc.passes.target import Subject, Target
 from slimc.remarks import Remark, applied, note, skipped
 from slimc.rewrite.result import PassResult
 from slimc.targets.decompose import decompose
 from slimc.targets.dla_limits import KERNEL, MAPS, WINDOW
 from slimc.targets.old_node import OldNode
+from slimc.targets.rules_shapes import static_inputs
 
 MADE_BY = "suit-target"
 SIX = 6.0  # DLA clips from 0 to a number from 1 on
@@ -33,8 +36,13 @@ def suit_dla(graph: Graph, target: Target, ops: OpTable) -> PassResult:
     window; products with constant matrices become convolutions, and what follows them element by
     element stays on maps; Flatten, Squeeze and Unsqueeze become Reshape. It comes before scales are
     chosen, since each value needs a range.
-    Source: NVIDIA Deep-Learning-Accelerator-SW, operators/README.md.
+    Raises SlimcError "target-refuses" where a size of an input is not a number: what follows would
+    be in vain. Source: NVIDIA Deep-Learning-Accelerator-SW, operators/README.md.
     """
+    subject = Subject(graph, ops, target, FileHeader(target.opset, target.ir_version))
+    for open_ in static_inputs("error")(subject):
+        where = f"rule static-inputs of target {target.name}"
+        raise SlimcError("target-refuses", open_.message, where, open_.help)
     if graph.records:
         said = note("scales are chosen already: operators stay as they are")
         return PassResult(graph, (said,))

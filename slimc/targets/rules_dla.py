@@ -17,6 +17,7 @@ from slimc.targets.dla_limits import misfit
 from slimc.targets.fix_storage import store_weights_as_floats
 from slimc.targets.rules_common import COMMON
 from slimc.targets.rules_shapes import static_inputs
+from slimc.targets.rules_sparsity import DLA_SPARSE_KERNELS
 
 LOADABLES = 16  # subgraphs that one core holds at a time
 
@@ -123,4 +124,5 @@ DLA_RULES = (
     TargetRule("L39", "few-subgraphs", "DLA runs the network at few goes", _few_subgraphs),
     TargetRule("L39", "plain-names", "names fit the files beside the model", _plain_names),
     TargetRule("L39", "every-range", "each result has a range", _every_range),
+    DLA_SPARSE_KERNELS,
 )
