@@ -13,7 +13,6 @@ from slimc.calib.data import Data
 from slimc.errors import SlimcError
 from slimc.execute.oracles.ask import (
     LIMIT_SECONDS,
-    ORACLES,
     Answer,
     Oracle,
     Problem,
@@ -21,16 +20,19 @@ from slimc.execute.oracles.ask import (
     oracle_of,
 )
 from slimc.execute.ort import check_loads
+from slimc.execute.plugins import is_plugin, up_to_plugins
 from slimc.execute.rounded import has_narrow
+from slimc.io.downgrade import lowest_opset
 from slimc.io.named import named_copy
-from slimc.io.read import read_with_header
+from slimc.io.read import FileHeader, read_with_header
+from slimc.io.write import write
 from slimc.ir import dims
 from slimc.ir.graph import Graph
 from slimc.ir.types import TensorType, static_shape
 from slimc.ops.op import OpTable
 from slimc.passes.context import Context
 from slimc.passes.target import Finding, Subject, Target
-from slimc.pipeline.agreement import agreement
+from slimc.pipeline.agreement import agreement, comparable
 from slimc.pipeline.compiler import (
     AGREEMENT_SAMPLES,
     DataSource,
@@ -132,6 +134,7 @@ def verify(
         asked = named_copy(file, Path(folder))
         if asked != file:
             graph, header = read_with_header(asked)
+        asked, plugins = _before_plugins(asked, graph, header, Path(folder))
         sized = _sized(graph, ops, target, shape or {})
         options = {"variant": variant, "signed": takes_signed(target), **_sizes(graph, sized)}
         answer = ask(oracle, asked, options, python if target.oracle else "", limit_seconds)
@@ -143,11 +146,24 @@ def verify(
         answer if target.oracle else _loading(answer, graph, file),
         check(subject),
         traced(graph, layers_of(graph, ops), answer.kernels if target.oracle else ()),
-        _stated(target, oracle),
+        (*_stated(target, oracle, variant), *plugins),
     )
     if original is None:
         return proof
     return replace(proof, agreement=_compared(original, graph, data))
+
+
+def _before_plugins(
+    file: Path, graph: Graph, header: FileHeader, folder: Path
+) -> tuple[Path, tuple[str, ...]]:
+    """Return the file to ask about: no oracle has plug-ins, so it ends before them; and say so."""
+    runs, aside = up_to_plugins(graph)
+    if not aside or not runs.outputs:
+        return file, ()
+    before = folder / "before_plugins.onnx"
+    write(runs, before, lowest_opset(runs, header.opset), header.ir_version)
+    kinds = ", ".join(dict.fromkeys(node.kind for node in aside if is_plugin(node)))
+    return before, (f"asked up to its plug-ins ({kinds}): {len(aside)} nodes are not looked at",)
 
 
 def _sized(graph: Graph, ops: OpTable, target: Target, shape: Mapping[str, str]) -> Graph:
@@ -193,20 +209,25 @@ def _loading(answer: Answer, graph: Graph, file: Path) -> Answer:
     return replace(answer, parsed=True, built=True, problems=())
 
 
-def _stated(target: Target, oracle: Oracle) -> tuple[str, ...]:
+def _stated(target: Target, oracle: Oracle, device: str) -> tuple[str, ...]:
     """Say what the answer proves of a target, and what not."""
     runtime = f"{target.runtime} {target.version}".strip()
     if not target.oracle:
         return (
-            f"nothing here runs files as {runtime} does: what is shown is that the file loads in "
-            f"{ORACLES[ONNXRUNTIME].title}, and what the rules of {target.name} find",
+            f"no runtime here stands for {target.name} ({runtime}): what is shown is that the file "
+            f"loads in {oracle.title}, and what the rules of {target.name} find",
         )
-    return (oracle.shows.format(runtime=runtime),) if oracle.shows else ()
+    return (oracle.shows.format(runtime=runtime, device=device),) if device and oracle.shows else ()
 
 
 def _compared(original: Graph, graph: Graph, source: DataSource) -> tuple[Agreement, ...]:
-    """Compare outputs on samples of the original; inputs that were bound since are left out."""
-    if not set(graph.inputs) <= set(original.inputs) or original.outputs != graph.outputs:
+    """Compare outputs on samples of the original; inputs that were bound since are left out.
+
+    Outputs that suppression took the place of are compared where they are values still.
+    """
+    first, second = comparable(original, graph)
+    same = set(first.outputs) >= set(original.outputs)
+    if not set(graph.inputs) <= set(original.inputs) or not same:
         raise SlimcError(
             "inputs-differ",
             "the models have other inputs or outputs",
@@ -214,7 +235,7 @@ def _compared(original: Graph, graph: Graph, source: DataSource) -> tuple[Agreem
             "give the model that the file was made of",
         )
     samples = samples_from(source, original, seed=0).first_samples(AGREEMENT_SAMPLES)
-    return agreement(original, graph, samples)
+    return agreement(first, second, samples)
 
 
 def _ends(graph: Graph) -> str:

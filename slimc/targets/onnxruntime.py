@@ -140,6 +140,7 @@ CPU_ARM64 = replace(
 XNNPACK = replace(
     CPU_ARM64,
     name="xnnpack",
+    oracle="onnxruntime:XNNPACK",
     summary="phones, by ONNX Runtime's XNNPACK: S8 activations and weights, static images",
     shapes="static",
     rules=(*COMMON, *CPU, *XNNPACK_RULES),

@@ -62,6 +62,7 @@ _UNIFIED = Quantize(S8, scales="operands")
 OPENVINO_NPU = replace(
     OPENVINO,
     name="openvino-npu",
+    oracle="openvino:NPU",
     summary="OpenVINO on NPUs: as openvino, static, one scale for operands of Add, Mul, Concat",
     shapes="static",
     floats=(DType.F32, DType.F16),

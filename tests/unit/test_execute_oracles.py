@@ -108,6 +108,12 @@ def _is_gone(pid: int) -> bool:
     return False
 
 
+def test_a_runtime_may_say_why_it_says_no_more(tmp_path: Path, model: Path) -> None:
+    text = """import sys; open(sys.argv[-1], 'w').write('{"silence": "code 1002"}')"""
+    answer = ask(ORACLES["qnn"], model, {}, answering(tmp_path, text))
+    assert (answer.silence, answer.built) == ("code 1002", None)
+
+
 def test_a_missing_package_says_what_to_install(tmp_path: Path, model: Path) -> None:
     text = """import sys; open(sys.argv[-1], 'w').write('{"missing": "No module named z"}')"""
     with pytest.raises(SlimcError, match="OpenVINO cannot be asked: No module named z") as caught:

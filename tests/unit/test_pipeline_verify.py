@@ -122,7 +122,7 @@ def test_a_target_without_an_oracle_says_what_is_shown(tmp_path: Path) -> None:
     write(parse_text(FLOATS.replace("[N,", "[1,")), tmp_path / "float.onnx", 17, 8)
     proof = verify(tmp_path / "float.onnx", COREML, OPS)
     assert (proof.shown, proof.answer.built, proof.passed) == (False, True, True)
-    assert proof.stated[0].startswith("nothing here runs files as coreml")
+    assert proof.stated[0].startswith("no runtime here stands for coreml")
     assert proof_dict(Path("f"), proof)["integer"] == {"intended": 0, "reached": None}
 
 
@@ -155,3 +155,25 @@ def test_sizes_are_checked(file: Path) -> None:
         with pytest.raises(SlimcError) as caught:
             verify(file, CPU_VNNI, OPS, shape=shape)
         assert caught.value.name == name
+
+
+def test_a_runtime_is_asked_up_to_plugins(tmp_path: Path) -> None:
+    text = FILE.replace("(%y)", "(%found)") + "\n  %found: i32[N,4] = Detect_TRT(%y) @detect"
+    write(parse_text(text), tmp_path / "plugin.onnx", 17, 8)
+    target = replace(CPU_VNNI, plugins=frozenset({"Detect_TRT"}))
+    proof = verify(tmp_path / "plugin.onnx", target, OPS)
+    assert proof.answer.built
+    assert len(proof.layers) == 3
+    assert proof.stated[-1] == "asked up to its plug-ins (Detect_TRT): 1 nodes are not looked at"
+
+
+def test_what_suppression_took_the_place_of_is_compared(tmp_path: Path) -> None:
+    given = parse_text("""\
+graph (%x: f32[N,7,9]) -> (%y)
+  %y: f32[N,7,9] = Sigmoid(%x) @head
+""")
+    write(given, tmp_path / "given.onnx", 17, 8)
+    made = compile(given, "append-nms", CPU_VNNI)
+    made.save(tmp_path / "made.onnx")
+    proof = verify(tmp_path / "made.onnx", CPU_VNNI, OPS, against=tmp_path / "given.onnx")
+    assert [(one.output, one.max_abs) for one in proof.agreement] == [("y", 0)]

@@ -26,7 +26,8 @@ Computes = Literal["integers", "fp8", "weights", "floats"]
 class Oracle:
     """A runtime that can be asked. module: in this folder; install: what brings its packages.
 
-    shows: how far what it says holds for a runtime named `{runtime}`; empty: it is that runtime.
+    shows: how far what it says holds for a `{device}` that it stands for, of a `{runtime}`; empty:
+    it is that runtime.
     """
 
     module: str
@@ -36,8 +37,18 @@ class Oracle:
 
 
 ORACLES: Mapping[str, Oracle] = {
-    "onnxruntime": Oracle("onnxruntime_cpu", "ONNX Runtime", "pip install onnxruntime onnx"),
-    "openvino": Oracle("openvino_cpu", "OpenVINO", "pip install 'slimc[openvino-check]'"),
+    "onnxruntime": Oracle(
+        "onnxruntime_cpu",
+        "ONNX Runtime",
+        "pip install onnxruntime onnx",
+        "the kernels are those of ONNX Runtime for CPUs, not of {device}: a hint, no proof",
+    ),
+    "openvino": Oracle(
+        "openvino_cpu",
+        "OpenVINO",
+        "pip install 'slimc[openvino-check]'",
+        "the kernels are those of OpenVINO for CPUs, not of the {device}: a hint, no proof",
+    ),
     "tensorrt-rtx": Oracle(
         "tensorrt_cpu",
         "TensorRT-RTX",
@@ -89,7 +100,7 @@ class Answer:
 
 
 def oracle_of(text: str) -> tuple[Oracle, str]:
-    """Read `tensorrt-rtx:SM86`: the oracle, and which device it stands for."""
+    """Read `tensorrt-rtx:SM86`: the oracle, and the device it stands for, if it is another."""
     name, _, variant = text.partition(":")
     if name not in ORACLES:
         message = f"there is no oracle '{name}'"
@@ -171,8 +182,8 @@ def _run(words: list[str], log: Path, limit_seconds: float) -> int | None:
 
 def _silence(status: int | None, facts: Mapping[str, Any], said: str, limit: float) -> str:
     """Say why there is no whole answer; nothing where there is one."""
-    if status == 0 and "built" in facts:
-        return ""
+    if status == 0 and ("built" in facts or "silence" in facts):
+        return str(facts.get("silence", ""))
     doing = "building" if facts.get("parsed") else "parsing" if facts else "starting"
     if status is None:
         return f"no answer in {limit:g} s ({doing})"

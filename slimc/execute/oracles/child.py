@@ -5,7 +5,7 @@ usage: python child.py ORACLE MODEL OPTIONS ANSWER
 ORACLE: a module of this folder, whose `ask(model, options)` yields facts as they become known.
 OPTIONS: a JSON object. ANSWER: the JSON file to keep the facts in. Facts: `version`; `parsed`,
 `built`; `problems`: [[node, message], ..]; `kernels`: what runs, by the names that
-`ask.Kernel` describes; `missing`: the package that is not there.
+`ask.Kernel` describes; `silence`: why it cannot say more; `missing`: the package that is not there.
 """
 
 from __future__ import annotations

@@ -32,6 +32,7 @@ _FIXED = (0x03, 0x04)  # high byte of the types SFIXED_POINT_*, UFIXED_POINT_* (
 _APPENDED = re.compile(r"_token_\d+$")  # by changes of layout
 _REFUSED = re.compile(r"Unsupported nodes in QNN EP: \{(.*?)\}")
 _NODE = re.compile(r"name: (.*?), type: (\w+)")
+_CODE = re.compile(r"error code", re.IGNORECASE)  # as 1002, of graphs that the emulator gives up
 _STATUS = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 _ERRORS = 3  # severity of the log
 
@@ -49,9 +50,14 @@ def ask(model: str, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         kernels = [kernel for path in Path(folder).glob("*.json") for kernel in _kernels(path)]
     refused = [node for listed in _REFUSED.findall(said) for node in _NODE.findall(listed)]
     problems = [[name, f"the HTP takes no such {kind}"] for name, kind in dict.fromkeys(refused)]
+    yield {"parsed": True, "problems": problems}
+    told = _STATUS.sub("", str(fail)).strip()
+    if fail is not None and not problems and _CODE.search(told):
+        yield {"silence": f"it names no node: {told}"}
+        return
     if fail is not None and not problems:
-        problems = [["", _STATUS.sub("", str(fail)).strip()]]
-    yield {"parsed": True, "built": fail is None, "problems": problems, "kernels": kernels}
+        problems = [["", told]]
+    yield {"built": fail is None, "problems": problems, "kernels": kernels}
 
 
 def _load(model: str, options: Mapping[str, Any], folder: str, log: Path) -> Exception | None:
