@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -15,7 +15,7 @@ from slimc.ir.types import DType, TensorType
 from slimc.ops.op import OpTable, Quant, Weighted
 from slimc.passes.emit_qdq import DEQUANTIZE
 from slimc.passes.target import Finding, Severity, Subject, Target
-from slimc.targets.check import check
+from slimc.targets.check import check, quantized_bodies
 from slimc.targets.contractions import weight_of
 
 SEVERITIES: tuple[Severity, ...] = ("error", "silent", "perf", "info")
@@ -72,23 +72,34 @@ def write_mended(subject: Subject, path: str | Path) -> None:
 
 
 def integers_seen(subject: Subject, findings: Sequence[Finding]) -> IntegersSeen:
-    """Tell which contractions run in integers if the findings are right."""
+    """Tell which contractions run in integers if the findings are right; in bodies too."""
     bad = frozenset(one.node for one in findings if one.severity in ("error", "silent"))
     names: dict[_State, list[str]] = {state: [] for state in get_args(_State)}
-    for node in subject.graph.nodes:
-        row = subject.ops.get(node.kind)
-        if row is not None and row.weighted is not None:
-            names[_state(subject, node, row.weighted, bad)].append(node.name)
-        elif row is not None and row.macs and _takes_integers(subject, node):
-            names["lost" if node.name in bad else "integer"].append(node.name)
-    order = [node.name for node in subject.graph.nodes]
+    every = sum(_contracts(subject, node) for node in subject.graph.walk())
+    for graph in (subject.graph, *quantized_bodies(subject.graph)):
+        scope = subject if graph is subject.graph else replace(subject, graph=graph)
+        for node in graph.nodes:
+            row = subject.ops.get(node.kind)
+            if row is not None and row.weighted is not None:
+                names[_state(scope, node, row.weighted, bad)].append(node.name)
+            elif _contracts(scope, node):
+                names["lost" if node.name in bad else "integer"].append(node.name)
+    order = [node.name for node in subject.graph.walk()]
     quantized = {*names["integer"], *names["lost"]}
     return IntegersSeen(
-        sum(map(len, names.values())),
+        every,
         tuple(name for name in order if name in quantized),
         tuple(names["lost"]),
         tuple(names["stored"]),
     )
+
+
+def _contracts(subject: Subject, node: Node) -> bool:
+    """Tell whether a node is a contraction, or an integer operator that sums products."""
+    row = subject.ops.get(node.kind)
+    if row is None:
+        return False
+    return row.weighted is not None or (bool(row.macs) and _takes_integers(subject, node))
 
 
 _State = Literal["float", "stored", "integer", "lost"]

@@ -16,7 +16,7 @@ def check(subject: Subject) -> tuple[Finding, ...]:
     Integers in the body of an If, Loop or Scan are held to the same rules.
     """
     found = list(_findings(subject))
-    for body in _quantized_bodies(subject.graph):
+    for body in quantized_bodies(subject.graph):
         inner = _findings(replace(subject, graph=body))
         found += [one for one in inner if one.node in body.by_name]
     return tuple(dict.fromkeys(found))
@@ -28,7 +28,7 @@ def _findings(subject: Subject) -> Iterator[Finding]:
             yield replace(finding, rule=rule.name, code=rule.code)
 
 
-def _quantized_bodies(graph: Graph) -> Iterator[Graph]:
+def quantized_bodies(graph: Graph) -> Iterator[Graph]:
     """Yield bodies that hold Q or DQ, each with the constants and types that it may read.
 
     Their inputs are left out: sizes that change from turn to turn are no fault of a body.
@@ -43,4 +43,4 @@ def _quantized_bodies(graph: Graph) -> Iterator[Graph]:
             )
             if any(True for _ in conversions(body)):
                 yield closed
-            yield from _quantized_bodies(closed)
+            yield from quantized_bodies(closed)
