@@ -127,6 +127,8 @@ def sparsity(graph: Graph, ops: OpTable, found: Iterable[SparseWeight]) -> Spars
 def _check(channels: int, subject: Subject) -> Iterator[Finding]:
     """Say why weights of which half is zero run dense, and how many run sparse."""
     graph, ops = subject.graph, subject.ops
+    if not subject.target.sparsity:
+        return
     found = list(sparse_weights(graph, ops, subject.facts))
     for one in found:
         why = _dense(one, channels, subject.target)

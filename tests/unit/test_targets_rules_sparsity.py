@@ -21,7 +21,7 @@ from slimc.targets.rules_sparsity import (
     sparse_weights,
     sparsity,
 )
-from slimc.targets.tensorrt import JETSON_ORIN
+from slimc.targets.tensorrt import JETSON_ORIN, JETSON_XAVIER
 
 PLAIN = """
 graph (%x: f32[1,256,4,4]) -> (%y)
@@ -112,6 +112,11 @@ def test_what_has_no_sparse_kernels_is_named() -> None:
     text = PLAIN.replace("%y = Conv(", "%y = ConvTranspose(")
     one = found(text, {"v": 0})[0]
     assert "there are no sparse kernels of ConvTranspose" in one.message
+
+
+def test_targets_without_sparse_kernels_say_nothing() -> None:
+    xavier = replace(subject(PLAIN, {"w": 1}), target=JETSON_XAVIER)
+    assert list(SPARSE_KERNELS.check(xavier)) == []
 
 
 def test_dla_needs_more_than_64_channels() -> None:
