@@ -40,7 +40,7 @@ MISBEHAVES = {
     "aborts": ("import os; os.abort()", "SIGABRT"),
     "takes all memory": ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "SIGKILL"),
     "fails": ("raise RuntimeError('no such device')", "no such device"),
-    "says nothing": ("", "status 0"),
+    "says nothing": ("", "ended with 0"),
 }
 
 
@@ -75,7 +75,7 @@ def test_what_was_known_before_a_crash_is_kept(tmp_path: Path, model: Path) -> N
     )
     answer = ask(ORACLES["onnxruntime"], model, {}, answering(tmp_path, text))
     assert (answer.version, answer.parsed, answer.built) == ("9", True, None)
-    assert answer.silence == "it was killed by SIGABRT, building"
+    assert answer.silence == "it was killed by SIGABRT, building: it said nothing"
 
 
 def test_a_child_that_takes_too_long_is_killed_with_its_children(

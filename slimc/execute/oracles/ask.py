@@ -187,10 +187,8 @@ def _silence(status: int | None, facts: Mapping[str, Any], said: str, limit: flo
     doing = "building" if facts.get("parsed") else "parsing" if facts else "starting"
     if status is None:
         return f"no answer in {limit:g} s ({doing})"
-    if status < 0:
-        name = signal.Signals(-status).name
-        return f"it was killed by {name}, {doing}"
-    return f"it ended with status {status}, {doing}: {said or 'it said nothing'}"
+    end = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with {status}"
+    return f"it {end}, {doing}: {said or 'it said nothing'}"
 
 
 def _answer(facts: Mapping[str, Any]) -> Answer:
