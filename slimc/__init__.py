@@ -10,6 +10,7 @@ docs/custom_pass.md shows how to write a pass.
 """
 
 from slimc.analysis.family_view import FamilyView
+from slimc.analysis.profile import Profile
 from slimc.analysis.ranking import Ranking
 from slimc.calib.data import Data
 from slimc.calib.images import Images
@@ -25,6 +26,7 @@ from slimc.passes.context import Context
 from slimc.passes.run_surgeon_script import surgeon_pass
 from slimc.passes.target import Target
 from slimc.pipeline.compiler import Compiled, compile, load
+from slimc.pipeline.profile import profile
 from slimc.pipeline.region_noise import RegionNoise, RegionNoises, region_noises
 from slimc.pipeline.sensitivity import Measured, sensitivity
 from slimc.remarks import Report, applied, note, skipped
@@ -51,6 +53,7 @@ __all__ = [
     "OpTable",
     "Pass",
     "PassResult",
+    "Profile",
     "PromiseError",
     "Ranking",
     "RegionNoise",
@@ -67,6 +70,7 @@ __all__ = [
     "note",
     "option",
     "parse_text",
+    "profile",
     "region_noises",
     "report_json",
     "report_text",

@@ -116,6 +116,13 @@ DEFAULT_TARGET = "generic-onnx"
     "constants take at most so much of their bytes, or the model of its predicted latency: "
     "--budget size=0.3, --budget latency=0.6",
 )
+@click.option(
+    "--profile",
+    type=PATH,
+    metavar="FILE",
+    help="Predict latency (prune{budget=latency}, --budget latency=0.6, what removal gains) by the "
+    "rates of a device that slimc profile measured, not by those of the target's table.",
+)
 @seed_option
 @click.option("--dump", type=PATH, metavar="DIR", help="Where to leave the graph if a pass fails.")
 @click.option("--print-after", multiple=True, metavar="PASS", help="Print the graph after a pass.")
@@ -156,6 +163,7 @@ def run(model: Path, options: dict[str, Any]) -> None:
             max_drop=options["max_drop"],
             score=options["score"],
             budget=options["budget"],
+            profile=options["profile"],
         )
         _check_printed(options["print_after"], [name for name, _, _ in progress.seconds], known)
         files = () if options["dry_run"] else made.save(output)

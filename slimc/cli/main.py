@@ -19,6 +19,7 @@ from slimc.cli.explain import explain_command
 from slimc.cli.export_indices import export_indices_command
 from slimc.cli.lint import lint_command
 from slimc.cli.lists import ops_command, passes_command
+from slimc.cli.profile import profile_command
 from slimc.cli.run_script import run_script_command
 from slimc.cli.sensitivity import sensitivity_command
 from slimc.cli.show import show_command
@@ -110,6 +111,7 @@ for _command in (
     bench_command,
     explain_command,
     sensitivity_command,
+    profile_command,
     export_indices_command,
     run_script_command,
     lint_command,

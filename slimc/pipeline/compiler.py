@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from slimc.analysis.curves import Curves
+from slimc.analysis.profile import Profile
 from slimc.analysis.shapes import default_sizes
 from slimc.calib.data import Data, Source
 from slimc.calib.loss import Metric
@@ -39,6 +40,7 @@ from slimc.pipeline.integers import ONNXRUNTIME, achieved, intended
 from slimc.pipeline.keep_promise import keep_promise
 from slimc.pipeline.latency import Stopwatch, Timer, hold, required_ratio
 from slimc.pipeline.mixed_precision import Budget, budget_of
+from slimc.pipeline.profile_file import predicting, profile_for
 from slimc.pipeline.promises import Promise, promised
 from slimc.pipeline.provenance import digest, versions, written
 from slimc.pipeline.sizing import made_up_samples, measure_sample
@@ -101,14 +103,14 @@ def compile(
     score: str | Path | Metric | None = None,
     budget: str = "",
     calib_cache: str | Path | None = None,
+    profile: Profile | str | Path | None = None,
 ) -> Compiled:
     """Compile a model for a target.
 
     passes: text such as `prune{ratio=0.3},quant`, or passes; data: samples for calibration and
     checks, a path or feeds; without any, samples are made up, and the report says so. calib_cache:
     a .json file or a folder for calibrated ranges, used again where all that they follow from is
-    the same.
-    bind: input -> value, shape: input -> `1x3x224x224`: what is fixed before all else.
+    the same. bind: input -> value, shape: input -> `1x3x224x224`: what is fixed before all else.
     stop_after: the name of the pass to stop after; dump: folder for the graph before a pass that
     fails. measure: time what channel removal gains, and give back families whose removal does not
     pay; the report's recipe then names them, and makes the same without measuring. require:
@@ -117,8 +119,8 @@ def compile(
     file: channel removal chooses widths by them. min_sqnr: dB at the outputs, max_drop: `1%` or
     `0.01` of score(run), a function or a file that defines it: what quantization must keep; budget:
     `size=0.3` or `latency=0.6` of the float model's, within which the target's schemes are mixed;
-    the recipe then names the nodes. Raises SlimcError, and PromiseError "not-faster",
-    "promise-missed".
+    the recipe then names the nodes. profile: of the device (`slimc profile`), or its file: latency
+    is predicted by its rates. Raises SlimcError, and PromiseError "not-faster", "promise-missed".
     """
     required_ratio(require)
     promise = promised(min_sqnr, max_drop, score, stop_after)
@@ -126,6 +128,7 @@ def compile(
     made = prepared(
         model, passes, target, data, bind, shape, seed, names, watcher=watcher, curves=curves
     ).keeping(calib_cache)
+    made.predict_by(profile, spend)
     runner, graph = made.runner, made.graph
     timed = measure or require
     watch = Stopwatch.of(graph, runner.checker.feeds[0], runner.ctx, timer) if timed else None
@@ -156,6 +159,14 @@ class Prepared:
         if calib_cache is not None:
             self.runner.ctx = replace(self.runner.ctx, tables=StoredTables(calib_cache))
         return self
+
+    def predict_by(self, profile: Profile | str | Path | None, budget: Budget) -> None:
+        """Let latencies be predicted by the rates of a profile."""
+        runner = self.runner
+        if profile is not None:
+            found = profile_for(profile, runner.ctx.target, self.chosen, budget)
+            runner.ctx = replace(runner.ctx, target=predicting(runner.ctx.target, found))
+            runner.said.append(note(f"latency is predicted by the profile of {found}"))
 
 
 def prepared(

@@ -1,0 +1,231 @@
+"""Device profiles: the rates of every class of work, fitted to what steps were measured to take."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from hashlib import sha256
+from math import isfinite
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.optimize import nnls
+
+from slimc.analysis.latency import Amounts, Rates, Speed
+from slimc.analysis.work import ANY, CLASSES, INTEGER
+from slimc.errors import SlimcError
+from slimc.io.json_file import BROKEN, parse_json, told
+
+FORMAT = "slimc-profile-1"
+_FEWEST = 8  # steps that a class is fitted to; of fewer, `ANY` stands for it
+_ROUNDS = 12  # of reweighting: predictions settle in five or so
+_LEAST = 0.05  # of a measured time is taken for a prediction that is less, in weights
+_DIGITS = 4  # of measured numbers in the file
+_TEXTS = 200  # characters of a name in a file at most
+
+
+class Timed(NamedTuple):
+    """A step that was measured."""
+
+    work: str
+    amounts: Amounts
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """A graph that was measured.
+
+    seconds: of a run, which those of its steps add up to; kept: the share of its channels that a
+    narrower form of a model has.
+    """
+
+    name: str
+    seconds: float
+    steps: tuple[Timed, ...]
+    kept: float = 1.0
+
+    def predicted(self, speed: Speed) -> float:
+        """Return the seconds that a run is predicted to take."""
+        return sum(one.amounts.seconds(speed.rates(one.work)) for one in self.steps)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Rates of a class, and how many steps they are fitted to.
+
+    error: the sum of |predicted - measured| over these steps, as a share of what was measured.
+    """
+
+    rates: Rates
+    steps: int
+    error: float
+
+
+@dataclass(frozen=True)
+class Check:
+    """A run that the fit had not seen: what was predicted and measured."""
+
+    run: str
+    predicted: float
+    measured: float
+
+    @property
+    def ratio(self) -> float:
+        """Predicted over measured."""
+        return self.predicted / self.measured
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a device takes for every class of work.
+
+    device: as the user calls it; runtime, version: that ran it; target: that graphs were lowered
+    for; threads: of a run, 0: all, or it is not the CPU that computes; models: that rates are
+    fitted to; classes: class -> what is known of it; judged: which runs were kept from the fit, and
+    checks: what came of them; notes: what else is to be said.
+    """
+
+    device: str
+    runtime: str
+    version: str
+    target: str
+    threads: int
+    models: tuple[str, ...]
+    classes: Mapping[str, Fitted]
+    judged: str = ""
+    checks: tuple[Check, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """The first letters of a digest of all that it says."""
+        return sha256(profile_text(self).encode()).hexdigest()[:12]
+
+    @property
+    def error(self) -> float:
+        """The mean of |predicted/measured - 1| over runs that the fit had not seen."""
+        return float(np.mean([abs(one.ratio - 1) for one in self.checks])) if self.checks else 0.0
+
+    def speed(self, target: Speed) -> Speed:
+        """Return the speed of a target with the rates of this device."""
+        return replace(target, measured={name: one.rates for name, one in self.classes.items()})
+
+    def __str__(self) -> str:
+        threads = {0: "", 1: ", one thread"}.get(self.threads, f", {self.threads} threads")
+        return f"{self.device} ({self.runtime} {self.version}{threads}; {self.digest})"
+
+
+def fit(runs: Iterable[Run]) -> dict[str, Fitted]:
+    """Fit the rates of every class that enough steps are of, and of all together, `ANY`.
+
+    Non-negative least squares of seconds = sum of amounts * rates, reweighted so that it is the
+    relative error that counts: sum w (p - t)^2 / (p t) for a prediction p of a time t, where w is
+    the root of the step's share of its run: half way between the error of steps and that of runs.
+    Source: Lawson and Hanson, Solving Least Squares Problems, 1974, chapter 23 (NNLS).
+    """
+    rows: dict[str, list[tuple[Timed, float]]] = {}
+    for run in runs:
+        for one in run.steps:
+            if one.seconds > 0:
+                integer = INTEGER if one.work.startswith(INTEGER) else ""
+                for work in (one.work, integer + ANY):
+                    rows.setdefault(work, []).append((one, (one.seconds / run.seconds) ** 0.5))
+    return {
+        work: _fitted([one for one, _ in found], np.array([weight for _, weight in found]))
+        for work, found in sorted(rows.items())
+        if len(found) >= _FEWEST
+    }
+
+
+def _fitted(steps: Sequence[Timed], weight: np.ndarray) -> Fitted:
+    taken = np.array([one.seconds for one in steps])
+    columns = np.array([[*_numbers(one.amounts), 1.0] for one in steps])
+    largest = np.maximum(columns.max(axis=0), 1.0)
+    scaled = columns / largest
+    predicted = taken
+    for _ in range(_ROUNDS):
+        root = np.sqrt(weight / (taken * np.maximum(predicted, _LEAST * taken)))
+        found, _ = nnls(scaled * root[:, None], taken * root)
+        predicted = scaled @ found
+    error = float((np.abs(predicted - taken)).sum() / taken.sum())
+    numbers = (float(f"{rate:.{_DIGITS}g}") for rate in found / largest)
+    return Fitted(Rates(*numbers), len(steps), round(error, _DIGITS))
+
+
+def _numbers(amounts: Amounts) -> tuple[float, ...]:
+    return tuple(getattr(amounts, one.name) for one in fields(Amounts))
+
+
+def check_of(run: Run, speed: Speed) -> Check:
+    """Compare a run with what is predicted of it."""
+    seconds = (run.predicted(speed), run.seconds)
+    return Check(run.name, *(float(f"{one:.{_DIGITS}g}") for one in seconds))
+
+
+def profile_text(profile: Profile) -> str:
+    """Write a profile as JSON; `parse_profile` reads it back equal."""
+    made = {"format": FORMAT, **asdict(profile)}
+    return json.dumps(made, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def parse_profile(text: str, where: str) -> Profile:
+    """Read what `profile_text` wrote. Raises SlimcError "bad-profile"."""
+    try:
+        found = parse_json(text)
+        if not isinstance(found, dict) or found.get("format") != FORMAT:
+            said = found.get("format") if isinstance(found, dict) else type(found).__name__
+            raise ValueError(f"found format {said!r}, expected '{FORMAT}'")
+        del found["format"]
+        classes = {name: _read_class(name, one) for name, one in found.pop("classes").items()}
+        checks = tuple(_record(Check, one) for one in found.pop("checks"))
+        texts = {key: tuple(found.pop(key)) for key in ("models", "notes")}
+        made: Profile = _record(Profile, {**found, **texts, "classes": classes, "checks": checks})
+        _check(made)
+    except BROKEN as error:
+        help = "slimc profile MODEL -o machine.json writes one"
+        raise SlimcError("bad-profile", told(error), where, help) from error
+    return made
+
+
+def _read_class(name: str, found: Any) -> Fitted:
+    if name.removeprefix(INTEGER) not in (*CLASSES, ANY):
+        raise ValueError(f"there is no class of work '{name}'")
+    rates: Rates = _record(Rates, found["rates"])
+    made: Fitted = _record(Fitted, {**found, "rates": rates})
+    return made
+
+
+def _record(kind: type[Any], found: Any) -> Any:
+    """Make a record of a JSON object that has its fields, all of them and no other."""
+    names = [one.name for one in fields(kind)]
+    unknown = sorted(set(found) - set(names))
+    if unknown:
+        raise ValueError(f"'{unknown[0]}' is not known")
+    return kind(**{name: found[name] for name in names})
+
+
+def _check(made: Profile) -> None:
+    named = (made.device, made.runtime, made.version, made.target, made.judged)
+    for text in (*named, *made.models, *made.notes):
+        if not isinstance(text, str) or len(text) > _TEXTS or not text.isprintable():
+            raise ValueError(f"{text!r:.40} is no name")
+    if type(made.threads) is not int or made.threads < 0:
+        raise ValueError(f"threads is {made.threads!r}")
+    for name, one in made.classes.items():
+        numbers = [*asdict(one.rates).values(), one.error]
+        if not all(_is_number(n) and n >= 0 for n in numbers) or not any(numbers[:-1]):
+            raise ValueError(f"the rates of '{name}' are no rates: {numbers}")
+        if type(one.steps) is not int:
+            raise ValueError(f"the steps of '{name}' are {one.steps!r}")
+    if not {ANY, INTEGER + ANY} & set(made.classes):
+        raise ValueError(f"class '{ANY}' is missing")
+    for check in made.checks:
+        sound = all(_is_number(n) and n > 0 for n in (check.predicted, check.measured))
+        if not sound or not isinstance(check.run, str):
+            raise ValueError(f"{check} is no check")
+
+
+def _is_number(number: object) -> bool:
+    return type(number) in (int, float) and isfinite(float(number))  # type: ignore[arg-type]
