@@ -6,9 +6,11 @@ NNCF, Quark and our own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from slimc.ir.types import DType
+import numpy as np
+
+from slimc.ir.types import DType, TensorType
 from slimc.passes.target import Finding, Subject, TargetRule
 from slimc.targets.contractions import Conversion, contractions, weight_of
 from slimc.targets.node_units import data_of
@@ -16,8 +18,10 @@ from slimc.targets.rules_qdq import SCALES, SYMMETRIC_WEIGHTS
 from slimc.targets.rules_shapes import static_inputs
 from slimc.targets.rules_widths import FOLDED, aligned_channels
 
-# Zero points that leave nothing to subtract: of u8 the middle is that of s8.
-_PLAIN = {DType.I8: (0,), DType.U8: (0, 128)}
+# Zero points that leave nothing to subtract, of the first operand and of the second, which kernels
+# take as s8: that is u8 around 128.
+_PLAIN = ({DType.I8: 0, DType.U8: 0}, {DType.I8: 0, DType.U8: 128})
+_NEED_RANKS = ("Conv", "ConvTranspose")  # openvino/src/frontends/onnx/frontend/src/op/conv.cpp
 
 
 def _symmetric_products(subject: Subject) -> Iterator[Finding]:
@@ -28,15 +32,30 @@ def _symmetric_products(subject: Subject) -> Iterator[Finding]:
         found = [data_of(graph, value) for value in values]
         if None in found or any(one is not None and one.stored for one in found):
             continue
-        shifted = next((one for one in found if one is not None and not _is_plain(one)), None)
-        if shifted is not None:
-            message = f"'{shifted.source}' has a zero point: products of two such run in float"
-            yield Finding("silent", node.name, message, "quantize both operands symmetrically")
+        for one, plain in zip(found, _PLAIN, strict=True):
+            if one is not None and not _is_plain(one, plain):
+                message = f"'{one.source}' has a zero point: products of two such run in float"
+                yield Finding("silent", node.name, message, "quantize both operands symmetrically")
+                break
 
 
-def _is_plain(one: Conversion) -> bool:
-    allowed = _PLAIN.get(one.integers) if one.integers is not None else None
-    return allowed is None or one.zero is None or all(int(z) in allowed for z in one.zero.ravel())
+def _is_plain(one: Conversion, plain: Mapping[DType, int]) -> bool:
+    allowed = plain.get(one.integers) if one.integers is not None else None
+    return allowed is None or (one.zero is None and allowed == 0) or _all_are(one.zero, allowed)
+
+
+def _all_are(zero: np.ndarray | None, allowed: int) -> bool:
+    return zero is not None and bool((zero == allowed).all())
+
+
+def _known_ranks(subject: Subject) -> Iterator[Finding]:
+    """Find convolutions of data of unknown rank, as behind an If: the frontend refuses them."""
+    for node in subject.graph.nodes:
+        kind = subject.facts.types.get(node.inputs[0]) if node.kind in _NEED_RANKS else None
+        if isinstance(kind, TensorType) and kind.shape is None:
+            message = f"the rank of its data '{node.inputs[0]}' is not known: it is not converted"
+            help = "fix inputs before all else (--bind, --shape), so that branches fold"
+            yield Finding("error", node.name, message, help)
 
 
 def _summed_blocks(subject: Subject) -> Iterator[Finding]:
@@ -60,6 +79,7 @@ INTEGERS = (
     SYMMETRIC_WEIGHTS,
     TargetRule("L37", "symmetric-products", "products have no zero points", _symmetric_products),
     TargetRule("L37", "summed-blocks", "blocks lie along the summed axis", _summed_blocks),
+    TargetRule("L37", "known-ranks", "convolutions know the rank of their data", _known_ranks),
     FOLDED,
     TargetRule(
         "L34", "aligned-channels", "channels are multiples of what kernels like", aligned_channels

@@ -37,6 +37,8 @@ def rules_of(text: str, target: Target = OPENVINO) -> list[tuple[str, str, str]]
         ("i8", "0", "0", True),
         ("u8", "0", "128", True),
         ("u8", "134", "128", False),
+        ("u8", "128", "128", False),
+        ("u8", "0", "0", False),
         ("u8", "0", "135", False),
         ("i8", "-128", "7", False),
     ],
@@ -63,6 +65,15 @@ def test_blocks_lie_along_what_is_summed(
     text = BLOCKS.replace("SHAPE", shape).replace("SCALES", scales).replace("AXIS", str(axis))
     found = rules_of(text.replace("NODE", node))
     assert found == ([] if loads else [("summed-blocks", "error", "product")])
+
+
+def test_convolutions_know_the_rank_of_their_data() -> None:
+    """Executed: OpenVINO 2026.4 refuses "the input data tensor's rank has to be known"."""
+    text = """graph (%x: f32[...]) -> (%y)
+  %w = constant f32[4,4,1,1] random(0)
+  %y: f32[...] = Conv(%x, %w) @c"""
+    assert rules_of(text) == [("known-ranks", "error", "c")]
+    assert not rules_of(text.replace("[...]", "[1,4,N,M]"))
 
 
 def test_an_npu_needs_sizes() -> None:
