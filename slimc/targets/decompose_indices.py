@@ -51,7 +51,10 @@ def _trilu(old: OldNode) -> None:
     rows = old.add("Unsqueeze", _indices(old, -2, first), old.constant([1], DType.I64))
     keeps = "GreaterOrEqual" if old.whole("upper", 1) else "LessOrEqual"
     kept = old.add(keeps, _indices(old, -1, 0), rows)
-    old.become("Where", kept, old.operand(0), old.constant(0))
+    if old.dtype is DType.BOOL:
+        old.become("And", kept, old.operand(0))  # older runtimes choose no booleans
+    else:
+        old.become("Where", kept, old.operand(0), old.constant(0))
 
 
 def _indices(old: OldNode, axis: int, first: int) -> str:

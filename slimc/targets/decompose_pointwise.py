@@ -81,28 +81,41 @@ def _is_inf(old: OldNode) -> None:
 
 
 def _mod(old: OldNode) -> None:
-    """Mod of integers is r = rem(a, b), or rem(r + b, b), which has the sign of b; of floats fmod.
+    """Mod has the sign of b, or with fmod=1 of a: r + b where the signs of r and b differ.
 
-    rem(a, b) = a - trunc(a / b) * b, and integers divide so. fmod(a, b) = sign(a) * rem(|a|, |b|),
-    with |b| added or taken away where the quotient was rounded over an integer.
+    Of integers r = a - trunc(a / b) * b: they are divided so; of floats r = sign(a) rem(|a|, |b|).
     """
-    a, b = old.operand(0), old.operand(1)
-    if old.dtype.is_float:
-        size, step = old.add("Abs", a), old.add("Abs", b)
-        whole = old.add("Floor", old.add("Div", size, step))
-        rest = old.add("Sub", size, old.add("Mul", whole, step))
-        zero = old.constant(0)
-        rest = old.add("Where", old.add("Less", rest, zero), old.add("Add", rest, step), rest)
-        over = old.add("Not", old.add("Less", rest, step))
-        rest = old.add("Where", over, old.add("Sub", rest, step), rest)
-        old.become("Mul", old.add("Sign", a), rest)
-        return
-    rest = old.add("Sub", a, old.add("Mul", old.add("Div", a, b), b))
-    if old.whole("fmod", 0) or old.dtype.text.startswith("u"):
+    a, b, dtype = old.operand(0), old.operand(1), old.dtype
+    rest = _float_rest(old) if dtype.is_float else _whole_rest(old, a)
+    if old.whole("fmod", 0) or dtype.text.startswith("u"):
         old.become("Identity", rest)
-        return
-    near = old.add("Add", rest, b)
-    old.become("Sub", near, old.add("Mul", old.add("Div", near, b), b))
+    elif dtype.is_float:
+        signs = old.add("Mul", old.add("Sign", rest), old.add("Sign", b))
+        apart = old.add("Less", signs, old.constant(0))
+        old.become("Where", apart, old.add("Add", rest, b), rest)
+    else:
+        old.become("Identity", _whole_rest(old, old.add("Add", rest, b)))
+
+
+def _whole_rest(old: OldNode, a: str) -> str:
+    b = old.operand(1)
+    return old.add("Sub", a, old.add("Mul", old.add("Div", a, b), b))
+
+
+def _float_rest(old: OldNode) -> str:
+    """Return sign(a) * (|a| - floor(|a| / |b|) * |b|).
+
+    |b| is added or taken away where the quotient was rounded over an integer.
+    """
+    size, step = (old.add("Abs", old.operand(i)) for i in range(2))
+    whole = old.add("Floor", old.add("Div", size, step))
+    rest = old.add("Sub", size, old.add("Mul", whole, step))
+    below = old.add("Less", rest, old.constant(0))
+    rest = old.add("Where", below, old.add("Add", rest, step), rest)
+    within = old.add("Less", rest, step)
+    rest = old.add("Where", within, rest, old.add("Sub", rest, step))
+    rest = old.add("Where", old.add("Less", size, step), size, rest)
+    return old.add("Mul", old.add("Sign", old.operand(0)), rest)
 
 
 POINTWISE: Mapping[str, Way] = {

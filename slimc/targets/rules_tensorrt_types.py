@@ -124,30 +124,28 @@ def _no_integers(subject: Subject) -> Iterator[Finding]:
 
 
 def _four_bits(subject: Subject) -> Iterator[Finding]:
-    """Weights of 4 bits: constant, in whole blocks; before TensorRT 10.4 matrices of even rows."""
+    """Find 4 bits that are no weights, or in shapes that TensorRT 10.3 does not take."""
     for one in conversions(subject.graph):
-        if one.integers is not DType.I4:
-            continue
-        kind = subject.facts.types.get(one.node.inputs[0])
-        shape = kind.shape if isinstance(kind, TensorType) and kind.shape is not None else ()
-        sizes = [size if isinstance(size, int) else 0 for size in shape]
-        if not one.stored:
-            why = "is computed: only weights are i4"
-        elif one.block and sizes and sizes[_axis(one)] % one.block:
-            why = f"has {sizes[_axis(one)]} elements along its axis, in blocks of {one.block}"
-        elif subject.target.release < (10, 4) and sizes and len(sizes) != 2:
-            why = f"has {len(sizes)} axes, and TensorRT 10.3 takes matrices"
-        elif subject.target.release < (10, 4) and sizes and sizes[-1] % 2:
-            why = f"has rows of {sizes[-1]} elements, and TensorRT 10.3 takes even numbers"
-        else:
-            continue
-        help = 'leave it in float: mixed="<its reader>=float"'
-        yield Finding("error", one.node.name, f"'{one.source}' of 4 bits {why}", help)
+        why = _four_bits_misfit(subject, one) if one.integers is DType.I4 else ""
+        if why:
+            help = 'leave it in float: mixed="<its reader>=float"'
+            yield Finding("error", one.node.name, f"'{one.source}' of 4 bits {why}", help)
 
 
-def _axis(one: Conversion) -> int:
-    axis = one.node.attrs.get("axis", 1)
-    return axis if isinstance(axis, int) else 1
+def _four_bits_misfit(subject: Subject, one: Conversion) -> str:
+    if not one.stored:
+        return "is computed: only weights are i4"
+    kind = subject.facts.types.get(one.node.inputs[0])
+    shape = kind.shape if isinstance(kind, TensorType) and kind.shape is not None else ()
+    sizes = [size if isinstance(size, int) else 0 for size in shape]
+    axis = one.axis
+    if one.block and axis is not None and axis < len(sizes) and sizes[axis] % one.block:
+        return f"has {sizes[axis]} elements along axis {axis}, in blocks of {one.block}"
+    if subject.target.release >= (10, 4) or not sizes:
+        return ""
+    if len(sizes) != 2:
+        return f"has {len(sizes)} axes, and TensorRT 10.3 takes matrices"
+    return f"has rows of {sizes[-1]}, and TensorRT 10.3 takes even numbers" if sizes[-1] % 2 else ""
 
 
 def _float8(subject: Subject) -> Iterator[Finding]:

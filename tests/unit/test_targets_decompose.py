@@ -44,7 +44,7 @@ def normal(kind: str, dtype: str, shape: str, scales: str, attrs: str, bias: boo
 
 
 def mods() -> Iterator[str]:
-    for dtype, fmod in (("i64", 0), ("i64", 1), ("i32", 0), ("f32", 1)):
+    for dtype, fmod in (("i64", 0), ("i64", 1), ("i32", 0), ("f32", 0), ("f32", 1)):
         yield f"""graph (%x: {dtype}[40], %z: {dtype}[40]) -> (%y)
   %y: {dtype}[40] = Mod(%x, %z) {{fmod={fmod}}} @node"""
 
@@ -62,7 +62,7 @@ def one_hots() -> Iterator[str]:
 def triangles() -> Iterator[str]:
     for upper in (0, 1):
         for k in (-1, 0, 2):
-            for dtype in ("f32", "i64"):
+            for dtype in ("f32", "i64", "bool"):
                 yield f"""graph (%x: {dtype}[2,4,5]) -> (%y)
   %k = constant i64[] {k}
   %y: {dtype}[2,4,5] = Trilu(%x, %k) {{upper={upper}}} @node"""
