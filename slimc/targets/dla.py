@@ -60,8 +60,8 @@ JETSON_ORIN_DLA = replace(
         Companion(".trtexec.txt", "arguments, with the layers in FP16", trtexec_arguments),
     ),
     notes=(
-        "build the engine with trtexec --onnx=M.onnx --calib=M.calib.cache $(cat M.trtexec.txt)",
-        "DLA takes the ranges of a file beside the model: outputs are compared as its integers "
-        "compute them, simulated",
+        "build the engine with trtexec --onnx=model.onnx $(cat model.trtexec.txt), and with "
+        "--calib=model.calib.cache if the model is quantized: outputs are compared as the integers "
+        "of that cache compute them",
     ),
 )
