@@ -21,6 +21,7 @@ COREML = Target(
     shapes="static",
     floats=(DType.F32, DType.F16),
     prefer=DType.F16,
+    domains=frozenset({"", "ai.onnx.ml", "com.microsoft"}),  # what Core ML lacks, the CPU runs
     align_integer=8,
     align_float=8,
     rules=(*COMMON, *COREML_RULES),

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from slimc.passes.target import Finding, Subject, TargetRule
 from slimc.targets.contractions import contractions, conversions
 from slimc.targets.fix_storage import store_weights_as_floats
+from slimc.targets.qoperators import qoperators
 from slimc.targets.rules_shapes import static_inputs
 from slimc.targets.rules_widths import FOLDED
 
@@ -21,10 +22,11 @@ def _no_conversions(subject: Subject) -> Iterator[Finding]:
     """Find Q and DQ: each ends a part that Core ML takes, and the CPU runs what lies between."""
     found = [one.node.name for one in conversions(subject.graph)]
     found += [n.name for n in subject.graph.walk() if n.op.startswith("QLinear")]
+    found += [one.node.name for one in qoperators(subject.graph) if one.node.name not in found]
     if found:
         shown = ", ".join(f"'{name}'" for name in found[:_NAMED])
         more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-        message = f"Core ML has no Q, DQ or QLinear operators, the CPU runs them: {shown}{more}"
+        message = f"Core ML has no Q, DQ or operators of integers, the CPU runs them: {shown}{more}"
         yield Finding("silent", found[0], message, "start from the file before quantization")
 
 

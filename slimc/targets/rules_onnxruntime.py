@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from slimc.analysis.sum_order import sum_order
+from slimc.ir.graph import Node
 from slimc.ir.pairs import LARGEST_PAIR, pair_sums
 from slimc.ir.types import DType, TensorType
 from slimc.passes.emit_qdq import QUANTIZE
@@ -32,6 +33,7 @@ from slimc.targets.node_units import (
     node_units,
     seen_type,
 )
+from slimc.targets.qoperators import qoperators
 from slimc.targets.rules_qdq import PARAMETERS
 from slimc.targets.rules_widths import FOLDED, aligned_channels, stored_float16
 
@@ -197,20 +199,11 @@ def _whole_operands(subject: Subject) -> Iterator[Finding]:
 
 def _unsaturated_weights(subject: Subject) -> Iterator[Finding]:
     """Without VNNI, u8 times s8 is summed in pairs of 16 bits, which saturate (`ir.pairs`)."""
-    graph, ops = subject.graph, subject.ops
     wishes = subject.target.quantize.values()
     if not any(wish.weights is not None and wish.weights.paired for wish in wishes):
         return
-    bounds = subject.facts.bounds
-    for node, parts in integer_contractions(graph, ops):
-        data = dequantized(graph, node.inputs[parts.data])
-        weight = dequantized(graph, node.inputs[parts.weight])
-        if data is None or weight is None or data.integers is not DType.U8:
-            continue
-        stored, bound = graph.array(weight.node.inputs[0]), bounds.get(node.name)
-        if stored is None or stored.dtype != np.int8 or bound is None:
-            continue
-        sums = pair_sums(stored.astype(np.int32), sum_order(bound, parts))
+    for node, stored, order in _unsigned_times_signed(subject):
+        sums = pair_sums(stored.astype(np.int32), order)
         beyond = int((sums > LARGEST_PAIR).sum())
         if beyond:
             message = (
@@ -219,6 +212,22 @@ def _unsaturated_weights(subject: Subject) -> Iterator[Finding]:
             )
             help = "give weights 7 bits, or set session.x64quantprecision=1: exact, and slower"
             yield Finding("silent", node.name, message, help)
+
+
+def _unsigned_times_signed(subject: Subject) -> Iterator[tuple[Node, np.ndarray, tuple[int, ...]]]:
+    """Yield contractions of u8 data: the s8 numbers of the weight, and the axes that are summed."""
+    graph, bounds = subject.graph, subject.facts.bounds
+    for node, parts in integer_contractions(graph, subject.ops):
+        data = dequantized(graph, node.inputs[parts.data])
+        weight = dequantized(graph, node.inputs[parts.weight])
+        if data is None or weight is None or data.integers is not DType.U8:
+            continue
+        stored, bound = graph.array(weight.node.inputs[0]), bounds.get(node.name)
+        if stored is not None and stored.dtype == np.int8 and bound is not None:
+            yield node, stored, sum_order(bound, parts)
+    for one in qoperators(graph):
+        if one.data is DType.U8 and one.weight.dtype == np.int8:
+            yield one.node, one.weight, one.sums
 
 
 def _guarded_floats(subject: Subject) -> Iterator[Finding]:

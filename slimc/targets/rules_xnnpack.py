@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from slimc.ir.types import DType, TensorType
 from slimc.passes.target import Finding, Subject, TargetRule
 from slimc.targets.node_units import node_units
+from slimc.targets.qoperators import qoperators
 
 _IMAGE = 4  # axes of what it convolves
 
@@ -30,6 +33,10 @@ def _one_signedness(subject: Subject) -> Iterator[Finding]:
         else:
             continue
         yield Finding("silent", unit.node.name, message, "quantize both to i8")
+    for one in qoperators(subject.graph):
+        if one.slides and one.data is DType.U8 and one.weight.dtype == np.int8:
+            message = "its data are u8 and its weights i8: XNNPACK has no such kernel"
+            yield Finding("silent", one.node.name, message, "quantize both to i8")
 
 
 def _known_image(subject: Subject) -> Iterator[Finding]:
