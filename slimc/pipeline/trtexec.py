@@ -142,9 +142,9 @@ def step_seconds(
     taken = [0.0] * len(found)
     for layer, own in zip(layers, _filled(owners), strict=True):
         parts = [expected[number] for number in own]
-        whole = sum(parts) or 1.0
+        parts = parts if any(parts) else [1.0] * len(own)
         for number, part in zip(own, parts, strict=True):
-            taken[number] += layer.seconds * part / whole
+            taken[number] += layer.seconds * part / sum(parts)
     return taken, named / total if total else 0.0
 
 
