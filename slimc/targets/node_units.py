@@ -87,19 +87,20 @@ class NodeUnit:
             return None
         found = sole_sum(self.graph, self.node.outputs[0])
         bias = None if found is None else self.graph.type_of(found.other)
-        if not isinstance(bias, TensorType) or bias.shape is None or len(bias.shape) != 1:
+        if not isinstance(bias, TensorType) or bias.shape is None:
             return None
-        return found
+        return found if bias.shape[:-1] in ((), (1,)) and bias.shape else None
 
 
 def node_units(subject: Subject) -> Iterator[NodeUnit]:
     """Yield the contractions whose data and weight both come from a DQ."""
     graph = subject.graph
     for node, parts in contractions(graph, subject.ops):
-        weight = weight_of(subject, node.inputs[parts.weight])
+        stored = weight_of(subject, node.inputs[parts.weight])
+        weight = data_of(graph, node.inputs[parts.weight]) if stored is None else stored.conversion
         data = data_of(graph, node.inputs[parts.data])
         if data is not None and weight is not None:
-            yield NodeUnit(subject, node, parts, data, weight.conversion)
+            yield NodeUnit(subject, node, parts, data, weight)
 
 
 def data_of(graph: Graph, value: str) -> Conversion | None:
