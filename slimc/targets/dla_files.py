@@ -69,8 +69,8 @@ def trtexec_arguments(graph: Graph) -> str:
 
 
 def float_layers(graph: Graph) -> Iterator[Node]:
-    """Yield the nodes of a graph that compute in floats."""
-    return (node for node in layers(graph) if not node.integer)
+    """Yield the nodes of a graph that compute in floats; a Cast says itself what it makes."""
+    return (node for node in layers(graph) if not node.integer and node.op != "Cast")
 
 
 def layers(graph: Graph) -> Iterator[Node]:

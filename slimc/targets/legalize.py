@@ -16,7 +16,7 @@ from slimc.passes.base import Pass, PassResult
 from slimc.passes.context import Context
 from slimc.passes.float16_guards import BFLOAT16_OPSET
 from slimc.passes.target import Finding, Subject, Target
-from slimc.remarks import Remark, note
+from slimc.remarks import Remark, note, skipped
 from slimc.targets.check import check
 from slimc.targets.contractions import conversions
 from slimc.targets.decompose import decompose
@@ -116,4 +116,7 @@ def _error(name: str, findings: Sequence[Finding], target: Target) -> SlimcError
 
 
 def _remark(finding: Finding) -> Remark:
+    """Say of a node that it does not run as it could; of others advice."""
+    if finding.severity == "silent" and finding.node:
+        return skipped(finding.node, finding.message, finding.help)
     return note(finding.message, finding.node, finding.help)
