@@ -85,6 +85,23 @@ class Conversion:
         kind = self.graph.type_of(self.node.inputs[0])
         return len(kind.shape) if isinstance(kind, TensorType) and kind.shape is not None else None
 
+    def spread(self, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
+        """Return a scale or zero point for each element of data; None if that is not known."""
+        axis = self.axis
+        if array.size > 1 and axis is None:
+            return None
+        if axis is not None and self.block:
+            array = np.repeat(array, self.block, axis)
+            array = array[tuple(slice(size) for size in shape)]
+        elif axis is not None:
+            array = array.reshape([-1 if i == axis else 1 for i in range(len(shape))])
+        else:
+            array = array.reshape(())
+        try:
+            return np.broadcast_to(array, shape)
+        except ValueError:  # its scales do not fit it: a rule says so
+            return None
+
     def same_scale(self, other: Conversion) -> bool:
         """Tell whether both map real numbers to the same integers."""
         return all(

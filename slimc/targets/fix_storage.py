@@ -21,8 +21,8 @@ def real_numbers(one: Conversion) -> np.ndarray | None:
     stored = one.graph.array(one.node.inputs[0])
     if stored is None or one.scale is None or (one.has_zero and one.zero is None):
         return None
-    scale = _spread(one, one.scale, stored.shape)
-    zero = np.zeros(()) if one.zero is None else _spread(one, one.zero, stored.shape)
+    scale = one.spread(one.scale, stored.shape)
+    zero = np.zeros(()) if one.zero is None else one.spread(one.zero, stored.shape)
     kind = one.graph.type_of(one.node.outputs[0])
     if scale is None or zero is None or not isinstance(kind, TensorType):
         return None
@@ -31,24 +31,6 @@ def real_numbers(one: Conversion) -> np.ndarray | None:
         kind.dtype.numpy
     )
     return real
-
-
-def _spread(one: Conversion, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
-    """Return a scale or zero point for each element of the data."""
-    axis = one.axis
-    if array.size > 1 and axis is None:
-        return None
-    if axis is not None and one.block:
-        array = np.repeat(array, one.block, axis)
-        array = array[tuple(slice(size) for size in shape)]
-    elif axis is not None:
-        array = array.reshape([-1 if i == axis else 1 for i in range(len(shape))])
-    else:
-        array = array.reshape(())
-    try:
-        return np.broadcast_to(array, shape)
-    except ValueError:  # its scales do not fit it: another rule says so
-        return None
 
 
 def store_biases_as_floats(subject: Subject) -> Mended:
@@ -103,11 +85,11 @@ def store_weights_before_q(subject: Subject) -> Mended:
 def _comes_back(one: Conversion, real: np.ndarray) -> bool:
     """Tell whether Q gives the stored integers of `real` again."""
     stored = one.graph.array(one.node.inputs[0])
-    scale = _spread(one, one.scale, real.shape) if one.scale is not None else None
+    scale = one.spread(one.scale, real.shape) if one.scale is not None else None
     if stored is None or scale is None or not (scale > 0).all():
         return False
     low, high = DType.I8.span
-    zero = 0 if one.zero is None else _spread(one, one.zero.astype(np.float32), real.shape)
+    zero = 0 if one.zero is None else one.spread(one.zero.astype(np.float32), real.shape)
     again = np.clip(np.rint(real.astype(np.float32) / scale) + zero, low, high)
     return bool(np.array_equal(again, stored))
 

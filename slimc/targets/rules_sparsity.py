@@ -7,7 +7,7 @@ NVIDIA's guide, "DLA structured sparsity" (more than 64 channels).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -15,13 +15,12 @@ import numpy as np
 from slimc.analysis.cost import macs
 from slimc.analysis.shapes import Facts, default_sizes, infer
 from slimc.analysis.sparsity import GROUP, crowded, input_axis, output_channels, separate_groups
-from slimc.errors import SlimcError
-from slimc.execute.ort import evaluate
 from slimc.ir.graph import Graph, Node
 from slimc.ops.op import OpTable
 from slimc.passes.sparsify_weights import CHANNELS
 from slimc.passes.target import Finding, Subject, Target, TargetRule
 from slimc.targets.contractions import contractions, dequantized
+from slimc.targets.stored_numbers import stored_numbers
 
 DLA_CHANNELS = 65
 HALF, MOST = 0.5, 0.75  # zeros of a weight made sparse; those that pick or add channels have more
@@ -59,7 +58,7 @@ def sparse_weights(graph: Graph, ops: OpTable, facts: Facts) -> Iterator[SparseW
     for node, parts in contractions(graph, ops):
         bound = facts.bounds.get(node.name)
         axis = None if bound is None else input_axis(bound, parts)
-        array = None if axis is None else constant_of(graph, node.inputs[parts.weight])
+        array = None if axis is None else stored_numbers(graph, node.inputs[parts.weight])
         if bound is None or axis is None or array is None or array.ndim <= axis or not array.size:
             continue
         ins = array.shape[axis]
@@ -72,33 +71,6 @@ def sparse_weights(graph: Graph, ops: OpTable, facts: Facts) -> Iterator[SparseW
             ins,
             output_channels(bound, parts),
         )
-
-
-def constant_of(graph: Graph, value: str) -> np.ndarray | None:
-    """Return a value that is made of constants alone, by Q, DQ and whatever else; else None."""
-    if value in graph.constants:
-        return graph.constants[value].array
-    made: dict[str, Node] = {}
-    todo = [value]
-    while todo:
-        maker = graph.producers.get(todo.pop())
-        if maker is None:
-            return None
-        if maker.name not in made:
-            made[maker.name] = maker
-            todo += [v for v in maker.reads if v and v not in graph.constants]
-    if any(node.bodies for node in made.values()):
-        return None
-    nodes = tuple(node for node in graph.nodes if node.name in made)
-    constants = {
-        v: graph.constants[v] for node in nodes for v in node.reads if v in graph.constants
-    }
-    part = replace(graph, inputs=(), outputs=(value,), nodes=nodes, constants=constants)
-    try:
-        found = evaluate(part)[value]
-    except SlimcError:
-        return None  # of operators that nothing runs here
-    return found if isinstance(found, np.ndarray) else None
 
 
 @dataclass(frozen=True)

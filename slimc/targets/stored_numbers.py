@@ -1,0 +1,48 @@
+"""The numbers that a stored weight has where it is read, worked out without a runtime."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from slimc.ir.graph import Graph, Node
+from slimc.ir.types import static_shape
+from slimc.passes.emit_qdq import DEQUANTIZE, QUANTIZE
+from slimc.targets.contractions import MOVES, Conversion
+from slimc.targets.fix_storage import real_numbers
+
+
+def stored_numbers(graph: Graph, value: str) -> np.ndarray | None:
+    """Return what a constant becomes behind Q, DQ and what only moves elements; else None.
+
+    Numbers that Q makes zero are zero; others of a Q are as they are stored.
+    """
+    moves: list[Node] = []
+    while value not in graph.constants:
+        maker = graph.producers.get(value)
+        if maker is None or maker.kind not in MOVES | {QUANTIZE, DEQUANTIZE}:
+            return None
+        moves.append(maker)
+        value = maker.inputs[0]
+    array: np.ndarray | None = graph.constants[value].array
+    for node in reversed(moves):
+        array = None if array is None else _moved(graph, node, array)
+    return array
+
+
+def _moved(graph: Graph, node: Node, array: np.ndarray) -> np.ndarray | None:
+    """Apply a node to the elements of its operand."""
+    if node.op == DEQUANTIZE:
+        stored = node.inputs[0] in graph.constants
+        return real_numbers(Conversion(graph, node)) if stored else array
+    if node.op == QUANTIZE:
+        one = Conversion(graph, node)
+        least = None if one.scale is None else one.spread(one.scale, array.shape)
+        real = array.astype(np.float32)
+        return None if least is None else np.where(np.rint(real / least) == 0, 0, real)
+    if node.op == "Transpose":
+        order = node.attrs.get("perm")
+        return array.transpose(order if isinstance(order, tuple) else None)
+    shape = static_shape(graph.type_of(node.outputs[0]))
+    return array.reshape(shape) if shape is not None and array.size == prod(shape) else None
