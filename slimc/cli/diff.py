@@ -23,7 +23,7 @@ from slimc.cli.options import (
 from slimc.ir.graph import Graph, Node
 from slimc.ir.literal import write_type
 from slimc.ops.op import OpTable
-from slimc.pipeline.agreement import agreement
+from slimc.pipeline.agreement import agreement, comparable
 from slimc.pipeline.compiler import AGREEMENT_SAMPLES, load
 from slimc.pipeline.sizing import measure_sample
 from slimc.remarks import Agreement, Measure
@@ -49,15 +49,19 @@ def diff_command(
     measures = [_measure(path, graph, ops) for path, graph in zip((a, b), graphs, strict=True)]
     nodes = operators_changed(*graphs)
     constants = _constants(*graphs)
-    reason = _not_comparable(*graphs)
-    outputs = () if reason else _agreement(graphs, calib)
+    shared = comparable(*graphs)
+    reason = _not_comparable(*graphs, shared[0].outputs)
+    other_inputs = not set(graphs[1].inputs) <= set(graphs[0].inputs)
+    outputs = () if other_inputs or not shared[0].outputs else _agreement(shared, calib)
     if as_json:
         say(json.dumps(_as_dict(measures, nodes, constants, outputs, reason), indent=1))
         return
     say("\n".join(measure_lines(*measures)))
     _say_changes("operator changed in number", ("operator", "before", "after"), nodes)
     _say_changes("constant changed its type or shape", ("constant", "before", "after"), constants)
-    say(f"\noutputs not compared: {reason}" if reason else "\n".join(agreement_lines(outputs)))
+    say("\n".join(agreement_lines(outputs)))
+    if reason:
+        say(f"\nnot compared: {reason}")
     if outputs and calib is None:
         say("\nsamples are made up: on real ones outputs agree otherwise (--calib)")
 
@@ -101,11 +105,13 @@ def _constant_type(graph: Graph, node: Node, i: int) -> str:
     return "" if constant is None else write_type(constant.type)
 
 
-def _not_comparable(a: Graph, b: Graph) -> str:
-    if a.inputs != b.inputs:
+def _not_comparable(a: Graph, b: Graph, shared: tuple[str, ...]) -> str:
+    """Return why outputs, or which of them, are not compared; empty if all are."""
+    if not set(b.inputs) <= set(a.inputs):
         return f"the inputs differ: {', '.join(a.inputs)} and {', '.join(b.inputs)}"
-    if a.outputs != b.outputs:
-        return f"the outputs differ: {', '.join(a.outputs)} and {', '.join(b.outputs)}"
+    lost = [output for output in a.outputs if output not in shared]
+    if lost:
+        return f"the second model makes no value, before its plug-ins, named {', '.join(lost)}"
     return ""
 
 

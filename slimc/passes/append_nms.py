@@ -35,7 +35,8 @@ class AppendNms(Pass):
     Where the target has TensorRT's plug-in EfficientNMS_TRT, that is one node of it; it looks at
     the 4096 best pairs of an image. Elsewhere it is ONNX's NonMaxSuppression, which keeps what is
     just at a threshold of overlap, and leaves out what is just at that of scores.
-    Source: NVIDIA/TensorRT, plugin/efficientNMSPlugin (README, efficientNMSInference.cu).
+    Source: NVIDIA/TensorRT, plugin/efficientNMSPlugin (README, efficientNMSInference.cu,
+    efficientNMSPlugin.cpp).
     """
 
     name: ClassVar[str] = "append-nms"
@@ -90,6 +91,8 @@ class AppendNms(Pass):
     def _check(self, graph: Graph, head: Head, ctx: Context) -> None:
         """Raise SlimcError "bad-option-value" or "name-taken"."""
         where = f"pass {self.name}"
+        if not self.iou_threshold > 0:
+            raise SlimcError("bad-option-value", "iou_threshold must be more than 0", where)
         taken = {*graph.inputs, *graph.constants, *graph.producers}
         if twice := [name for name in RESULTS if name in taken]:
             message = f"the graph has a value '{twice[0]}' already"
@@ -113,8 +116,9 @@ class AppendNms(Pass):
             "max_output_boxes": self.max_output_boxes,
             "background_class": self.background_class,
             "score_activation": int(self.score_activation),
-            "class_agnostic": int(self.class_agnostic),
             "box_coding": _CODES[self.box_coding],
+            # By default it is off, and onnxruntime's TensorRT provider does not know it.
+            **({"class_agnostic": 1} if self.class_agnostic else {}),
         }
 
     def _suppression(self, head: Head) -> Suppression:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from slimc.execute.ort import Session
+from slimc.execute.plugins import up_to_plugins
 from slimc.ir.graph import Graph
 from slimc.remarks import Agreement
 
@@ -55,6 +56,20 @@ class _Sums:
             sqnr = 10 * math.log10(self.signal / self.noise)
         top1 = self.equal / self.rows if self.rows else None
         return Agreement(output, sqnr, self.max_abs, top1)
+
+
+def comparable(original: Graph, final: Graph) -> tuple[Graph, Graph]:
+    """Return both graphs up to their plug-ins, with the values that both make for outputs.
+
+    That is outputs of the original, and what plug-ins of the final one read, as far as there are
+    values of these names in both; perhaps none.
+    """
+    (first, _), (second, aside) = up_to_plugins(original), up_to_plugins(final)
+    read = (value for node in aside for value in node.reads)
+    known = {*second.inputs, *second.producers, *second.constants}
+    found = dict.fromkeys(v for v in (*original.outputs, *read) if v in first.producers)
+    shared = tuple(value for value in found if value in known)
+    return replace(first, outputs=shared), replace(second, outputs=shared)
 
 
 def agreement(

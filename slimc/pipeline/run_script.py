@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from slimc.analysis.shapes import infer
@@ -20,7 +20,7 @@ from slimc.io.write import write
 from slimc.ir.graph import Graph, Node
 from slimc.ops.op import OpTable
 from slimc.passes.base import Pass
-from slimc.pipeline.agreement import agreement
+from slimc.pipeline.agreement import agreement, comparable
 from slimc.pipeline.compiler import AGREEMENT_SAMPLES, CHECK_FEEDS, DataSource, load, samples_from
 from slimc.pipeline.surgeon_script import SurgeonScript, Told
 from slimc.remarks import Agreement, Remark, note
@@ -91,25 +91,20 @@ def run_script(
 
 def _compared(path: Path, before: Graph, after: Graph, ops: OpTable, data: DataSource) -> Scripted:
     """Run both graphs, up to their plug-ins, and compare the outputs that are still there."""
-    first, _ = up_to_plugins(before)
-    second, aside = up_to_plugins(after)
+    runs, aside = up_to_plugins(after)
+    first, second = comparable(before, after)
     remarks = [*_ends("input", before.inputs, after.inputs)]
     remarks += [*_ends("output", before.outputs, after.outputs)]
     remarks += _aside(aside, after)
     remarks += _untyped(after, ops)
-    known = {*second.inputs, *second.producers, *second.constants}
-    read_by_plugins = [v for node in aside for v in node.reads]
-    values = dict.fromkeys(v for v in (*before.outputs, *read_by_plugins) if v in first.producers)
-    shared = tuple(v for v in values if v in known)
-    unchecked = _unchecked(before, after, shared)
+    unchecked = _unchecked(before, after, first.outputs)
     found: tuple[Agreement, ...] = ()
     apart = 0.0
     samples = samples_from(data, before, 0)
     try:
-        if second.outputs:
-            Session(second, threads=1)
-        if shared and set(after.inputs) <= set(before.inputs):
-            first, second = (replace(graph, outputs=shared) for graph in (first, second))
+        if runs.outputs:
+            Session(runs, threads=1)
+        if first.outputs and set(after.inputs) <= set(before.inputs):
             found = agreement(first, second, samples.first_samples(AGREEMENT_SAMPLES))
             apart = _apart(first, second, samples.head(CHECK_FEEDS))
     except SlimcError as error:

@@ -143,9 +143,10 @@ def test_the_plugin_is_one_node_with_its_attributes() -> None:
     assert (node.op, node.outputs, made.outputs) == (PLUGIN, RESULTS, RESULTS)
     assert node.attrs == {
         "plugin_version": b"1", "score_threshold": 0.25, "iou_threshold": 0.45,
-        "max_output_boxes": 100, "background_class": 1, "score_activation": 0,
-        "class_agnostic": 0, "box_coding": 0,
+        "max_output_boxes": 100, "background_class": 1, "score_activation": 0, "box_coding": 0,
     }  # fmt: skip
+    agnostic = appended(JOINED, AppendNms(class_agnostic=True), plugin=True)
+    assert agnostic.nodes[-1].attrs["class_agnostic"] == 1
     assert [str(made.types[name]) for name in RESULTS] == [
         "i32[B,1]", "f32[B,100,4]", "f32[B,100]", "i32[B,100]",
     ]  # fmt: skip
@@ -171,6 +172,7 @@ graph (%x: f32[B,7,N], %m: f32[B,2,8,8]) -> (%first, %y, %masks)
         (JOINED, {"boxes": "y"}, "no-detection-head", "either one output"),
         (APART, {"head": "boxes"}, "no-detection-head", "which holds no boxes and scores"),
         (APART, {"boxes": "scores", "scores": "boxes"}, "no-detection-head", "'scores' is of type"),
+        (JOINED, {"iou_threshold": 0.0}, "bad-option-value", "must be more than 0"),
         (JOINED, {"background_class": 3}, "bad-option-value", "there are 3 classes"),
     ],
 )

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from slimc.ir.text import parse_text
-from slimc.pipeline.agreement import agreement
+from slimc.pipeline.agreement import agreement, comparable
 
 TEXT = """\
 graph (%x: f32[N,4]) -> (%y, %k)
@@ -32,3 +32,22 @@ def test_flipped_signs_and_lost_values_are_seen() -> None:
     assert agreement(a, b, feeds)[0].top1 == 0
     lost = agreement(a, c, feeds)[0]
     assert (lost.sqnr_db, lost.max_abs) == (-math.inf, math.inf)
+
+
+def test_graphs_are_compared_up_to_plugins() -> None:
+    first = parse_text("""\
+graph (%x: f32[N,4], %gone: f32[N]) -> (%y, %z)
+  %a: f32[N,4] = Exp(%x) @exp
+  %y: f32[N,4] = Neg(%a) @neg
+  %z: f32[N] = Abs(%gone) @abs
+""")
+    second = parse_text("""\
+graph (%x: f32[N,4]) -> (%found)
+  %a: f32[N,4] = Exp(%x) @exp
+  %y: f32[N,4] = Neg(%a) @neg
+  %found: i32[N] = Detect_TRT(%y, %a) @detect
+""")
+    pair = comparable(first, second)
+    assert [graph.outputs for graph in pair] == [("y", "a"), ("y", "a")]
+    feed = {"x": np.ones((2, 4), np.float32), "gone": np.ones(2, np.float32)}
+    assert [one.max_abs for one in agreement(*pair, [feed])] == [0, 0]
