@@ -138,8 +138,7 @@ def compile(
     latency = _timed(watch, graph, final, runner.watcher, require) if watch is not None else ()
     whole = ended(final, made.ending, runner)
     recipe = _recipe(passes, made.chosen, made.steps, runner.ran)
-    source = None if isinstance(model, Graph) else Path(model)
-    report = _report(recipe, source, (made.given, graph, marked, final, whole), runner, latency)
+    report = _report(recipe, model, (made.given, graph, marked, final, whole), runner, latency)
     return Compiled(whole, report, runner.ctx.target)
 
 
@@ -286,7 +285,7 @@ def samples_from(source: DataSource, graph: Graph, seed: int) -> Data:
 
 def _report(
     recipe: str,
-    source: Path | None,
+    model: Graph | str | Path,
     graphs: tuple[Graph, Graph, Graph, Graph, Graph],
     runner: Runner,
     latency: tuple[Latency, ...],
@@ -296,7 +295,7 @@ def _report(
     ctx = runner.ctx
     before = measure_sample(given, ctx.ops, ctx.sizes)
     after = measure_sample(whole, ctx.ops, ctx.sizes)
-    size, origin = _source(given, source)
+    size, origin = _source(given, None if isinstance(model, Graph) else Path(model))
     integer, floating = intended(marked, ctx.ops)
     indices = index_map(given, bound, runner.cuts, ctx, runner.checker.feeds)
     with written(final, *file_version(final, ctx.target)) as made:
