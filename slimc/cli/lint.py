@@ -134,7 +134,7 @@ def _tell_fixed(
         return
     say(fix_text(fixes, options["details"]))
     say(f"written: {written}\n" if written else "nothing to mend: nothing written\n")
-    say(verdict_text(verdict, options["details"]))
+    say(verdict_text(verdict, options["details"], mended=True))
 
 
 def _say_json(found: dict[str, Any]) -> None:

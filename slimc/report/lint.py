@@ -34,12 +34,13 @@ def groups(findings: Sequence[Finding]) -> tuple[Group, ...]:
     return tuple(Group(same[0], tuple(f.node for f in same)) for same in found.values())
 
 
-def verdict_text(verdict: Verdict, details: bool = False) -> str:
-    """Write the findings for people; `details` names every node."""
+def verdict_text(verdict: Verdict, details: bool = False, mended: bool = False) -> str:
+    """Write the findings for people; details: name every node; mended: --fix has done its work."""
     lines: list[str] = []
     for group in groups(verdict.findings):
         lines += [*_group_lines(group, details), ""]
-    return "\n".join([*lines, *_summary(verdict)])
+    mendable = [] if mended else _mendable(verdict)
+    return "\n".join([*lines, *_summary(verdict), *mendable])
 
 
 def _group_lines(group: Group, details: bool) -> list[str]:
@@ -70,18 +71,16 @@ def _summary(verdict: Verdict) -> list[str]:
         runs = len(seen.quantized) - len(seen.lost)
         text = f"{runs} of {len(seen.quantized)} quantized contractions run in integers"
         lines.append(f"{text} as the rules see it; there are {seen.contractions} in all")
-    mendable = dict.fromkeys(f"{one.code} {one.rule}" for one in _mendable(verdict))
-    if mendable:
-        lines.append(f"--fix mends what has one right mend of {', '.join(mendable)}")
     if seen.stored:
         lines.append(f"{len(seen.stored)} contractions store their weight alone in integers")
     return lines
 
 
-def _mendable(verdict: Verdict) -> list[Finding]:
-    """Return the findings of rules that have a fix."""
+def _mendable(verdict: Verdict) -> list[str]:
+    """Say which of the findings are of rules that have a fix."""
     fixed = {rule.name for rule in verdict.subject.target.rules if rule.fix is not None}
-    return [one for one in verdict.findings if one.rule in fixed]
+    found = dict.fromkeys(f"{f.code} {f.rule}" for f in verdict.findings if f.rule in fixed)
+    return [f"--fix mends what has one right mend of {', '.join(found)}"] if found else []
 
 
 def verdict_dict(verdict: Verdict) -> dict[str, Any]:

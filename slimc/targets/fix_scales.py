@@ -44,6 +44,9 @@ def add_zero_points(subject: Subject) -> Mended:
 
 
 def _add_zero(editor: Editor, one: Conversion) -> Remark | None:
+    if one.has_zero and one.integers is DType.I8 and one.zero is not None and one.zero.any():
+        text = "its i8 integers lie around another number than 0: symmetric ones are other values"
+        return skipped(one.node.name, text, "quantize it anew, symmetric")
     if one.has_zero or one.scale is None:
         return None
     dtype = _integers(one)

@@ -108,6 +108,11 @@ def test_a_q_that_is_u8_by_default_is_left() -> None:
     left(text, add_zero_points, "u8 by ONNX")
 
 
+def test_i8_around_another_number_is_left() -> None:
+    text = SYMMETRIC.replace("%z = constant i8[] 0", "%z = constant i8[] 3")
+    left(text, add_zero_points, "around another number")
+
+
 def test_lists_of_one_scale_become_scalars() -> None:
     text = QDQ.format(**SIGNED, one="1", scale="[0.02]").replace("[1] 0", "[1] [0]")
     made = mended(text, make_scales_scalar)
