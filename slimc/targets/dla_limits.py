@@ -260,11 +260,16 @@ _RESIZE_ALL: tuple[Bound, ...] = (
 
 
 def misfit(call: Call) -> str:
-    """Say why DLA does not run a node, nothing where it does."""
+    """Say why DLA does not run a node, or that this cannot be known; nothing where it does."""
     try:
-        return _general(call) or next(filter(None, (b.broken(call) for b in _of(call))), "")
+        return broken(call)
     except Unmatched as unknown:
         return str(unknown)
+
+
+def broken(call: Call) -> str:
+    """Say which limit of DLA a node breaks. Raises Unmatched where that cannot be known."""
+    return _general(call) or next(filter(None, (one.broken(call) for one in _of(call))), "")
 
 
 def _of(call: Call) -> Iterable[Bound]:

@@ -7,13 +7,16 @@ layer's device type to GPU").
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from slimc.analysis.shapes import call_of
 from slimc.ir.graph import Graph, Node
+from slimc.ir.types import static_shape
+from slimc.ops.axes import Unmatched
 from slimc.passes.target import Finding, Subject, TargetRule
 from slimc.targets.contractions import conversions
 from slimc.targets.dla_files import awkward, float_layers, layers
-from slimc.targets.dla_limits import misfit
+from slimc.targets.dla_limits import broken
 from slimc.targets.fix_storage import store_weights_as_floats
 from slimc.targets.rules_common import COMMON
 from slimc.targets.rules_shapes import static_inputs
@@ -58,9 +61,18 @@ def _few_subgraphs(subject: Subject) -> Iterator[Finding]:
 
 
 def misfits(subject: Subject) -> dict[str, str]:
-    """Return why DLA does not run a layer, empty where it does, for every layer of floats."""
+    """Return why DLA does not run a layer of floats, empty where it does.
+
+    Layers of which that cannot be known are left out, as all are where sizes are open.
+    """
     graph, facts = subject.graph, subject.facts
-    return {node.name: misfit(call_of(graph, facts, node)) for node in layers(graph)}
+    found: dict[str, str] = {}
+    if any(static_shape(graph.type_of(value)) is None for value in graph.inputs):
+        return found
+    for node in layers(graph):
+        with suppress(Unmatched):
+            found[node.name] = broken(call_of(graph, facts, node))
+    return found
 
 
 def subgraphs(graph: Graph, here: set[str]) -> int:

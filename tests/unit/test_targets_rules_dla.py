@@ -90,6 +90,15 @@ def test_what_does_not_build(rule: str) -> None:
     assert {one.code for one in errors} == {"L20" if rule == "no-conversions" else "L39"}
 
 
+def test_what_cannot_be_known_is_not_told() -> None:
+    (one,) = found(ERRORS["static-inputs"])
+    assert one.rule == "static-inputs"
+    text = """graph (%x: f32[1,1,4,4]) -> (%y)
+  %a = my.Unknown(%x) @own
+  %y = Relu(%a) @relu"""
+    assert "relu" not in {one.node for one in found(text)}
+
+
 def recorded(*names: str) -> Graph:
     records = "".join(f"\n  %{name} quantized i8 scale=0.1" for name in names)
     text = f"{SOUND}{records}".replace("\n", "\n  form quantized\n", 1)
