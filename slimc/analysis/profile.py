@@ -19,6 +19,7 @@ from slimc.io.json_file import BROKEN, parse_json, told
 
 FORMAT = "slimc-profile-1"
 _FEWEST = 8  # steps that a class is fitted to; of fewer, `ANY` stands for it
+_BESIDE = 0.1  # of the weight of a class is that of all other steps
 _ROUNDS = 12  # of reweighting: predictions settle in five or so
 _LEAST = 0.05  # of a measured time is taken for a prediction that is less, in weights
 _DIGITS = 4  # of measured numbers in the file
@@ -123,35 +124,44 @@ def fit(runs: Iterable[Run]) -> dict[str, Fitted]:
     Non-negative least squares of seconds = sum of amounts * rates, reweighted so that it is the
     relative error that counts: sum w (p - t)^2 / (p t) for a prediction p of a time t, where w is
     the root of the step's share of its run: half way between the error of steps and that of runs.
+    Steps of the other classes weigh a tenth, so that what the steps of one do not tell (they may
+    all be of one size) is not far from what the others say.
     Source: Lawson and Hanson, Solving Least Squares Problems, 1974, chapter 23 (NNLS).
     """
-    rows: dict[str, list[tuple[Timed, float]]] = {}
-    for run in runs:
-        for one in run.steps:
-            if one.seconds > 0:
-                integer = INTEGER if one.work.startswith(INTEGER) else ""
-                for work in (one.work, integer + ANY):
-                    rows.setdefault(work, []).append((one, (one.seconds / run.seconds) ** 0.5))
-    return {
-        work: _fitted([one for one, _ in found], np.array([weight for _, weight in found]))
-        for work, found in sorted(rows.items())
-        if len(found) >= _FEWEST
-    }
+    found: dict[str, Fitted] = {}
+    timed = [(run, one) for run in runs for one in run.steps if one.seconds > 0]
+    for kind in ("", INTEGER):
+        own = [p for p in timed if p[1].work.startswith(INTEGER) == bool(kind)]
+        weight = np.array([(one.seconds / run.seconds) ** 0.5 for run, one in own])
+        steps = [one for _, one in own]
+        works = np.array([one.work for one in steps])
+        for work in (*sorted(set(works.tolist())), kind + ANY):
+            among = np.ones(len(works), bool) if work == kind + ANY else works == work
+            if among.sum() >= _FEWEST:
+                found[work] = _fitted(steps, weight, among)
+    return found
 
 
-def _fitted(steps: Sequence[Timed], weight: np.ndarray) -> Fitted:
+def _fitted(steps: Sequence[Timed], weight: np.ndarray, among: np.ndarray) -> Fitted:
+    """Fit the rates of some steps; the others that multiply too, or do not either, weigh little."""
     taken = np.array([one.seconds for one in steps])
     columns = np.array([[*_numbers(one.amounts), 1.0] for one in steps])
-    largest = np.maximum(columns.max(axis=0), 1.0)
-    scaled = columns / largest
-    predicted = taken
+    multiplies = columns[:, 0] > 0
+    beside = ~among & (multiplies == multiplies[among].any())
+    share = _BESIDE * weight[among].sum() / max(weight[beside].sum(), weight.min())
+    used = among | beside
+    weight = np.where(among, weight, share * weight)[used]
+    largest = np.maximum(columns[used].max(axis=0), 1.0)
+    scaled, measured = columns[used] / largest, taken[used]
+    predicted = measured
     for _ in range(_ROUNDS):
-        root = np.sqrt(weight / (taken * np.maximum(predicted, _LEAST * taken)))
-        found, _ = nnls(scaled * root[:, None], taken * root)
-        predicted = scaled @ found
-    error = float((np.abs(predicted - taken)).sum() / taken.sum())
-    numbers = (float(f"{rate:.{_DIGITS}g}") for rate in found / largest)
-    return Fitted(Rates(*numbers), len(steps), round(error, _DIGITS))
+        root = np.sqrt(weight / (measured * np.maximum(predicted, _LEAST * measured)))
+        rates, _ = nnls(scaled * root[:, None], measured * root)
+        predicted = scaled @ rates
+    apart = np.abs(columns[among] / largest @ rates - taken[among])
+    numbers = (float(f"{rate:.{_DIGITS}g}") for rate in rates / largest)
+    error = float(apart.sum() / taken[among].sum())
+    return Fitted(Rates(*numbers), int(among.sum()), round(error, _DIGITS))
 
 
 def _numbers(amounts: Amounts) -> tuple[float, ...]:

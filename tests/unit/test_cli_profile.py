@@ -50,7 +50,13 @@ def test_a_profile_is_measured_written_and_used(slimc: Slimc, tmp_path: Path) ->
     assert "written: m.json" in out
     assert json.loads((tmp_path / "m.json").read_text())["format"] == "slimc-profile-1"
     status, out, _ = slimc(
-        "net.txt", "--passes", "prune{budget=latency}", "--target", "cpu", "--profile", "m.json"
+        "net.txt",
+        "--passes",
+        "remove-channels{budget=latency,compare=score,score=magnitude}",
+        "--target",
+        "cpu",
+        "--profile",
+        "m.json",
     )
     assert status == 0
     assert "latency is predicted by the profile of" in out
