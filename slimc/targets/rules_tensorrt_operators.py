@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from slimc.errors import SlimcError
 from slimc.io.downgrade import downgrade
-from slimc.io.schemas import misfit
+from slimc.io.schemas import default_of, misfit
+from slimc.ir.graph import Node
 from slimc.ir.types import DType, TensorType, ValueType
 from slimc.passes.target import Finding, Subject, TargetRule
 from slimc.targets.fix_file import express_otherwise, write_older_forms
@@ -87,13 +89,19 @@ def _known_forms(subject: Subject) -> Iterator[Finding]:
     for node in graph.walk():
         if node.kind in target.forbids or node.op in ("QuantizeLinear", "DequantizeLinear"):
             continue
-        why = misfit(node, target.opset_max, types)
+        why = misfit(_without_defaults(node), target.opset_max, types)
         if why:
             message = (
                 f"{node.kind}: TensorRT {target.version} knows opset {target.opset_max} and older, "
                 f"and {why}"
             )
             yield Finding("error", node.name, message, f"compile it: slimc --target {target.name}")
+
+
+def _without_defaults(node: Node) -> Node:
+    """Leave out attributes that say what holds without them: the parser does not look at them."""
+    attrs = {key: v for key, v in node.attrs.items() if v != default_of(node.op, key)}
+    return node if len(attrs) == len(node.attrs) else replace(node, attrs=attrs)
 
 
 def _is_late(kind: ValueType) -> bool:

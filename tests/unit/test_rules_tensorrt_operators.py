@@ -174,6 +174,15 @@ def test_a_newer_opset_alone_is_no_fault_but_forms_of_it_are() -> None:
     assert errors(REDUCE, JETSON_ORIN, 18) == []
 
 
+def test_new_attributes_that_say_nothing_new_are_no_fault() -> None:
+    text = """graph (%x: f32[2,8]) -> (%y)
+  %s = constant i64[2] [8, 2]
+  %y: f32[8,2] = Reshape(%x, %s) {allowzero=0}"""
+    assert errors(text, JETSON_XAVIER_JP46, 17) == []
+    found = errors(text.replace("allowzero=0", "allowzero=1"), JETSON_XAVIER_JP46, 17)
+    assert [one.code for one in found] == ["L18"]
+
+
 def test_operators_that_came_later_are_named() -> None:
     gelu = "graph (%x: f32[2,8]) -> (%y)\n  %y: f32[2,8] = Gelu(%x) @gelu"
     (found,) = errors(gelu, JETSON_ORIN_JP60, 20)
