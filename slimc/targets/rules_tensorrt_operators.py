@@ -89,7 +89,7 @@ def _known_forms(subject: Subject) -> Iterator[Finding]:
     for node in graph.walk():
         if node.kind in target.forbids or node.op in ("QuantizeLinear", "DequantizeLinear"):
             continue
-        why = misfit(_without_defaults(node), target.opset_max, types)
+        why = misfit(_without_idle(subject, node), target.opset_max, types)
         if why:
             message = (
                 f"{node.kind}: TensorRT {target.version} knows opset {target.opset_max} and older, "
@@ -98,9 +98,16 @@ def _known_forms(subject: Subject) -> Iterator[Finding]:
             yield Finding("error", node.name, message, f"compile it: slimc --target {target.name}")
 
 
-def _without_defaults(node: Node) -> Node:
-    """Leave out attributes that say what holds without them: the parser does not look at them."""
+def _without_idle(subject: Subject, node: Node) -> Node:
+    """Leave out attributes that change nothing: the parser does not look at them.
+
+    `allowzero` says what a 0 in a shape means, and there is none.
+    """
     attrs = {key: v for key, v in node.attrs.items() if v != default_of(node.op, key)}
+    if "allowzero" in attrs:
+        shape = subject.graph.array(node.inputs[1])
+        if shape is None or shape.all():
+            del attrs["allowzero"]
     return node if len(attrs) == len(node.attrs) else replace(node, attrs=attrs)
 
 
