@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -181,47 +181,42 @@ class Flow:
 
 
 def traced(graph: Graph, layers: Sequence[Layer], kernels: Sequence[Kernel]) -> tuple[Layer, ...]:
-    """Find the kernel of each layer: by its name, by what it makes, or as the nearest before that.
+    """Find the kernel of each layer: that of its name, of what it makes, or of what comes of that.
 
-    Of several kernels for one layer that with the smaller numbers counts: others only move data. A
-    kernel that no layer is named in does the work of the one that is nearest before what it is
-    named after (openvino folds a BatchNormalization into a convolution, and keeps that name).
+    Of several kernels of one name that with the smaller numbers counts: others only move data. A
+    layer that none is named after was fused into the one whose name comes next behind it (openvino
+    folds a BatchNormalization into a convolution, and keeps that name).
     """
-    names = {layer.node.name: layer.node.name for layer in layers}
-    names |= {out: layer.node.name for layer in layers for out in layer.node.outputs if out}
     found: dict[str, Kernel] = {}
-    unnamed: list[Kernel] = []
     for kernel in kernels:
-        own = {names[n] for n in kernel.names if n in names}
-        own = own or {names[o] for o in kernel.outputs if o in names}
-        for name in own:
+        for name in (*kernel.names, *kernel.outputs):
             old = found.get(name)
             if old is None or _RANK[kernel.computes] > _RANK[old.computes]:
                 found[name] = kernel
-        if not own and kernel.computes != "floats":
-            unnamed.append(kernel)
-    makers = {out: node for one in graph.scopes() for out, node in one.producers.items()}
-    nodes = {node.name: node for node in graph.walk()}
-    for kernel in unnamed:
-        first = next((nodes[name] for name in kernel.names if name in nodes), None)
-        results = first.outputs if first is not None else kernel.outputs
-        near = (names[node.outputs[0]] for node in _before(makers, results, set(names)))
-        nearest = next((name for name in near if name not in found), None)
-        if nearest is not None:
-            found[nearest] = kernel
-    return tuple(replace(layer, kernel=found.get(layer.node.name)) for layer in layers)
+    readers: dict[str, list[Node]] = {}
+    for node in graph.walk():
+        for value in node.reads:
+            readers.setdefault(value, []).append(node)
+    own = {layer.node.name for layer in layers}
+    return tuple(replace(one, kernel=_kernel(one.node, found, readers, own)) for one in layers)
 
 
-def _before(makers: Mapping[str, Node], results: Sequence[str], layers: set[str]) -> Iterator[Node]:
-    """Yield the layers that values come from, the nearest first."""
-    values = list(results)
-    seen = set(values)
-    for value in values:
-        node = makers.get(value)
-        if node is None:
-            continue
-        if node.name in layers:
-            yield node
-            continue
-        values += [v for v in node.reads if v not in seen]
-        seen.update(node.reads)
+def _kernel(
+    layer: Node,
+    found: Mapping[str, Kernel],
+    readers: Mapping[str, Sequence[Node]],
+    layers: Collection[str],
+) -> Kernel | None:
+    """Return the kernel of the nearest node that has one, from a layer to the next ones."""
+    nodes, seen = [layer], {layer.name, *layers}
+    for node in nodes if found else ():
+        names = (name for name in (node.name, *node.outputs) if name in found)
+        name = next(names, None)
+        if name is not None:
+            return found[name]
+        behind = (reader for value in node.outputs for reader in readers.get(value, ()))
+        for one in behind:
+            if one.name not in seen:
+                seen.add(one.name)
+                nodes.append(one)
+    return None

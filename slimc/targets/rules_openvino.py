@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from slimc.ir.graph import Graph
 from slimc.ir.types import DType, TensorType
 from slimc.passes.target import Finding, Subject, TargetRule
 from slimc.targets.contractions import Conversion, contractions, weight_of
@@ -22,6 +23,7 @@ from slimc.targets.rules_widths import FOLDED, aligned_channels
 # take as s8: that is u8 around 128.
 _PLAIN = ({DType.I8: 0, DType.U8: 0}, {DType.I8: 0, DType.U8: 128})
 _NEED_RANKS = ("Conv", "ConvTranspose")  # openvino/src/frontends/onnx/frontend/src/op/conv.cpp
+_FUSE_SCALES = ("Add", "Mul")
 
 
 def _symmetric_products(subject: Subject) -> Iterator[Finding]:
@@ -50,12 +52,40 @@ def _all_are(zero: np.ndarray | None, allowed: int) -> bool:
 
 def _known_ranks(subject: Subject) -> Iterator[Finding]:
     """Find convolutions of data of unknown rank, as behind an If: the frontend refuses them."""
-    for node in subject.graph.nodes:
-        kind = subject.facts.types.get(node.inputs[0]) if node.kind in _NEED_RANKS else None
-        if isinstance(kind, TensorType) and kind.shape is None:
-            message = f"the rank of its data '{node.inputs[0]}' is not known: it is not converted"
-            help = "fix inputs before all else (--bind, --shape), so that branches fold"
+    outer = subject.facts.types
+    for scope in subject.graph.scopes():
+        for node in scope.nodes:
+            if node.kind not in _NEED_RANKS:
+                continue
+            value = node.inputs[0]
+            kind = outer.get(value) or scope.type_of(value)
+            if isinstance(kind, TensorType) and kind.shape is None:
+                message = f"the rank of its data '{value}' is not known: it is not converted"
+                help = "fix inputs before all else (--bind, --shape), so that branches fold"
+                yield Finding("error", node.name, message, help)
+
+
+def _stored_operands(subject: Subject) -> Iterator[Finding]:
+    """Find sums of what a contraction makes and of a constant, both quantized on loading.
+
+    Its AddTransformation and MultiplyPartialTransformation then look for a constant's own operand.
+    Behind another operator than a contraction, or with the constant stored in integers, all is
+    well.
+    """
+    graph = subject.graph
+    made = {out for node, _ in contractions(graph, subject.ops) for out in node.outputs}
+    for node in graph.nodes:
+        found = [data_of(graph, v) for v in node.inputs] if node.kind in _FUSE_SCALES else []
+        stored = next((one for one in found if one is not None and _by_q(graph, one)), None)
+        if stored is not None and any(one is not None and one.source in made for one in found):
+            message = f"'{stored.source}' is a constant that a Q makes integers: it is not compiled"
+            help = "store it in integers before DQ, or leave it in float"
             yield Finding("error", node.name, message, help)
+
+
+def _by_q(graph: Graph, one: Conversion) -> bool:
+    """Tell whether a DQ takes a constant from a Q."""
+    return one.stored and one.node.inputs[0] in graph.producers
 
 
 def _summed_blocks(subject: Subject) -> Iterator[Finding]:
@@ -79,6 +109,7 @@ INTEGERS = (
     SYMMETRIC_WEIGHTS,
     TargetRule("L37", "symmetric-products", "products have no zero points", _symmetric_products),
     TargetRule("L37", "summed-blocks", "blocks lie along the summed axis", _summed_blocks),
+    TargetRule("L37", "stored-operands", "added constants are stored", _stored_operands),
     TargetRule("L37", "known-ranks", "convolutions know the rank of their data", _known_ranks),
     FOLDED,
     TargetRule(

@@ -67,6 +67,40 @@ def test_blocks_lie_along_what_is_summed(
     assert found == ([] if loads else [("summed-blocks", "error", "product")])
 
 
+SUM = """graph (%x: f32[1,8,4,4]) -> (%y)
+  %s = constant f32[] 0.02
+  %z = constant u8[] 120
+  %w = constant f32[2,8,1,1] random(1, -0.5..0.5)
+  %b = constant f32[1,2,1,1] random(2)
+  %i = constant u8[1,2,1,1] random(3, 0..200)
+  %c: f32[1,2,4,4] = Conv(%x, %w)
+  %m: f32[1,2,4,4] = BETWEEN(%c)
+  %cq: u8[1,2,4,4] = QuantizeLinear(%m, %s, %z)
+  %cd: f32[1,2,4,4] = DequantizeLinear(%cq, %s, %z)
+  %bq: u8[1,2,1,1] = QuantizeLinear(%b, %s, %z)
+  %bd: f32[1,2,1,1] = DequantizeLinear(STORED, %s, %z)
+  %y: f32[1,2,4,4] = KIND(%cd, %bd) @sum"""
+
+
+# Executed: OpenVINO 2026.4 compiles all but the first two ("CALLBACK HAS THROWN").
+@pytest.mark.parametrize(
+    ("between", "stored", "kind", "compiles"),
+    [
+        ("", "%bq", "Add", False),
+        ("", "%bq", "Mul", False),
+        ("", "%bq", "Sub", True),
+        ("", "%i", "Add", True),
+        ("Relu", "%bq", "Add", True),
+    ],
+)
+def test_added_constants_are_stored(between: str, stored: str, kind: str, compiles: bool) -> None:
+    text = SUM.replace("STORED", stored).replace("KIND", kind)
+    if not between:
+        text = text.replace("  %m: f32[1,2,4,4] = BETWEEN(%c)\n", "").replace("(%m,", "(%c,")
+    found = rules_of(text.replace("BETWEEN", between))
+    assert found == ([] if compiles else [("stored-operands", "error", "sum")])
+
+
 def test_convolutions_know_the_rank_of_their_data() -> None:
     """Executed: OpenVINO 2026.4 refuses "the input data tensor's rank has to be known"."""
     text = """graph (%x: f32[...]) -> (%y)

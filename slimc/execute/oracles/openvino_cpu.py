@@ -8,6 +8,7 @@ from typing import Any
 
 import openvino
 
+_FUSED = "Subgraph"  # generated code: of attention, the two products and what stands between
 _CONTRACTIONS = frozenset(
     {
         "Convolution",
@@ -49,11 +50,11 @@ def _kernel(node: Any) -> dict[str, Any]:
     """`originalLayersNames` starts with the kernel's own node; those fused into it follow."""
     facts = {key: str(value.astype(str)) for key, value in node.get_rt_info().items()}
     kind, form = facts.get("layerType", ""), facts.get("primitiveType", "")
-    integers = kind in _CONTRACTIONS and form.lower().endswith("i8")
+    integers = kind in (*_CONTRACTIONS, _FUSED) and form.lower().endswith("i8")
     names = []
     for name in (node.get_friendly_name(), *facts.get("originalLayersNames", "").split(",")):
         names.append(name)
-        while (shorter := _APPENDED.sub("", names[-1])) != names[-1]:
+        while kind != _FUSED and (shorter := _APPENDED.sub("", names[-1])) != names[-1]:
             names.append(shorter)
     return {
         "names": list(dict.fromkeys(names)),
