@@ -199,6 +199,12 @@ _DECONV = (
     Limit("stride", _list("strides", 1), 1, KERNEL),
     Limit("padding", _pads, 0, 0),
     Limit("output padding", _list("output_padding", 0), 0, 0),
+    Choice("auto_pad", lambda call: call.attr("auto_pad", "NOTSET"), ("NOTSET", "VALID")),
+    Choice(
+        "output_shape",
+        lambda call: "given" if "output_shape" in call.attrs else "left out",
+        ("left out",),
+    ),
     Limit("dilation", _list("dilations", 1), 1, 1),
     Limit("count of groups", lambda call: [call.attr("group", 1)], 1, 1),
     Choice("weight", _is_constant(1), ("constant",)),

@@ -44,6 +44,8 @@ def test_convolutions(shape: str, attrs: str, why: str) -> None:
         ("strides=[2,2]", ""),
         ("strides=[2,2], pads=[1,1,1,1]", "its padding is 1: it must be 0 on DLA"),
         ("group=2", "its count of groups is 2: it must be 1 on DLA"),
+        ('auto_pad="SAME_UPPER"', "its auto_pad is SAME_UPPER: NOTSET or VALID on DLA"),
+        ("output_shape=[9,9]", "its output_shape is given: left out on DLA"),
         ("dilations=[2,2]", "its dilation is 2: it must be 1 on DLA"),
     ],
 )

@@ -53,6 +53,25 @@ CASES = {
     "height": (mean("1,3,6,5", "2", "1,3,1,5"), "AveragePool"),
     "width gone": (mean("1,3,6,5", "-1", "1,3,6", keep=0), "Reshape"),
     "both gone": (mean("2,3,4,5", "2,3", "2,3", keep=0), "Reshape"),
+    "wide maximum": (
+        pool("MaxPool", "1,2,20,9", "1,2,20,9").replace(
+            "(%x) @", "(%x) {kernel_shape=[13,9], pads=[6,4,6,4], strides=[1,1]} @"
+        ),
+        "MaxPool",
+    ),
+    "wider maximum": (
+        pool("MaxPool", "1,1,30,30", "1,1,30,30").replace(
+            "(%x) @", "(%x) {kernel_shape=[21,3], pads=[10,1,10,1]} @"
+        ),
+        "MaxPool",
+    ),
+    "padded deconvolution": (
+        """graph (%x: f32[1,3,5,4]) -> (%y)
+  %w = constant f32[3,2,4,3] random(0)
+  %b = constant f32[2] random(1)
+  %y: f32[1,2,9,8] = ConvTranspose(%x, %w, %b) {strides=[2,2], pads=[1,1,2,0]} @n""",
+        "Slice",
+    ),
     "whole map": (product("2,3,4,2", 24), "Reshape"),
     "rows": (product("2,24", 24), "Reshape"),
     "scaled": (product("2,6,2,2", 24, "alpha=0.5, beta=2.0"), "Reshape"),
@@ -80,6 +99,7 @@ def test_values_stay_the_same(name: str) -> None:
     text, last = CASES[name]
     graph, made = made_of(text)
     assert made.by_name["n"].op == last
+    assert suit_dla(made, JETSON_ORIN_DLA, OPS).graph is made
     assert made.type_of("y") == graph.type_of("y")
     kind = graph.types["x"]
     x = np.random.default_rng(0).normal(size=kind.shape).astype(np.float32) * 3  # type: ignore[union-attr]
@@ -92,6 +112,18 @@ REFUSED = {
     "channels too": (mean("1,3,6,5", "1,2", "1,1,1,5"), "other axes than height and width"),
     "a sequence": (pool("GlobalAveragePool", "1,2,9", "1,2,1"), "is no map"),
     "own bias per row": (product("5,6,2,2", 24, bias="5,1"), "differs from row to row"),
+    "wide steps": (
+        pool("MaxPool", "1,2,20,20", "1,2,4,4").replace(
+            "(%x) @", "(%x) {kernel_shape=[11,11], strides=[3,3]} @"
+        ),
+        "a window of 11 x 11",
+    ),
+    "padded behind": (
+        """graph (%x: f32[1,1,4,4]) -> (%y)
+  %w = constant f32[1,1,2,2] random(0)
+  %y = ConvTranspose(%x, %w) {strides=[2,2], pads=[1,1,0,0], output_padding=[1,1]} @n""",
+        "it has output_padding",
+    ),
     "divided by zero": (
         "graph (%x: f32[1,2,3,4]) -> (%y)\n  %c = constant f32[] 0\n"
         "  %y: f32[1,2,3,4] = Div(%x, %c) @n",
