@@ -98,6 +98,9 @@ _HERE = ("calib", "check", "rounds", "threads", "seed")  # options of a measurem
     help="With --from: what --exportLayerInfo wrote beside it, which names the nodes of a layer.",
 )
 @click.option(
+    "--bind", multiple=True, metavar="NAME=VALUE", help="Make an input a constant: --bind sr=16000"
+)
+@click.option(
     "--shape", multiple=True, metavar="NAME=SIZES", help="Fix a shape: --shape x=1x3x224x224"
 )
 @click.option("--device", default="", metavar="TEXT", help="What to call the device.")
@@ -144,6 +147,7 @@ def _measured(models: tuple[Path, ...], options: dict[str, Any]) -> Profile:
             others=others,
             rounds=options["rounds"] or 0,
             threads=1 if options["threads"] is None else options["threads"],
+            bind=pairs(options["bind"], "--bind", "sr=16000"),
             shape=pairs(options["shape"], "--shape", "x=1x3x224x224"),
             device=options["device"],
             seed=options["seed"] or 0,
@@ -167,6 +171,7 @@ def _from_files(models: tuple[Path, ...], options: dict[str, Any]) -> Profile:
         options["times"],
         options["layers"],
         options["target"],
+        bind=pairs(options["bind"], "--bind", "sr=16000"),
         shape=pairs(options["shape"], "--shape", "x=1x3x224x224"),
         device=options["device"],
         names=names_with(options["plugin"]),

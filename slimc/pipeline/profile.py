@@ -13,7 +13,7 @@ from slimc.analysis.families import families
 from slimc.analysis.latency import Speed, amounts, multiples
 from slimc.analysis.profile import Check, Profile, Run, Timed, check_of, fit
 from slimc.analysis.shapes import infer
-from slimc.analysis.work import steps
+from slimc.analysis.work import ANY, steps
 from slimc.calib.feeds import check, specs_of
 from slimc.errors import SlimcError
 from slimc.execute.ort import measure_latency, time_kernels
@@ -46,6 +46,7 @@ class Bench:
 
     target: Target
     names: Catalogue
+    bind: Mapping[str, str]
     shape: Mapping[str, str]
     rounds: int
     threads: int
@@ -53,9 +54,7 @@ class Bench:
 
     def runs(self, model: Model, name: str, data: DataSource, kept: Sequence[float]) -> list[Run]:
         """Measure a model with shares of its channels, in floats and, where it may, in integers."""
-        made = prepared(
-            model, "", self.target, data, shape=self.shape, seed=self.seed, names=self.names
-        )
+        made = prepared(model, "", self.target, data, self.bind, self.shape, self.seed, self.names)
         whole = made.runner.run(made.graph, made.steps)
         ctx, feed = made.runner.ctx, made.runner.checker.feeds[0]
         ctx = replace(ctx, data=ctx.data.head(1))  # ranges need not be good: times are the same
@@ -118,6 +117,7 @@ def profile(
     data: Sequence[DataSource] = (),
     *,
     others: Sequence[Model] = (),
+    bind: Mapping[str, str] | None = None,
     shape: Mapping[str, str] | None = None,
     rounds: int = 0,
     threads: int = 1,
@@ -136,7 +136,7 @@ def profile(
     names = names or catalogue()
     goal = names.target(target) if isinstance(target, str) else target
     _refuse_elsewhere(goal)
-    bench = Bench(goal, names, shape or {}, rounds, threads, seed)
+    bench = Bench(goal, names, bind or {}, shape or {}, rounds, threads, seed)
     sources = [*data, *[None] * (len(models) + len(others) - len(data))]
     found: list[list[Run]] = []
     titles = _titles([*models, *others])
@@ -154,7 +154,7 @@ def profile(
         if source is None
     )
     bare = Profile(
-        device or cpu_name(_CPUINFO), goal.runtime, version, goal.name, threads, (), {}, notes=notes
+        device or cpu_name(_CPUINFO), ONNXRUNTIME, version, goal.name, threads, (), {}, notes=notes
     )
     return fitted_to(bare, fitted, unseen, tuple(titles[: len(models)]), goal)
 
@@ -171,12 +171,12 @@ def fitted_to(
     Raises SlimcError "profile-too-small".
     """
     classes = fit(run for runs in found for run in runs)
-    if not classes:
+    if ANY not in classes:
         raise SlimcError(
             "profile-too-small",
-            "too few steps were timed to fit rates to",
+            "too few steps in floats were timed to fit rates to",
             f"models {', '.join(models)}",
-            "profile more models, or larger ones",
+            "profile more models, larger ones, or those that are quantized in floats too",
         )
     judged, checks = _judged(found, unseen, target)
     return replace(bare, models=models, classes=classes, judged=judged, checks=tuple(checks))

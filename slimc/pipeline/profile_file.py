@@ -53,7 +53,7 @@ def profile_for(
             "--passes quant --budget latency=0.6",
         )
     found = source if isinstance(source, Profile) else load_profile(source)
-    if (found.target, found.runtime) != (target.name, target.runtime):
+    if found.target != target.name or target.runtime not in (found.runtime, "any"):
         raise SlimcError(
             "profile-mismatch",
             f"the profile is of {found.target} on {found.runtime}, and the compile for "

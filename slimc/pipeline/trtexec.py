@@ -23,6 +23,7 @@ from slimc.calib.data import Data
 from slimc.errors import SlimcError
 from slimc.io.json_file import BROKEN, read_json, told
 from slimc.ir.graph import Graph
+from slimc.passes.base import Pass
 from slimc.passes.canonicalize import Canonicalize
 from slimc.passes.context import Context
 from slimc.passes.target import Target
@@ -172,6 +173,7 @@ def profile_of_files(
     layers: Sequence[Path] = (),
     target: str | Target = "jetson",
     *,
+    bind: Mapping[str, str] | None = None,
     shape: Mapping[str, str] | None = None,
     device: str = "",
     names: Catalogue | None = None,
@@ -193,7 +195,8 @@ def profile_of_files(
     runs, notes = [], []
     for i, (model, file) in enumerate(zip(models, times, strict=True)):
         read = read_layers(file, layers[i] if layers else None)
-        run, share = _run(model, read, goal, names, shape or {}, file)
+        first = binding_passes(bind or {}, shape or {})
+        run, share = _run(model, read, goal, names, first, file)
         runs.append([run])
         notes.append(f"{run.name}: {100 * share:.0f} % of the time is of layers named after nodes")
     bare = Profile(
@@ -208,11 +211,11 @@ def _run(
     layers: Sequence[Layer],
     target: Target,
     names: Catalogue,
-    shape: Mapping[str, str],
+    first: Sequence[Pass],
     file: Path,
 ) -> tuple[Run, float]:
     graph = recorded(load(model), names.ops)
-    for one in (*binding_passes({}, shape), Canonicalize()):
+    for one in (*first, Canonicalize()):
         nothing = Data(graph, "no samples", lambda: iter(()), ())
         ctx = Context(names.ops, target, nothing, default_sizes(graph))
         graph = one.run(graph, ctx).graph

@@ -103,6 +103,7 @@ def test_a_profile_of_another_target_is_an_error(change: dict[str, str]) -> None
 def test_a_machine_is_measured_and_rates_are_fitted(tmp_path: Path) -> None:
     made = profile([GRAPH], "cpu", [FEEDS], rounds=4, device="here")
     assert (made.device, made.target, made.threads, made.models) == ("here", HERE, 1, ("graph 1",))
+    assert made.runtime == "onnxruntime"
     assert {ANY, INTEGER + ANY} <= set(made.classes)
     assert made.judged == "the model with 0.75 of its channels, by rates of its other forms"
     assert [one.run for one in made.checks] == [
@@ -137,7 +138,7 @@ def test_what_cannot_run_here_is_not_measured() -> None:
 
 def test_too_little_to_fit_is_an_error() -> None:
     graph = parse_text("graph (%x: f32[2,8]) -> (%y)\n  %y: f32[2,8] = Relu(%x) @r")
-    with pytest.raises(SlimcError) as raised:
+    with pytest.raises(SlimcError, match="in floats") as raised:
         profile([graph], "generic-onnx", rounds=4)
     assert raised.value.name == "profile-too-small"
 
