@@ -143,16 +143,7 @@ def _check_dtype(declared: TensorType, found: Spec, place: str) -> None:
 
 
 def _mismatch(declared: TensorType, found: Spec, place: str) -> SlimcError:
-    message = f"found {found} where the input is {declared}"
-    shape = declared.shape or ()
-    others = [
-        isinstance(size, int) and size != n for size, n in zip(shape, found.shape, strict=False)
-    ]
-    batches = len(shape) == len(found.shape) and others[:1] == [True] and not any(others[1:])
-    help = (
-        "stack the samples in one .npz file: it is cut to what the input takes" if batches else ""
-    )
-    return SlimcError("calib-mismatch", message, place, help)
+    return SlimcError("calib-mismatch", f"found {found} where the input is {declared}", place)
 
 
 def _missing(name: str, arrays: Collection[str], where: str) -> SlimcError:

@@ -92,14 +92,6 @@ def test_mismatch_names_file_and_array(
     assert "bad.npz" in error.where
 
 
-def test_feeds_of_another_batch_are_to_be_stacked(tmp_path: Path) -> None:
-    np.savez(tmp_path / "many.npz", x=rows(5))
-    np.savez(tmp_path / "more.npz", x=rows(3))
-    error = refusal(tmp_path, FIXED)
-    assert "found f32[5,3] where the input is f32[2,3]" in error.message
-    assert "stack the samples in one .npz file" in error.help
-
-
 def test_one_name_is_one_size() -> None:
     graph = parse_text("graph (%a: f32[N], %b: f32[N]) -> (%y)\n  %y: f32[N] = Add(%a, %b) @add")
     with pytest.raises(SlimcError, match="dimension 'N' is 1 and 2 in one feed"):
