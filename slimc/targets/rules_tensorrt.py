@@ -14,11 +14,11 @@ from slimc.targets.rules_tensorrt_operators import OPERATORS
 from slimc.targets.rules_tensorrt_placement import ALIGNED, FOLDED, PLACEMENT_RULES
 from slimc.targets.rules_tensorrt_types import NO_INTEGERS, ONE_FLOAT_TYPE, TYPES
 
-_FILE = (*COMMON, *OPERATORS, ONE_FLOAT_TYPE)
+_NODES = (*OPERATORS, ONE_FLOAT_TYPE)
 _QDQ = (*PARAMETERS, CONSTANT_SCALES, *TYPES, *PLACEMENT_RULES)
 _ADVICE = (FOLDED, ALIGNED, *BUILD)
 
 # GPUs with integers.
-INTEGERS = (*_FILE, *_QDQ, SPARSE_KERNELS, *_ADVICE)
+INTEGERS = (*COMMON, *_QDQ, *_NODES, SPARSE_KERNELS, *_ADVICE)
 # GPUs without integers.
-FLOAT_ONLY = (*_FILE, NO_INTEGERS, *_ADVICE)
+FLOAT_ONLY = (*COMMON, NO_INTEGERS, *_NODES, *_ADVICE)

@@ -104,14 +104,17 @@ def _weights_before_q(subject: Subject) -> Iterator[Finding]:
 
 
 def _scale_types(subject: Subject) -> Iterator[Finding]:
-    release = subject.target.release
-    taken = [DType.F32, *([DType.F16] if release >= (8, 5) else [])]
-    taken += [DType.BF16] if release >= (9,) else []
+    """Scales are f32; 8.5 takes f16, which only opset 19 can say, and 9 takes bf16."""
+    target = subject.target
+    old = subject.header.opset <= target.opset_max
+    half = target.release >= (10,) or (target.release >= (8, 5) and old)
+    taken = [DType.F32, *([DType.F16] if half else [])]
+    taken += [DType.BF16] if target.release >= (9,) else []
     for one in conversions(subject.graph):
         dtype = _dtype(subject, one.node.inputs[1])
         if dtype is not None and dtype not in taken:
-            message = f"the scale of '{one.source}' is {dtype.text}; it must be {taken[0].text}"
-            help = "leave the floats beside integers in f32: trtexec --fp16 chooses by itself"
+            message = f"the scale of '{one.source}' is {dtype.text}; it must be f32"
+            help = "leave the floats beside integers in f32 (no rest=): trtexec --fp16 chooses"
             yield Finding("error", one.node.name, message, help)
 
 

@@ -125,4 +125,12 @@ def test_findings(case: str) -> None:
 def test_newer_releases_take_what_10_3_does_not() -> None:
     assert found(FOUR, TRT_A100, SEVEN_ROWS) == set()
     assert found(FOUR, TRT_A100, STACK) == set()
-    assert found(CONV, JETSON_ORIN_JP51, {"f32": "f16"}) == set()
+    half = CONV.replace("f32", "f16")
+    assert found(half, JETSON_ORIN_JP51, {}) == set()
+
+
+def test_opset_19_alone_says_f16_scales_and_tensorrt_8_does_not_know_it() -> None:
+    half = parse_text(CONV.replace("f32", "f16"))
+    for target, codes in ((JETSON_ORIN_JP60, {"L16"}), (JETSON_ORIN, set())):
+        findings = check(Subject(half, OPS, target, FileHeader(19, 9)))
+        assert {one.code for one in findings if one.severity == "error"} == codes
