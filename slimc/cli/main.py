@@ -41,6 +41,7 @@ Examples:
   slimc model.onnx --recipe small.yaml --report report.json
   slimc show model.onnx --as table       slimc diff model.onnx small.onnx
   slimc bench model.onnx small.onnx      slimc explain model.onnx --pass prune
+  slimc profile a.onnx b.onnx -o machine.json
   slimc lint other.onnx --target jetson  slimc verify model.jetson.onnx --target jetson
   slimc run-script modify.py model.onnx  an existing GraphSurgeon script
   slimc passes prune                     slimc targets show jetson
