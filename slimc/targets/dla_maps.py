@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from slimc.ir.graph import Attr
 from slimc.ir.types import DType, TensorType, static_shape
 from slimc.targets.old_node import OldNode
 
@@ -35,3 +36,25 @@ def no_map(old: OldNode) -> str:
 def reshape(old: OldNode, value: str, shape: Sequence[int]) -> None:
     """Let the node be a Reshape, which keeps its result."""
     old.become("Reshape", value, old.constant(shape, DType.I64))
+
+
+def make_map(
+    old: OldNode, shape: Shape, op: str, *inputs: str, then: Sequence[object] = (), **attrs: Attr
+) -> None:
+    """Let the node be an operator that makes a map of a shape, and its result what follows.
+
+    The node keeps its name, by which options find what computes. then: operator and operands that
+    make the old result of the map, integers; nothing: the map is the result.
+    """
+    if not then:
+        old.become(op, *inputs, **attrs)
+        return
+    (result, *_), name = old.node.outputs, old.node.name
+    made = old.editor.fresh(f"{name}.map")
+    old.editor.update(name, op=op, inputs=inputs, outputs=(made,), attrs=attrs)
+    set_shape(old, made, shape)
+    kind, *operands = then
+    read = (made, *(old.constant(one, DType.I64) for one in operands))
+    old.editor.add(str(kind), read, outputs=[result], name=f"{name}.{kind}", near=name)
+    maker = old.editor.producer(result)
+    old.added.extend([] if maker is None else [maker.name])

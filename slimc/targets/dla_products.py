@@ -7,7 +7,7 @@ import numpy as np
 from slimc.ir.graph import Attr
 from slimc.ir.types import DType
 from slimc.targets.dla_limits import KERNEL
-from slimc.targets.dla_maps import Shape, map_of, reshape, set_shape, shape_of
+from slimc.targets.dla_maps import Shape, make_map, map_of, reshape, set_shape, shape_of
 from slimc.targets.old_node import OldNode
 
 
@@ -30,9 +30,8 @@ def product(old: OldNode) -> str:
     inputs = [x, old.constant(kernel.reshape(-1, *shape[1:]))]
     if bias is not None:
         inputs.append(old.constant(bias))
-    made = old.add("Conv", *inputs, kernel_shape=shape[2:])
-    set_shape(old, made, (rows[0], w.shape[0], 1, 1))
-    reshape(old, made, (rows[0], w.shape[0]))
+    made = (rows[0], w.shape[0])
+    make_map(old, (*made, 1, 1), "Conv", *inputs, then=("Reshape", made), kernel_shape=shape[2:])
     return ""
 
 
@@ -95,10 +94,6 @@ def before_reshape(old: OldNode) -> tuple[str, Shape]:
 
 
 def finish(old: OldNode, rows: Shape, op: str, x: str, *inputs: str, **attrs: Attr) -> None:
-    """Let the node be an operator on a map, and a Reshape to rows where it stood behind one."""
-    if not rows:
-        old.become(op, x, *inputs, **attrs)
-        return
-    made = old.add(op, x, *inputs, **attrs)
-    set_shape(old, made, map_of(old, before_reshape(old)[0]))
-    reshape(old, made, rows)
+    """Let the node be an operator on a map, with a Reshape behind it where one was before it."""
+    shape = map_of(old, before_reshape(old)[0])
+    make_map(old, shape, op, x, *inputs, then=("Reshape", rows) if rows else (), **attrs)

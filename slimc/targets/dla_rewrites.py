@@ -61,9 +61,12 @@ def suit_dla(graph: Graph, target: Target, ops: OpTable) -> PassResult:
 
 
 def _told(old: OldNode) -> str:
-    kinds = [old.editor.node(name).op for name in (*old.added, old.node.name)]
+    own = old.editor.node(old.node.name)
+    added = [old.editor.node(name) for name in old.added]
+    before = [node.op for node in added if own.outputs[0] not in node.inputs]
+    kinds = [*before, own.op, *(node.op for node in added if own.outputs[0] in node.inputs)]
     if kinds == [old.node.op, "Reshape"]:
-        return f"{kinds[0]} comes before the Reshape of its data"
+        return f"{own.op} comes before the Reshape of its data"
     return f"{old.node.op} expressed by {', '.join(kinds)}"
 
 

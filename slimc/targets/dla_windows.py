@@ -8,9 +8,8 @@ from itertools import zip_longest
 import numpy as np
 
 from slimc.ir.graph import Attr
-from slimc.ir.types import DType
 from slimc.targets.dla_limits import KERNEL, MAPS, WINDOW
-from slimc.targets.dla_maps import Shape, Way, map_of, no_map, reshape, set_shape
+from slimc.targets.dla_maps import Shape, Way, make_map, map_of, no_map
 from slimc.targets.old_node import OldNode
 
 
@@ -19,7 +18,9 @@ def global_pool(kind: str) -> Way:
 
     def way(old: OldNode) -> str:
         shape = map_of(old, old.operand(0))
-        return _pooled(old, kind, shape, shape[2:], shape) if shape else no_map(old)
+        if not shape:
+            return no_map(old)
+        return _pooled(old, kind, shape, shape[2:], (*shape[:2], 1, 1))
 
     return way
 
@@ -48,7 +49,7 @@ def _pooled(
     whose result is rounded once, and has a scale of its own.
     """
     steps = _steps(window)
-    x, reshapes = old.operand(0), len(result) != len(shape)
+    x = old.operand(0)
     if kind == "AveragePool" and len(steps) != 1 and max(window) <= KERNEL and shape[1] <= MAPS:
         weight = np.full((shape[1], 1, *window), 1 / np.prod(window))
         op, inputs = "Conv", [x, old.constant(weight)]
@@ -61,14 +62,9 @@ def _pooled(
             x = old.add(kind, x, kernel_shape=step, strides=step)
         op, inputs = kind, [x]
         attrs = {"kernel_shape": steps[-1], "strides": steps[-1]}
-    if reshapes:
-        made = old.add(op, *inputs, **attrs)
-        set_shape(
-            old, made, (*shape[:2], *(s // w for s, w in zip(shape[2:], window, strict=True)))
-        )
-        reshape(old, made, result)
-    else:
-        old.become(op, *inputs, **attrs)
+    pooled = (*shape[:2], *(s // w for s, w in zip(shape[2:], window, strict=True)))
+    then = () if tuple(result) == pooled else ("Reshape", result)
+    make_map(old, pooled, op, *inputs, then=then, **attrs)
     return ""
 
 
@@ -135,11 +131,10 @@ def cropped(old: OldNode) -> str:
     other = {"auto_pad", "output_shape", "output_padding"} & attrs.keys()
     if not result or other:
         return f"it has {min(other)}" if other else no_map(old)
-    made = old.add("ConvTranspose", *old.node.inputs, **attrs)
     begin, end = pads[:2], pads[2:]
     whole = [size + a + b for size, a, b in zip(result[2:], begin, end, strict=True)]
-    set_shape(old, made, (*result[:2], *whole))
     stops = [size - cut for size, cut in zip(whole, end, strict=True)]
-    bounds = (old.constant(one, DType.I64) for one in (begin, stops, (2, 3)))
-    old.become("Slice", made, *bounds)
+    then = ("Slice", begin, stops, (2, 3))
+    shape = (*result[:2], *whole)
+    make_map(old, shape, "ConvTranspose", *old.node.inputs, then=then, **attrs)
     return ""

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 
 import slimc
 from slimc.cli import main
-from slimc.execute.ort import run
+from slimc.execute.ort import Session, run
 from slimc.ops import OPS
 from slimc.passes.insert_qdq import as_computed
 from slimc.pipeline.compiler import Compiled
@@ -105,6 +106,49 @@ def test_agreement_is_that_of_the_integers(made: Compiled) -> None:
     assert 0 < np.square(off).sum() < 0.05 * np.square(exact).sum()
 
 
+def test_the_cache_alone_describes_the_same_integers(
+    made: Compiled, files: tuple[Path, ...]
+) -> None:
+    """Put Q and DQ with the scales of the cache around every tensor of the file, and run it."""
+    model, scales = onnx.load(files[0]), cache_of(files[1])
+    helper, numpy = onnx.helper, onnx.numpy_helper
+    zero = numpy.from_array(np.array(0, np.int8), "zero")
+    model.graph.initializer.append(zero)
+    nodes, ends = [], {one.name for one in model.graph.output}
+    renamed: dict[str, str] = {}
+
+    def quantized(value: str) -> None:
+        scale = numpy.from_array(np.array(scales[value], np.float32), f"{value}.s")
+        model.graph.initializer.append(scale)
+        pair = [scale.name, "zero"]
+        nodes.append(helper.make_node("QuantizeLinear", [value, *pair], [f"{value}.q"]))
+        nodes.append(helper.make_node("DequantizeLinear", [f"{value}.q", *pair], [f"{value}.d"]))
+        renamed[value] = f"{value}.d"
+
+    for one in model.graph.input:
+        quantized(one.name)
+    for node in model.graph.node:
+        inputs = [renamed.get(value, value) for value in node.input]
+        del node.input[:]
+        node.input.extend(inputs)
+        nodes.append(node)
+        for value in node.output:
+            if value not in ends:
+                quantized(value)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = ort.InferenceSession(model.SerializeToString(), options)
+    computed = as_computed(made.graph, OPS, JETSON_ORIN_DLA)
+    exact = Session(computed, fuse_integers=False, optimize=False)
+    for i in range(4):
+        x = samples("test", 4)[i : i + 1]
+        (by_cache,) = session.run(None, {"x": x})
+        ours = exact.run({"x": x})["logits"]
+        np.testing.assert_allclose(by_cache, ours, atol=1e-5)  # scales of the same f32
+
+
 def test_without_quant_floats_stay_what_they_are(tmp_path: Path) -> None:
     made = slimc.compile(DEMO / "glyphs.onnx", "", "jetson-orin-dla", shape=SHAPE)
     files = made.save(tmp_path / "glyphs.onnx")
@@ -117,12 +161,14 @@ def test_without_quant_floats_stay_what_they_are(tmp_path: Path) -> None:
 
 
 def test_layers_kept_in_floats_are_listed() -> None:
-    passes = 'assign-scales{samples=8,keep=["node_conv2d_3"]}'
+    passes = 'assign-scales{samples=8,keep=["node_linear","node_conv2d_3"]}'
     made = slimc.compile(DEMO / "glyphs.onnx", passes, "jetson-orin-dla", shape=SHAPE)
     text = next(one for one in JETSON_ORIN_DLA.companions if "trtexec" in one.suffix)
-    assert "node_conv2d_3:fp16," in text.make(made.graph)
-    assert made.report.integer_intended == 7
-    assert made.report.integer_float == ("node_conv2d_3",)
+    words = text.make(made.graph)
+    assert "node_conv2d_3:fp16," in words
+    assert "node_linear:fp16," in words  # a convolution now, by the name of the user's Gemm
+    assert made.report.integer_intended == 6
+    assert made.report.integer_float == ("node_conv2d_3", "node_linear")
 
 
 def test_sizes_must_be_numbers() -> None:
