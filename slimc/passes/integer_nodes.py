@@ -134,9 +134,10 @@ def _contraction(
     if not _is_stack(bound, parts):
         axis = axis_with(bound.inputs[parts.weight], {parts.channel})
     channels = channels_of(bound, parts)
-    for found, least in ((max, wants.min_channels), (min, wants.min_each)):
+    bounds = ((max, wants.min_channels, ""), (min, wants.min_each, " on both sides"))
+    for found, least, where in bounds:
         if channels and found(channels) < least:
-            why = f"{name} gains from integers with {least} or more"
+            why = f"{name} gains from integers with {least} or more{where}"
             return f"{channels[0]} channels in, {channels[1]} out: {why}"
     window = _window(bound, parts)
     if wants.max_window and window > wants.max_window:
