@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -18,14 +18,21 @@ Budget = Literal["macs", "parameters", "bytes", "latency", "channels"]
 
 
 def costs_of(
-    coupling: Coupling, families: Sequence[Family], speed: Speed, multiple: int
+    coupling: Coupling,
+    families: Sequence[Family],
+    speed: Speed,
+    multiple: int,
+    integers: Collection[str] = (),
 ) -> Mapping[str, Cost]:
-    """Return all that a budget may be of, as functions of the units removed per family."""
+    """Return all that a budget may be of, as functions of the units removed per family.
+
+    integers: kinds of nodes that latency counts as computing in integers.
+    """
     return {
         "macs": cost(coupling, families, "macs"),
         "parameters": cost(coupling, families, "parameters"),
         "bytes": cost(coupling, families, "bytes"),
-        "latency": latency(coupling, families, speed, multiple),
+        "latency": latency(coupling, families, speed, multiple, integers),
     }
 
 

@@ -11,7 +11,7 @@ Source: Williams et al., CACM 2009 (roofline; a sum instead of the maximum of th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import gcd, prod
 from types import MappingProxyType
@@ -89,15 +89,20 @@ class Speed:
 
 
 def latency(
-    coupling: Coupling, families: Sequence[Family], speed: Speed, multiple: int = 1
+    coupling: Coupling,
+    families: Sequence[Family],
+    speed: Speed,
+    multiple: int = 1,
+    integers: Collection[str] = (),
 ) -> Cost:
     """Return the predicted seconds of a run as a function of the units removed per family.
 
-    An axis that is narrower than the multiple as it is, is not rounded.
+    integers: kinds of nodes that will compute in 8-bit integers. An axis that is narrower than the
+    multiple as it is, is not rounded.
     """
     rounded = multiples(coupling, families, multiple)
     terms: list[Term] = []
-    for step in steps(coupling):
+    for step in steps(coupling, integers):
         rates = speed.rates(step.work)
         parts = (
             (step.macs, rates.mac),

@@ -5,7 +5,7 @@ Classes follow from what rows of the operator table say, never from the name of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 
@@ -58,11 +58,12 @@ class Step:
     visits: tuple[Term, ...]
 
 
-def steps(coupling: Coupling) -> tuple[Step, ...]:
+def steps(coupling: Coupling, integers: Collection[str] = ()) -> tuple[Step, ...]:
     """Return the steps of a graph, in its order.
 
     A value that its only reader takes in the order of its elements (activations, residual adds,
-    reshapes) is not moved: the two are one step.
+    reshapes) is not moved: the two are one step. integers: kinds of nodes that will compute in
+    8-bit integers, where no records say so yet.
     """
     kept = _kept_in_place(coupling)
     first: dict[str, str] = {}
@@ -72,19 +73,22 @@ def steps(coupling: Coupling) -> tuple[Step, ...]:
         owner = node.name if maker is None else first[coupling.graph.producers[maker].name]
         first[node.name] = owner
         members.setdefault(owner, []).append(node)
-    return tuple(_step(coupling, kept, group) for group in members.values())
+    return tuple(_step(coupling, kept, group, integers) for group in members.values())
 
 
-def _step(coupling: Coupling, kept: Mapping[str, str], group: list[Node]) -> Step:
+def _step(
+    coupling: Coupling, kept: Mapping[str, str], group: list[Node], integers: Collection[str]
+) -> Step:
     node = group[0]
     inside = [(one, v, -1) for one in group for v in one.outputs if v in kept]
+    moved = [use for one in group for use in _moved(coupling, one, kept)]
     return Step(
         node,
-        (INTEGER if node.integer else "") + work_class(coupling, node),
+        (INTEGER if node.integer or node.kind in integers else "") + work_class(coupling, node),
         tuple(one.name for one in group),
         tuple(term for one in group for term in mac_terms_of(coupling, one)),
-        tuple(_bytes(coupling, [use for one in group for use in _moved(coupling, one, kept)])),
-        tuple(_bytes(coupling, inside)),
+        tuple(_bytes(coupling, moved, integers)),
+        tuple(_bytes(coupling, inside, integers)),
         _visits(coupling, node),
     )
 
@@ -166,7 +170,7 @@ def _moved(coupling: Coupling, node: Node, kept: Mapping[str, str]) -> Iterator[
             yield node, value, -1
 
 
-def _bytes(coupling: Coupling, uses: list[Use]) -> Iterator[Term]:
+def _bytes(coupling: Coupling, uses: list[Use], integers: Collection[str]) -> Iterator[Term]:
     """Yield the bytes of values, as the node stores them: small where its record says so."""
     for node, value, operand in uses:
         kind = coupling.facts.types.get(value) if value else None
@@ -175,6 +179,9 @@ def _bytes(coupling: Coupling, uses: list[Use]) -> Iterator[Term]:
             continue
         stored = node.integer or value in coupling.graph.constants
         record = coupling.graph.records.get(value) if stored else None
+        bits = (kind if record is None else record).dtype.bits
+        if record is None and node.kind in integers and kind.dtype.is_float:
+            bits = _BYTE
         yield Term(
             tuple(
                 Size(
@@ -184,7 +191,7 @@ def _bytes(coupling: Coupling, uses: list[Use]) -> Iterator[Term]:
                 for axis, extent in enumerate(shape)
                 if isinstance(extent, int)
             ),
-            (kind if record is None else record).dtype.bits / _BYTE,
+            bits / _BYTE,
         )
 
 

@@ -74,3 +74,8 @@ class Context:
         integers = self.quantizes and bool(self.target.schemes)
         own = self.target.align_integer if integers else self.target.align_float
         return lcm(own, MULTIPLE) if self.sparsifies and self.target.sparsity else own
+
+    @property
+    def integers(self) -> frozenset[str]:
+        """The kinds of nodes that a later pass may let compute in 8-bit integers."""
+        return frozenset(self.target.quantize if self.quantizes else ())

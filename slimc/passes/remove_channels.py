@@ -139,7 +139,7 @@ class RemoveChannels(Pass):
             Range(ranking.damage, step, limit.least, limit.most)
             for ranking, step, limit in zip(rankings, steps, limits, strict=True)
         )
-        costs = costs_of(coupling, found, ctx.target.speed, align)
+        costs = costs_of(coupling, found, ctx.target.speed, align, ctx.integers)
         lost = choose_widths(free, costs, self.budget, self.ratio, self.choose)
         lost = np.where(named(found, self.give_back, "give_back"), 0, lost)
         removed = np.zeros(len(coupling.pinned), bool)

@@ -99,3 +99,14 @@ graph (%x: f32[1,8]) -> (%y)
     (step,) = steps(couple(graph, OPS, infer(graph, OPS)))
     assert step.work == "integer product"
     assert amounts(step, {}).moved == 8 + 32 + 4 * 4
+
+
+def test_kinds_that_will_be_integers_count_as_such() -> None:
+    lines = (x for x in TEXT.splitlines() if not x.endswith(("@scores", "@back")))
+    graph = parse_text("\n".join(lines).replace("Foreign(%k, %z)", "Identity(%z)"))
+    coupling = couple(graph, OPS, infer(graph, OPS))
+    found = {step.node.name: step for step in steps(coupling, {"Conv"})}
+    floats = {step.node.name: step for step in steps(coupling)}
+    assert found["point"].work == "integer pointwise"
+    assert found["fc"] == floats["fc"]
+    assert amounts(found["point"], {}).moved == amounts(floats["point"], {}).moved / 4
