@@ -229,7 +229,7 @@ def _apart(key: str, before: Any, after: Any) -> Iterator[tuple[str, Any, Any]]:
     if isinstance(before, dict) and isinstance(after, dict):
         for one in dict.fromkeys([*before, *after]):
             path = f"{key}.{one}" if key else one
-            if path not in ("base", "name", "chosen"):
+            if path not in ("source", "base", "name", "chosen"):
                 yield from _apart(path, before.get(one, False), after.get(one, False))
     elif before != after:
         if isinstance(before, list) and isinstance(after, list):

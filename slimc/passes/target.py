@@ -210,8 +210,8 @@ class Target:
     target prefers, before passes run: the same values up to rounding. misfit: why a node does not
     run on the unit that the file is for, empty where it does; then it runs in floats elsewhere.
     companions: files that belong beside the model. notes: what whoever compiles for it must know.
-    base: the target that a file of the user's started from. chosen: for an alias such as `cpu`,
-    what it stands for and why.
+    source: the file of a user's target; base: the one that it started from. chosen: for an alias
+    such as `cpu`, what it stands for and why.
     """
 
     name: str
@@ -244,6 +244,7 @@ class Target:
     misfit: Callable[[Call], str] | None = None
     companions: tuple[Companion, ...] = ()
     notes: tuple[str, ...] = ()
+    source: str = ""
     base: str = ""
     chosen: str = ""
 

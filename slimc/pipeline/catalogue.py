@@ -62,7 +62,7 @@ class Catalogue:
                 raise _wrong(f"target file '{path}'", found, "TARGET = a slimc.Target")
             made = found
         self._check_free(made.name, self.targets, f"target file '{path}'")
-        return made
+        return replace(made, source=name)
 
     def with_file(self, path: str | Path) -> Catalogue:
         """Add what a plug-in file defines. Raises SlimcError "bad-plugin" or "name-taken"."""

@@ -126,13 +126,11 @@ def _tell(graph: Graph, runner: Runner) -> None:
         return
     kinds = ", ".join(dict.fromkeys(node.kind for node in plugins))
     behind = [node.name for node in aside if node not in plugins]
-    text = (
-        f"{len(plugins)} plug-in nodes ({kinds}) are not run here: agreement is of what they read"
-    )
+    text = f"plug-ins ({kinds}) are not run here: agreement is of what they read"
     if behind:
         more = " ..." if len(behind) > _NAMED else ""
         names = ", ".join(f"'{name}'" for name in behind[:_NAMED])
-        text += f"; {len(behind)} nodes behind them are left as they are: {names}{more}"
+        text += f"; what stands behind them is left as it is: {names}{more}"
     runner.said.append(note(text))
 
 

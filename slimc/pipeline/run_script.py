@@ -139,7 +139,7 @@ def _aside(aside: Sequence[Node], graph: Graph) -> Iterator[Remark]:
             yield note(f"{node.kind} is a plug-in: what it makes is not run here", node.name)
     behind = [node.name for node in aside if not is_plugin(node)]
     if behind:
-        yield note(f"{len(behind)} nodes behind plug-ins are not run here: {_listed(behind)}")
+        yield note(f"nor is what stands behind plug-ins: {_listed(behind)}")
     lost = [o for o in graph.outputs if any(o in node.outputs for node in aside)]
     if lost:
         yield note(f"unchecked outputs: {_listed(lost)}")

@@ -137,9 +137,10 @@ class Runner:
         if self.dump is None:
             return error
         self.dump.mkdir(parents=True, exist_ok=True)
+        target = self.ctx.target
         path = self.dump / f"before-{one.name}{TEXT_SUFFIX}"
         path.write_text(to_text(graph) + "\n", encoding="utf-8")
-        command = f"slimc {path} --passes '{one}' --target {self.ctx.target.name}"
+        command = f"slimc {path} --passes '{one}' --target {target.source or target.name}"
         help = (
             f"{error.help}; to repeat it: {command}" if error.help else f"to repeat it: {command}"
         )

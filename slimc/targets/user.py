@@ -69,7 +69,7 @@ def _name(table: dict[str, Any], path: Path, place: Place) -> str:
 
 def _merged(table: dict[str, Any], base: Target, place: Place) -> Target:
     hints = get_type_hints(Target)
-    settable = [k for k in hints if k not in (*_FROM_BASE, "chosen", "base", "rules")]
+    settable = [k for k in hints if k not in (*_FROM_BASE, "chosen", "source", "base", "rules")]
     made: dict[str, Any] = {}
     for key, value in table.items():
         if key in _OWN:

@@ -15,7 +15,7 @@ from slimc.targets.fields import Place, as_table, merged
 BY_HAND = [
     key
     for key in get_type_hints(Target)
-    if key not in ("rules", "suit", "misfit", "companions", "chosen", "base")
+    if key not in ("rules", "suit", "misfit", "companions", "chosen", "source", "base")
 ]
 HINTS = get_type_hints(Target)
 

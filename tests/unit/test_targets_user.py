@@ -199,3 +199,13 @@ graph (%x: f32[N,32,8,8]) -> (%y)
     assert slimc.compile(graph, "quant").report.integer_intended == 1
     made = slimc.compile(graph, "quant", str(path))
     assert (made.report.integer_intended, made.report.target) == (0, "narrow")
+    assert made.target.source == str(path)
+
+
+def test_a_failing_pass_is_repeated_for_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "float.toml"
+    path.write_text('base = "jetson-nano"\n')
+    graph = parse_text("graph (%x: f32[4]) -> (%y)\n  %y: f32[4] = Exp(%x)")
+    with pytest.raises(SlimcError) as caught:
+        slimc.compile(graph, "quant{scheme=int8}", str(path), dump=tmp_path / "dump")
+    assert caught.value.help.endswith(f"--target {path}")
