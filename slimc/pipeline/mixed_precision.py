@@ -87,6 +87,14 @@ def within_budget(
             f"option mixed of pass {one.name}",
             "leave out one of them; keep names nodes that stay in float",
         )
+    placement = ctx.target.placement
+    if budget.kind == "size" and placement is not None and placement.beside:
+        raise SlimcError(
+            "bad-option-value",
+            f"a file for {ctx.target.name} holds weights as floats, whatever scheme they have",
+            "option budget",
+            "--budget latency=0.6, or none",
+        )
     floats = _costs(before, ctx, budget.kind)
     total = sum(floats.values() if budget.kind == "latency" else _sizes(before))
     found: dict[str, list[Option]] = {}

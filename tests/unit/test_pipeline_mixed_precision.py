@@ -111,3 +111,17 @@ def test_no_budget_is_none() -> None:
     assert not budget_of("")
     assert str(budget_of("size=0.30")) == "size=0.3"
     assert AssignScales().scheme == "auto"
+
+
+def test_files_whose_weights_stay_floats_have_no_budget_of_size() -> None:
+    with pytest.raises(SlimcError) as raised:
+        compile(
+            parse_text(TEXT),
+            QUANT,
+            "jetson-orin-dla",
+            [{"x": feed["x"][:1]} for feed in feeds()],
+            shape={"x": "1x64"},
+            budget="size=0.5",
+        )
+    assert raised.value.name == "bad-option-value"
+    assert "holds weights as floats" in raised.value.message
