@@ -37,8 +37,8 @@ _MILLISECOND = 1e-3
 _LEAST_KNOWN = 0.5  # of the time must be of layers that are named after nodes
 _COPY = re.compile(r"^Reformatting CopyNode for (?:Input|Output) Tensor \d+ to ")
 _COPY_BEHIND = re.compile(r" (?:input|output) reformatter \d+$")
-_RANGE = re.compile(r"^\{?ForeignNode\[(.*)\.\.\.(.*)\]\}?$")
-_ONNX = re.compile(r"\[ONNX Layer: (.*?)\](?=[\x1e\x1f]|\[ONNX Layer: |$)")
+_RANGE = "ForeignNode["
+_ONNX = "[ONNX Layer: "
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,16 @@ def _metadata(found: Any) -> dict[str, tuple[str, ...]]:
     if not any(isinstance(row, dict) and row.get("Metadata") for row in rows):
         raise ValueError("it names no nodes: build with --profilingVerbosity=detailed")
     named = [row for row in rows if isinstance(row, dict)]
-    return {row["Name"]: tuple(_ONNX.findall(row.get("Metadata") or "")) for row in named}
+    return {row["Name"]: _of_metadata(row.get("Metadata") or "") for row in named}
+
+
+def _of_metadata(text: str) -> tuple[str, ...]:
+    parts = text.split(_ONNX)[1:]
+    return tuple(part.rstrip("\x1e\x1f").removesuffix("]") for part in parts)
 
 
 def _layer(row: Any, known: Mapping[str, tuple[str, ...]]) -> Layer:
-    name, taken = row["name"], row.get("medianMs", row["averageMs"])
+    name, taken = row["name"], row["medianMs" if "medianMs" in row else "averageMs"]
     sound = type(taken) in (int, float) and isfinite(taken) and taken >= 0
     if not isinstance(name, str) or not sound:
         raise ValueError(f"layer {name!r:.80} takes {taken!r:.20} ms")
@@ -90,18 +95,18 @@ def nodes_of(layer: Layer, graph: Graph, known: Mapping[str, str]) -> tuple[str,
     named = [known[name] for name in layer.nodes if name in known]
     if named:
         return tuple(dict.fromkeys(named))
-    text = _COPY_BEHIND.sub("", _COPY.sub("", layer.name))
-    if whole := _RANGE.match(text):
-        return _between(graph, *(_found(part, known) for part in whole.groups()))
-    return tuple(dict.fromkeys(_found(text.strip("{}"), known)))
+    text = _COPY_BEHIND.sub("", _COPY.sub("", layer.name)).strip("{}")
+    if text.startswith(_RANGE):
+        first, _, last = text.removeprefix(_RANGE).removesuffix("]").partition("...")
+        return _between(graph, _found(first, known), _found(last, known))
+    return tuple(dict.fromkeys(_found(text, known)))
 
 
 def _found(text: str, known: Mapping[str, str]) -> list[str]:
     """Return the nodes that a joined name names."""
     parts = re.split(r" \+ |, ?", text.replace("PWN(", ""))
-    choices = [(part, part.rstrip(")")) for part in parts]
-    return [known[name] for both in choices for name in both[: 1 + (both[0] not in known)]
-            if name in known]  # fmt: skip
+    names = (part if part in known else part.rstrip(")") for part in parts)
+    return [known[name] for name in names if name in known]
 
 
 def _between(graph: Graph, first: Sequence[str], last: Sequence[str]) -> tuple[str, ...]:
