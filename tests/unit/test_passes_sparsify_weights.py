@@ -113,6 +113,32 @@ def test_the_largest_stay_where_there_are_no_samples() -> None:
         )
 
 
+def test_the_largest_stay_where_nothing_is_surely_nearer() -> None:
+    graph = retype(
+        parse_text("""
+graph (%x: f32[N,16]) -> (%y)
+  %w = constant f32[16,16] random(0)
+  %y = MatMul(%x, %w) @product
+"""),
+        OPS,
+    )
+    rng = np.random.default_rng(0)
+    rows = [{"x": rng.standard_normal((1, 16)).astype(np.float32)} for _ in range(60)]
+    ctx = replace(context(parse_text(NET)), data=Data.from_feeds(rows, graph))
+    made = SparsifyWeights(min_channels=16).run(graph, ctx)
+    largest = SparsifyWeights(min_channels=16, score="magnitude").run(graph, ctx)
+    assert made.remarks[0].message.startswith("by magnitude: outputs are not surely nearer")
+    new, old = (one.graph.constants["w"].array for one in (made, largest))
+    np.testing.assert_array_equal(new, old)
+
+
+def test_explain_says_which_layers_will_be_sparse_without_fitting() -> None:
+    graph = retype(parse_text(NET), OPS)
+    said = SparsifyWeights(min_channels=8).explain(graph, context(graph))
+    assert {one.node for one in said if one.kind == "applied"} == {"wide", "pointwise"}
+    assert {one.node for one in said if one.kind == "skipped"} == {"first", "depthwise", "product"}
+
+
 def test_what_is_sparse_stays_as_it_is() -> None:
     _, once = run(SparsifyWeights(min_channels=4))
     again = SparsifyWeights(min_channels=4).run(once.graph, context(once.graph))
