@@ -162,15 +162,22 @@ class Flow:
         return isinstance(kind, TensorType) and kind.dtype.is_float
 
     def near(self, node: Node) -> set[str]:
-        """Return the names of a node and of those between it and the Q and DQ around it."""
+        """Return the names of a node and of those between it and the Q and DQ around it.
+
+        Other contractions do not belong to it; what belongs to none has those beside it.
+        """
         names = {node.name}
-        for ends, step in ((QUANTIZE, self._before), (QUANTIZE, self._behind)):
+        alone = self.meant(node) is None
+        for step in (self._before, self._behind):
             seen = [node]
             for one in seen:
-                for other in step(one) if one is node or one.op != ends else ():
-                    if other.name not in names and self.meant(other) is None:
-                        names.add(other.name)
-                        seen.append(other)
+                crossed = one is node or one.op != QUANTIZE
+                for other in step(one) if crossed else ():
+                    ends = self.meant(other) is not None
+                    if other.name in names or (ends and not alone):
+                        continue
+                    names.add(other.name)
+                    seen += [] if ends else [other]
         return names
 
     def _before(self, node: Node) -> list[Node]:

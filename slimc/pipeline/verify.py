@@ -100,11 +100,15 @@ class Proof:
         return tuple(one for one in self.findings if one.severity in _EXPLAIN and one.node in near)
 
     def why_refused(self, problem: Problem) -> tuple[Finding, ...]:
-        """Return the findings that foretell a refusal: near its node, or on the whole file."""
+        """Return the findings that foretell a refusal: near its node, or on the whole file.
+
+        All of them where the runtime names no node of the file.
+        """
         node = next((n for n in self.subject.graph.walk() if n.name == problem.node), None)
-        near = {""} if node is None else {"", *self._flow.near(node)}
-        found = tuple(one for one in self.refused if one.node in near)
-        return found or self.refused
+        if node is None:
+            return self.refused
+        near = {"", *self._flow.near(node)}
+        return tuple(one for one in self.refused if one.node in near)
 
 
 def verify(
@@ -120,10 +124,11 @@ def verify(
 ) -> Proof:
     """Ask the target's oracle about a model file.
 
-    shape: input -> `1x3x224x224`: sizes to build for, where the file leaves them open. python: an
-    interpreter that has the oracle's packages. against: the model that it was made of; both then
-    run in onnxruntime on `data`, or on made-up samples, and their outputs are compared. Raises
-    SlimcError: those of `slimc.io.read`, oracle-missing, unknown-input, bad-binding, inputs-differ.
+    shape: input -> `1x3x224x224`: sizes to build for, and to hold rules to, where the file leaves
+    them open. python: an interpreter that has the oracle's packages. against: the model that it was
+    made of; both then run in onnxruntime on `data`, or on made-up samples, and their outputs are
+    compared. Raises SlimcError: those of `slimc.io.read`, oracle-missing, unknown-input,
+    bad-binding, inputs-differ.
     """
     file = Path(file)
     original = load(against) if against is not None else None
@@ -138,14 +143,14 @@ def verify(
         sized = _sized(graph, ops, target, shape or {})
         options = {"variant": variant, "signed": takes_signed(target), **_sizes(graph, sized)}
         answer = ask(oracle, asked, options, python if target.oracle else "", limit_seconds)
-    subject = Subject(graph, ops, target, header)
+    subject = Subject(sized, ops, target, header)
     proof = Proof(
         subject,
         oracle,
         bool(target.oracle),
         answer if target.oracle else _loading(answer, graph, file),
         check(subject),
-        traced(graph, layers_of(graph, ops), answer.kernels if target.oracle else ()),
+        traced(sized, layers_of(sized, ops), answer.kernels if target.oracle else ()),
         (*_stated(target, oracle, variant), *plugins),
     )
     if original is None:
@@ -163,7 +168,7 @@ def _before_plugins(
     before = folder / "before_plugins.onnx"
     write(runs, before, lowest_opset(runs, header.opset), header.ir_version)
     kinds = ", ".join(dict.fromkeys(node.kind for node in aside if is_plugin(node)))
-    return before, (f"asked up to its plug-ins ({kinds}): {len(aside)} nodes are not looked at",)
+    return before, (f"asked up to its plug-ins ({kinds}): no one looks at them here",)
 
 
 def _sized(graph: Graph, ops: OpTable, target: Target, shape: Mapping[str, str]) -> Graph:
