@@ -110,7 +110,7 @@ def _check(channels: int, subject: Subject) -> Iterator[Finding]:
     counted = sparsity(graph, ops, found)
     if not counted.sparse:
         return
-    yield Finding("info", "", str(counted), "build with trtexec --sparsity=enable")
+    yield Finding("info", "", str(counted), "add --sparsity=enable to the arguments of trtexec")
     quantized = sum(
         node.name in counted.sparse and dequantized(graph, node.inputs[parts.data]) is not None
         for node, parts in contractions(graph, ops)

@@ -66,7 +66,7 @@ def test_a_dense_file_gets_no_remark() -> None:
 def test_sparse_contractions_are_counted_with_their_macs() -> None:
     (one,) = found(PLAIN, {"w": 1})
     assert one.message == "1 of 2 contractions are 2:4: 50 % of their MACs"
-    assert (one.severity, one.help) == ("info", "build with trtexec --sparsity=enable")
+    assert (one.severity, one.help) == ("info", "add --sparsity=enable to the arguments of trtexec")
 
 
 def test_stored_weights_are_seen_behind_dq_and_transpose() -> None:
