@@ -42,9 +42,11 @@ def scales(graph: Graph) -> dict[str, float]:
     found = {v: float(graph.records[v].scale) for v in values if v in graph.records}
     for node in graph.nodes:
         for value in node.inputs if node.op in _WITH_CONSTANTS else ():
-            array = graph.array(value)
-            if array is not None and array.dtype.kind == "f" and array.size:
-                found[value] = max(float(np.abs(array).max()) / STEPS, TINY) or 1.0
+            array, record = graph.array(value), graph.records.get(value)
+            if array is None or array.dtype.kind != "f" or not array.size:
+                continue
+            own = max(float(np.abs(array).max()) / STEPS, TINY)
+            found[value] = own if record is None else float(record.scale)
     return found
 
 

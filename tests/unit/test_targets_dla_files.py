@@ -44,6 +44,12 @@ def test_a_line_for_every_tensor_but_weights_and_integers() -> None:
     assert text.endswith("\n")
 
 
+def test_a_constant_that_shares_a_range_has_that() -> None:
+    record = net().records["c"]
+    graph = replace(net(), records={**net().records, "h": record})
+    assert scales(graph)["h"] == float(record.scale)
+
+
 def test_the_known_hex_of_a_scale() -> None:
     # 1/127 as TensorRT writes it: bytes of 0x3c010204.
     graph = replace(net(), records={"x": replace(net().records["x"], scale=(1 / 127))})
