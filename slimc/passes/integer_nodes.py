@@ -70,12 +70,16 @@ def _is_clamp(graph: Graph, ctx: Context, facts: Facts, node: Node) -> bool:
 def _is_covered(
     graph: Graph, sites: Mapping[str, Site], clamps: Collection[str], site: Site
 ) -> bool:
-    """Tell whether a site is a clamp whose work the Q of the integer node before it can do."""
+    """Tell whether a site is a clamp that alone reads what a node makes.
+
+    The Q of that node can do its work; where that node stays in float, so does the clamp.
+    """
     value = site.node.inputs[0]
     maker = graph.producers.get(value)
-    before = sites.get(maker.name) if maker is not None else None
-    alone = len(graph.users.get(value, ())) == 1 and value not in graph.outputs
-    return site.node.name in clamps and before is not None and not before.shares_scale and alone
+    if site.node.name not in clamps or maker is None:
+        return False
+    moves = maker.name in sites and sites[maker.name].shares_scale
+    return not moves and len(graph.users[value]) == 1 and value not in graph.outputs
 
 
 def _site(

@@ -420,3 +420,5 @@ def test_a_clamp_that_q_covers_is_no_node_of_integers() -> None:
     found = assigned(parse_text(text), every_result(Relu=own)).graph
     assert integer(found) == ["alone", "conv"]
     assert set(found.records) == {"x", "p", "w", "y"}
+    kept = assigned(parse_text(text), every_result(Relu=own), keep=("conv",)).graph
+    assert integer(kept) == ["alone"]
