@@ -129,6 +129,7 @@ def compile(
         model, passes, target, data, bind, shape, seed, names, watcher=watcher, curves=curves
     ).keeping(calib_cache)
     made.predict_by(profile, spend)
+    made.ending.check(stop_after)
     runner, graph = made.runner, made.graph
     timed = measure or require
     watch = Stopwatch.of(graph, runner.checker.feeds[0], runner.ctx, timer) if timed else None

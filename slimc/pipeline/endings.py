@@ -37,6 +37,12 @@ class Ending:
     def __bool__(self) -> bool:
         return bool(self.nodes or self.passes)
 
+    def check(self, stop_after: str) -> None:
+        """Raise SlimcError "bad-option-value" where nothing is left to stop before."""
+        if any(one.name == stop_after for one in self.passes):
+            message = f"{stop_after} runs at the end, behind the lowering, wherever it is named"
+            raise SlimcError("bad-option-value", message, "option stop_after", "leave it out")
+
     def restored(self, lowered: Graph) -> Graph:
         """Put the nodes back behind what became of the rest."""
         if not self.nodes:

@@ -119,6 +119,11 @@ def test_promises_are_kept_before_plugins() -> None:
     assert "holds" in " ".join(one.message for one in made.report.notes)
 
 
+def test_nothing_stops_after_what_ends() -> None:
+    with pytest.raises(SlimcError, match="append-nms runs at the end"):
+        slimc.compile(HEAD, NMS, "cpu-vnni", stop_after="append-nms")
+
+
 def test_what_is_not_lowered_has_its_plugins_all_the_same() -> None:
     made = slimc.compile(with_plugin(HEAD), stop_after="canonicalize")
     assert {"detect", "abs"} <= set(made.graph.by_name)
