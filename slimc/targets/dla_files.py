@@ -45,7 +45,7 @@ def scales(graph: Graph) -> dict[str, float]:
             array, record = graph.array(value), graph.records.get(value)
             if array is None or array.dtype.kind != "f" or not array.size:
                 continue
-            own = max(float(np.abs(array).max()) / STEPS, TINY)
+            own = max((float(np.abs(array).max()) or 1.0) / STEPS, TINY)
             found[value] = own if record is None else float(record.scale)
     return found
 
