@@ -3,12 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from slimc.execute.oracles.ask import Kernel
 from slimc.execute.ort import optimized_ops
 from slimc.io.read import FileHeader
 from slimc.ir.text import parse_text
 from slimc.ops import OPS
 from slimc.passes.target import Subject
 from slimc.pipeline.compiler import compile
+from slimc.pipeline.integers import Flow, layers_of, traced
 from slimc.targets.check import check
 from slimc.targets.onnxruntime import CPU_AVX2
 
@@ -153,3 +155,80 @@ graph (%x: f32[N,32]) -> (%y)
     said = [r.message for one in made.report.passes for r in one.remarks if r.node == "second"]
     assert not any("measured" in message for message in said)
     assert "DynamicQuantizeLinear" not in {node.op for node in made.graph.nodes}
+
+
+@pytest.mark.parametrize(
+    ("body", "meant"),
+    [
+        ("  %y: f32[2,4] = MatMul(%d, %dw) @m", "integers"),
+        ("  %r: f32[2,4] = Relu(%d)\n  %y: f32[2,4] = MatMul(%r, %dw) @m", "integers"),
+        ("  %t: f32[4,4] = Transpose(%dw)\n  %y: f32[2,4] = MatMul(%d, %t) @m", "integers"),
+        ("  %n: f32[2,4] = Sigmoid(%d)\n  %y: f32[2,4] = MatMul(%n, %dw) @m", "weights"),
+        ("  %y: f32[2,4] = MatMul(%d, %v) @m", "floats"),
+        ("  %y: f32[2,4] = MatMul(%x, %v) @m", "floats"),
+        ("  %y: f32[2,4] = MatMul(%d, %d2) @m", "integers"),
+        ("  %y: u8[2,4] = QLinearMatMul(%q, %s, %z, %w, %s, %z, %s, %z) @m", "integers"),
+        ("  %u: u8[2,4], %us: f32[], %uz: u8[] = DynamicQuantizeLinear(%x)\n"
+         "  %y: i32[2,4] = MatMulInteger(%u, %w, %uz) @m", "dynamic"),
+    ],
+)  # fmt: skip
+def test_what_a_contraction_of_a_file_is_meant_to_compute_in(body: str, meant: str) -> None:
+    graph = parse_text(f"""
+graph (%x: f32[2,4], %x2: f32[4,4]) -> (%y)
+  %s = constant f32[] 0.02
+  %z = constant u8[] 0
+  %w = constant u8[4,4] random(0, 0..200)
+  %v = constant f32[4,4] random(1)
+  %q: u8[2,4] = QuantizeLinear(%x, %s, %z)
+  %d: f32[2,4] = DequantizeLinear(%q, %s, %z)
+  %q2: u8[4,4] = QuantizeLinear(%x2, %s, %z)
+  %d2: f32[4,4] = DequantizeLinear(%q2, %s, %z)
+  %dw: f32[4,4] = DequantizeLinear(%w, %s, %z)
+{body}""")
+    assert [(layer.node.name, layer.meant) for layer in layers_of(graph, OPS)] == [("m", meant)]
+
+
+def test_8_bit_floats_and_bodies() -> None:
+    graph = parse_text("""
+graph (%c: bool[], %x: f32[2,4]) -> (%y)
+  %s = constant f32[] 0.02
+  %z = constant f8e4m3fn[] 0
+  %w = constant f32[4,4] random(0)
+  %q: f8e4m3fn[2,4] = QuantizeLinear(%x, %s, %z)
+  %d: f32[2,4] = DequantizeLinear(%q, %s, %z)
+  %wq: f8e4m3fn[4,4] = QuantizeLinear(%w, %s, %z)
+  %dw: f32[4,4] = DequantizeLinear(%wq, %s, %z)
+  %y: f32[2,4] = If(%c)
+    then_branch = graph () -> (%a)
+      %a: f32[2,4] = MatMul(%d, %dw) @inside
+    else_branch = graph () -> (%b)
+      %b: f32[2,4] = Relu(%x)""")
+    assert [(one.node.name, one.meant) for one in layers_of(graph, OPS)] == [("inside", "fp8")]
+
+
+CHAIN = """graph (%x: f32[1,4,8,8]) -> (%y)
+  %w = constant f32[4,4,1,1] random(0)
+  %a: f32[1,4,8,8] = Conv(%x, %w) @first
+  %b: f32[1,4,8,8] = Relu(%a) @between
+  %c: f32[1,4,8,8] = Conv(%b, %w) @second
+  %y: f32[1,4,8,8] = Sigmoid(%c) @last"""
+
+
+def test_a_layer_has_the_kernel_of_its_name_or_of_what_comes_next() -> None:
+    graph = parse_text(CHAIN)
+    kernels = [
+        Kernel(("made_up", "between"), (), "fused", "integers"),
+        Kernel(("second",), (), "moves", "floats"),
+        Kernel(("second",), ("y",), "computes", "weights"),
+    ]
+    found = traced(graph, layers_of(graph, OPS), kernels)
+    assert [one.kernel and one.kernel.kind for one in found] == ["fused", "computes"]
+    assert [one.reached for one in found] == [True, False]
+    last = traced(graph, layers_of(graph, OPS), [Kernel((), ("y",), "result", "floats")])
+    assert [one.kernel and one.kernel.kind for one in last] == [None, "result"]
+
+
+def test_what_stands_near_a_layer_ends_at_others() -> None:
+    flow = Flow(graph := parse_text(CHAIN), OPS)
+    assert flow.near(graph.by_name["first"]) == {"first", "between"}
+    assert flow.near(graph.by_name["between"]) == {"first", "between", "second"}
