@@ -8,7 +8,8 @@ from typing import Any
 
 from onnx import AttributeProto, defs, helper
 
-from slimc.ir.graph import OPSET, Attr, Node
+from slimc.ir.constant import Constant
+from slimc.ir.graph import OPSET, Attr, Graph, Node
 from slimc.ir.types import DType, MapType, OptionalType, SequenceType, TensorType, ValueType
 
 
@@ -71,6 +72,65 @@ def misfit(node: Node, opset: int, types: Mapping[str, ValueType]) -> str:
     return _operand_misfit("operand", node.inputs, schema.inputs, schema, types) or _operand_misfit(
         "result", node.outputs, schema.outputs, schema, types
     )
+
+
+def fault(node: Node, types: Mapping[str, ValueType]) -> str:
+    """Return what a node has that ONNX does not allow; empty if nothing, or if it has no schema."""
+    schema = schema_of(node)
+    if schema is None:
+        return ""
+    for key, attr in schema.attributes.items():
+        if attr.required and key not in node.attrs:
+            return f"it lacks attribute '{key}'"
+        if key in node.attrs and not _is_of_kind(node.attrs[key], attr.type):
+            return f"its attribute '{key}' is of another kind"
+    return _operand_fault(
+        "operand", node.inputs, schema.inputs, (schema.min_input, schema.max_input), types
+    ) or _operand_fault(
+        "result", node.outputs, schema.outputs, (schema.min_output, schema.max_output), types
+    )
+
+
+_KINDS: Mapping[Any, tuple[type, ...]] = {
+    defs.OpSchema.AttrType.INT: (int,),
+    defs.OpSchema.AttrType.FLOAT: (int, float),
+    defs.OpSchema.AttrType.STRING: (bytes,),
+    defs.OpSchema.AttrType.TENSOR: (Constant,),
+    defs.OpSchema.AttrType.GRAPH: (Graph,),
+}
+_LISTS: Mapping[Any, tuple[type, ...]] = {
+    defs.OpSchema.AttrType.INTS: (int,),
+    defs.OpSchema.AttrType.FLOATS: (int, float),
+    defs.OpSchema.AttrType.STRINGS: (bytes,),
+}
+
+
+def _is_of_kind(value: Attr, kind: Any) -> bool:
+    """Tell whether an attribute is of a kind; True where the kind is a rarer one."""
+    if kind in _LISTS:
+        return isinstance(value, tuple) and all(isinstance(one, _LISTS[kind]) for one in value)
+    return kind not in _KINDS or isinstance(value, _KINDS[kind])
+
+
+def _operand_fault(
+    word: str,
+    values: tuple[str, ...],
+    formal: Any,
+    allowed: tuple[int, int],
+    types: Mapping[str, ValueType],
+) -> str:
+    least, most = allowed
+    if not least <= len(values) <= most:
+        takes = f"at least {least}" if len(values) < least else f"at most {most}"
+        return f"it has {len(values)} {word}s where ONNX has {takes}"
+    for i, value in enumerate(values):
+        one = formal[min(i, len(formal) - 1)]
+        if not value and one.option == defs.OpSchema.FormalParameterOption.Single:
+            return f"it lacks {word} {i}, '{one.name}'"
+        text = type_text(types.get(value))
+        if value and text is not None and one.types and text not in one.types:
+            return f"its {word} '{value}' is {types[value]}, which ONNX does not allow there"
+    return ""
 
 
 def _operand_misfit(

@@ -15,7 +15,7 @@ from slimc.ir.types import DType, TensorType
 from slimc.ops.op import OpTable, Quant, Weighted
 from slimc.passes.emit_qdq import DEQUANTIZE
 from slimc.passes.target import Finding, Severity, Subject, Target
-from slimc.targets.check import check, quantized_bodies
+from slimc.targets.check import SOUND_NODES, check, quantized_bodies
 from slimc.targets.contractions import weight_of
 
 SEVERITIES: tuple[Severity, ...] = ("error", "silent", "perf", "info")
@@ -72,7 +72,12 @@ def write_mended(subject: Subject, path: str | Path) -> None:
 
 
 def integers_seen(subject: Subject, findings: Sequence[Finding]) -> IntegersSeen:
-    """Tell which contractions run in integers if the findings are right; in bodies too."""
+    """Tell which contractions run in integers if the findings are right; in bodies too.
+
+    Of a file with nodes that are not as ONNX allows them nothing is told.
+    """
+    if any(one.rule == SOUND_NODES.name for one in findings):
+        return IntegersSeen(0, (), (), ())
     bad = frozenset(one.node for one in findings if one.severity in ("error", "silent"))
     names: dict[_State, list[str]] = {state: [] for state in get_args(_State)}
     every = sum(_contracts(subject, node) for node in subject.graph.walk())

@@ -90,16 +90,15 @@ class Conversion:
         axis = self.axis
         if array.size > 1 and axis is None:
             return None
-        if axis is not None and self.block:
-            array = np.repeat(array, self.block, axis)
-            array = array[tuple(slice(size) for size in shape)]
-        elif axis is not None:
-            array = array.reshape([-1 if i == axis else 1 for i in range(len(shape))])
-        else:
-            array = array.reshape(())
         try:
+            if axis is not None and self.block:
+                array = array.take(np.arange(shape[axis]) // self.block, axis)
+            elif axis is not None:
+                array = array.reshape([-1 if i == axis else 1 for i in range(len(shape))])
+            else:
+                array = array.reshape(())
             return np.broadcast_to(array, shape)
-        except ValueError:  # its scales do not fit it: a rule says so
+        except (IndexError, ValueError):  # its scales do not fit it: a rule says so
             return None
 
     def same_scale(self, other: Conversion) -> bool:

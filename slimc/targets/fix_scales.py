@@ -116,13 +116,11 @@ def _revive(editor: Editor, one: Conversion) -> Remark | None:
     if stored is None or one.node.op != DEQUANTIZE or one.block:
         text = "with a scale of 0 data have no integers: which scale was meant no one says"
         return skipped(one.node.name, text, "calibrate this value anew")
-    axis = one.axis
-    if axis is None and scale.size > 1:
-        return skipped(one.node.name, "along which axis its scales lie is not known")
-    shape = [-1 if i == axis else 1 for i in range(stored.ndim)]
-    dead = np.broadcast_to((scale == 0).reshape(shape), stored.shape)
     zero = np.zeros(scale.shape, stored.dtype) if one.zero is None else one.zero
-    integers = np.where(dead, np.broadcast_to(zero.reshape(shape), stored.shape), stored)
+    dead, zeros = one.spread(scale == 0, stored.shape), one.spread(zero, stored.shape)
+    if dead is None or zeros is None:
+        return skipped(one.node.name, "which scale is whose is not known: they do not fit the data")
+    integers = np.where(dead, zeros, stored)
     inputs = list(one.node.inputs)
     inputs[0] = editor.add_constant(integers.astype(stored.dtype), f"{inputs[0]}.revived")
     ones = np.where(scale == 0, np.ones_like(scale), scale)

@@ -28,7 +28,7 @@ class OldNode:
 
     @property
     def dtype(self) -> DType:
-        return self.dtype_of(self.node.inputs[0])
+        return self.dtype_of(self.operand(0))
 
     def dtype_of(self, value: str) -> DType:
         kind = self.type_of(value)
@@ -40,7 +40,7 @@ class OldNode:
     @property
     def rank(self) -> int:
         """The rank of the first operand. Raises the refusal if it is not known."""
-        return self.rank_of(self.node.inputs[0])
+        return self.rank_of(self.operand(0))
 
     def rank_of(self, value: str) -> int:
         """Return the rank of an operand. Raises the refusal if it is not known."""

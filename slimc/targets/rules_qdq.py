@@ -121,12 +121,16 @@ def _tensor_activations(subject: Subject) -> Iterator[Finding]:
     graph, target = subject.graph, subject.target
     guarded = target.placement is not None and target.placement.guard_floats
     for one in conversions(graph):
-        if one.stored or one.scale is None or (guarded and np.ptp(one.scale) == 0):
+        if one.stored or one.scale is None or (guarded and _is_one_number(one.scale)):
             continue
         if one.scale.size > 1:
             message = f"activation '{one.source}' has {one.scale.size} scales: it runs in float"
             help = "calibrate one scale for all its channels"
             yield Finding("silent", one.node.name, message, help)
+
+
+def _is_one_number(scale: np.ndarray) -> bool:
+    return bool((scale == scale.reshape(-1)[:1]).all())
 
 
 def _channel_axis(subject: Subject) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from slimc.passes.target import TargetRule
 from slimc.pipeline.catalogue import catalogue
+from slimc.targets.check import SOUND_NODES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "rules.md").read_text(encoding="utf-8")
 SECTION = re.compile(r"^## (L\d\d)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
@@ -23,7 +24,7 @@ def documented() -> dict[tuple[str, str], str]:
 
 def rules() -> dict[tuple[str, str], list[TargetRule]]:
     names = catalogue()
-    found: dict[tuple[str, str], list[TargetRule]] = {}
+    found = {(SOUND_NODES.code, SOUND_NODES.name): [SOUND_NODES]}
     for target in names.targets:
         for rule in names.target(target).rules:
             found.setdefault((rule.code, rule.name), []).append(rule)
