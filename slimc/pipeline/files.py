@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from errno import EISDIR
 from hashlib import sha256
 from pathlib import Path
 
@@ -21,18 +22,18 @@ def save(graph: Graph, target: Target, path: str | Path) -> tuple[Path, ...]:
     those of `write`.
     """
     path = Path(path)
+    texts = {path.with_name(path.stem + suffix): text for suffix, text in companions(graph, target)}
     with ExitStack() as stack:
-        others: list[Path] = []
-        for suffix, text in companions(graph, target):
-            other = path.with_name(path.stem + suffix)
+        for other, text in texts.items():
             try:
+                if other.is_dir():
+                    raise IsADirectoryError(EISDIR, "a folder is in the way")
                 stack.enter_context(replaced(other)).write(text.encode())
             except OSError as error:
                 message = f"'{other}' cannot be written: {error.strerror}"
                 raise SlimcError("unwritable", message) from error
-            others.append(other)
         write(graph, path, *file_version(graph, target))
-    return (path, *others)
+    return (path, *texts)
 
 
 def companions(graph: Graph, target: Target) -> Iterator[tuple[str, str]]:

@@ -56,6 +56,13 @@ def test_all_or_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "net.notes.txt").read_text() == "old"
 
 
+def test_a_folder_in_the_way_of_a_companion(tmp_path: Path) -> None:
+    (tmp_path / "net.notes.txt").mkdir()
+    with pytest.raises(SlimcError, match="a folder is in the way"):
+        save(NET, MINE, tmp_path / "net.onnx")
+    assert not (tmp_path / "net.onnx").exists()
+
+
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(SlimcError) as error:
         save(NET, MINE, tmp_path / "none" / "net.onnx")
