@@ -14,8 +14,7 @@ from slimc.passes.target import Placement, Quantize, Target
 from slimc.targets.grids import E4M3, S8, W4, W8, rows, stored
 from slimc.targets.rules_tensorrt import FLOAT_ONLY, INTEGERS
 from slimc.targets.speeds import A100, H100, L4, NANO, ORIN, TX2, XAVIER
-from slimc.targets.tensorrt_plugins import plugins_of
-from slimc.targets.tensorrt_versions import MICROSOFT, V8_2, V8_5, V8_6, V10_3, V10_15, Release
+from slimc.targets.tensorrt_versions import V8_2, V8_5, V8_6, V10_3, V10_15, Release
 
 # TensorRT fuses a contraction with the activation, or the Add, behind it: Q/DQ between them would
 # break that, so they stand on operands only. It keeps float biases.
@@ -54,7 +53,7 @@ def _of_release(target: Target, release: Release) -> Target:
         opset_max=release.opset,
         forbids=release.forbids,
         decompose=release.decompose,
-        plugins=plugins_of(release.number),
+        plugins=release.besides,
     )
 
 
@@ -155,7 +154,6 @@ TRT_A100 = _of_release(
         typed=True,
         prefer=DType.F16,
         schemes={**JETSON_ORIN.schemes, "int4-weights": stored(_MATRICES, W4)},
-        domains=frozenset({"", MICROSOFT}),
         speed=A100,
     ),
     V10_15,

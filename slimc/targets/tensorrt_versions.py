@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from slimc.targets.decompose import WAYS
+from slimc.targets.tensorrt_plugins import plugins_of
 
 _NEVER = (
     "AffineGrid Bernoulli BitCast BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor "
@@ -39,8 +40,12 @@ _FUSED = (
     "QLinearConcat QLinearConv QLinearGlobalAveragePool QLinearLeakyRelu QLinearMul "
     "QLinearSigmoid QLinearSoftmax QuickGelu SkipLayerNormalization"
 )
-MICROSOFT = "com.microsoft"
-FUSED = frozenset(f"{MICROSOFT}.{op}" for op in _FUSED.split())
+FUSED = frozenset(f"com.microsoft.{op}" for op in _FUSED.split())
+# Operators of onnxruntime that the parser imports from 10.15 on (TensorRT-RTX 1.7 does).
+_IMPORTED = (
+    "Attention DequantizeLinear Gelu GroupQueryAttention MultiHeadAttention QuantizeLinear "
+    "RotaryEmbedding SimplifiedLayerNormalization"
+)
 
 
 @dataclass(frozen=True)
@@ -65,10 +70,15 @@ class Release:
 
     @property
     def forbids(self) -> Mapping[str, str]:
-        """Operators that it does not have, and why; of domains that it knows nothing of, none."""
-        fused = FUSED if self.number >= (10, 15) else ()
+        """Operators that it does not have, and why."""
         why = f"TensorRT {self.version} has no such operator"
-        return dict.fromkeys(sorted((*self.lacks, *fused)), why)
+        return dict.fromkeys(sorted(self.lacks), why)
+
+    @property
+    def besides(self) -> frozenset[str]:
+        """Operators that it has besides those of ONNX, of any domain."""
+        imported = _IMPORTED.split() if self.number >= (10, 15) else ()
+        return plugins_of(self.number) | frozenset(imported)
 
     @property
     def decompose(self) -> frozenset[str]:

@@ -161,6 +161,16 @@ def test_what_is_taken_is_no_fault(case: str) -> None:
         assert errors(TAKEN[case], target) == []
 
 
+def test_10_15_imports_some_operators_of_onnxruntime() -> None:
+    text = """graph (%x: f32[2,8]) -> (%y)
+  opset com.microsoft 1
+  %y: f32[2,8] = com.microsoft.Gelu(%x) @gelu"""
+    assert errors(text, TRT_A100) == []
+    assert [one.rule for one in errors(text, JETSON_ORIN)] == ["known-domains"]
+    found = errors(text.replace("microsoft.Gelu", "microsoft.BiasGelu"), TRT_A100)
+    assert {one.rule for one in found} == {"known-domains", "no-fused-nodes"}
+
+
 REDUCE = """graph (%x: f32[2,8]) -> (%y)
   %a = constant i64[1] [1]
   %y: f32[2,1] = ReduceMean(%x, %a)"""
