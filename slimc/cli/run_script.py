@@ -162,7 +162,8 @@ def _tell(
         say(str(one))
     if made.unchecked:
         say(f"note: {made.unchecked}")
-    say("\n".join(agreement_lines(made.agreement)))
+    if made.agreement:
+        say("\n".join(agreement_lines(made.agreement)))
     if made.agreement and made_up:
         say("\nsamples are made up: on real ones outputs agree otherwise (--calib)")
     if compiled:

@@ -164,7 +164,7 @@ def test_a_runtime_is_asked_up_to_plugins(tmp_path: Path) -> None:
     proof = verify(tmp_path / "plugin.onnx", target, OPS)
     assert proof.answer.built
     assert len(proof.layers) == 3
-    assert proof.stated[-1] == "asked up to its plug-ins (Detect_TRT): 1 nodes are not looked at"
+    assert proof.stated[-1] == "asked up to its plug-ins (Detect_TRT): no one looks at them here"
 
 
 def test_what_suppression_took_the_place_of_is_compared(tmp_path: Path) -> None:
