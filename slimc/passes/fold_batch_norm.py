@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from slimc.ir.graph import Graph
+from slimc.ir.types import TensorType
 from slimc.passes.base import Pass, PassResult, option
 from slimc.passes.context import Context
 from slimc.rewrite.rule import Made, Match, Rule, Skip, rewrite
@@ -32,21 +33,27 @@ class FoldBatchNorm(Pass):
         return rewrite(graph, RULES, ops=ctx.ops, made_by=self.name, keep=self.keep)
 
 
-def _affine(m: Match) -> tuple[np.ndarray, np.ndarray] | Skip:
-    """Return a and t per channel."""
+def _affine(m: Match, kind: TensorType | None) -> tuple[np.ndarray, np.ndarray] | Skip:
+    """Return a and t per channel of data of this type."""
     if m.attr("training_mode", 0, of="BatchNormalization"):
         return Skip("it updates its statistics (training_mode=1)", "export the model in eval mode")
     epsilon = m.attr("epsilon", 1e-5, of="BatchNormalization")
+    sizes = {m.numbers(name).shape for name in ("scale", "shift", "mean", "var")}
+    if len(sizes) > 1:
+        return Skip("its statistics are not one number per channel")
     with np.errstate(all="ignore"):
         a = m.numbers("scale") / np.sqrt(m.numbers("var") + epsilon)
         t = m.numbers("shift") - a * m.numbers("mean")
     if not (np.isfinite(a).all() and np.isfinite(t).all()):
         return Skip("its statistics give factors that are not finite")
+    channels = kind.shape[1:2] if kind is not None and kind.shape is not None else ()
+    if all(isinstance(size, int) for size in channels) and channels not in ((), a.shape):
+        return Skip("its statistics are not one number per channel")
     return a, t
 
 
 def _after(m: Match) -> Made | Skip | None:
-    affine, contraction = _affine(m), Contraction.of(m)
+    affine, contraction = _affine(m, m.type()), Contraction.of(m)
     if isinstance(affine, Skip) or contraction is None:
         return affine if isinstance(affine, Skip) else None
     if contraction.place != 1:
@@ -56,7 +63,7 @@ def _after(m: Match) -> Made | Skip | None:
 
 
 def _before(m: Match) -> Made | Skip | None:
-    affine, contraction = _affine(m), Contraction.of(m)
+    affine, contraction = _affine(m, m.type("x")), Contraction.of(m)
     if isinstance(affine, Skip) or contraction is None:
         return affine if isinstance(affine, Skip) else None
     padded = any(m.attr("pads", (), of="c")) or m.attr("auto_pad", "NOTSET", of="c") in SAME
@@ -67,7 +74,7 @@ def _before(m: Match) -> Made | Skip | None:
 
 def _stays(m: Match) -> Skip:
     """Say why a BatchNormalization that no other rule took is left."""
-    affine = _affine(m)
+    affine = _affine(m, None)
     maker = m.scope.producer(m.value("x"))
     if isinstance(affine, Skip):
         return affine

@@ -42,7 +42,9 @@ def _moved(graph: Graph, node: Node, array: np.ndarray) -> np.ndarray | None:
         real = array.astype(np.float32)
         return None if least is None else np.where(np.rint(real / least) == 0, 0, real)
     if node.op == "Transpose":
-        order = node.attrs.get("perm")
-        return array.transpose(order if isinstance(order, tuple) else None)
+        order = node.attrs.get("perm", tuple(reversed(range(array.ndim))))
+        if not isinstance(order, tuple) or sorted(order) != list(range(array.ndim)):
+            return None
+        return array.transpose(order)
     shape = static_shape(graph.type_of(node.outputs[0]))
     return array.reshape(shape) if shape is not None and array.size == prod(shape) else None
