@@ -203,6 +203,8 @@ def _unsaturated_weights(subject: Subject) -> Iterator[Finding]:
     if not any(wish.weights is not None and wish.weights.paired for wish in wishes):
         return
     for node, stored, order in _unsigned_times_signed(subject):
+        if stored.ndim <= max(order, default=-1):
+            continue  # of fewer axes than the operator has for it
         sums = pair_sums(stored.astype(np.int32), order)
         beyond = int((sums > LARGEST_PAIR).sum())
         if beyond:
