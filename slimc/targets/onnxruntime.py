@@ -88,6 +88,12 @@ def _schemes(
     }
 
 
+# Operators of its own that it keeps in the domain of ONNX.
+_OWN = (
+    "Affine Crop DynamicSlice GivenTensorFill ImageScaler ParametricSoftplus ScaledTanh "
+    "SimplifiedLayerNormalization"
+)
+
 CPU_AVX2 = Target(
     name="cpu-avx2",
     runtime="onnxruntime",
@@ -100,6 +106,7 @@ CPU_AVX2 = Target(
     placement=PLACEMENT,
     fuse_bias=True,
     domains=frozenset({"", "ai.onnx.ml", "com.microsoft"}),
+    plugins=frozenset(_OWN.split()),
     align_integer=8,
     align_float=8,
     speed=AVX2,

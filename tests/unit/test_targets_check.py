@@ -38,3 +38,15 @@ def test_integers_in_bodies_are_held_to_the_rules_with_constants_from_outside() 
 
 def test_contractions_in_bodies_are_told_of() -> None:
     assert found(data="%r") == [("L11", "inner")]
+
+
+def test_a_node_that_onnx_does_not_allow_is_all_that_is_told() -> None:
+    text = (
+        "graph (%x: f32[1,2,3]) -> (%y)\n  opset own 1\n  %q: u8[1,2,3] = QuantizeLinear(%x) @q\n"
+    )
+    text += "  %y: f32[1,2,3] = own.DequantizeLinear(%q) @dq"
+    subject = Subject(parse_text(text), OPS, JETSON_ORIN, FileHeader(17, 8))
+    assert [(one.code, one.rule, one.node) for one in check(subject)] == [
+        ("L40", "sound-nodes", "q"),
+        ("L40", "sound-nodes", "dq"),
+    ]
