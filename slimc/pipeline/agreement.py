@@ -73,14 +73,22 @@ def comparable(original: Graph, final: Graph) -> tuple[Graph, Graph]:
 
 
 def agreement(
-    original: Graph, final: Graph, feeds: Iterable[Mapping[str, np.ndarray]]
+    original: Graph,
+    final: Graph,
+    feeds: Iterable[Mapping[str, np.ndarray]],
+    fuse_integers: bool = True,
 ) -> tuple[Agreement, ...]:
     """Run both graphs on the same feeds and compare every output that is a tensor.
 
-    `final` makes all outputs of `original`, and may lack some of its inputs.
+    `final` makes all outputs of `original`, and may lack some of its inputs. fuse_integers: let
+    onnxruntime run Q/DQ in its integer kernels; a simulation of another runtime, with Q/DQ where
+    this one expects none, is run as it stands.
     """
     # Exact: what the target computes, not what saturates in the kernels of this machine.
-    first, second = Session(original), Session(final, original.outputs, exact_integers=True)
+    first = Session(original)
+    second = Session(
+        final, original.outputs, exact_integers=fuse_integers, fuse_integers=fuse_integers
+    )
     sums: dict[str, _Sums] = {}
     for feed in feeds:
         wanted = first.run(feed)
