@@ -16,6 +16,7 @@ import numpy as np
 from slimc.ir.types import DType
 
 DAMP = 0.01  # of the mean of diag H: what GPTQ takes
+NOISE = 1e-8  # of the mean over groups: H of a group without data is rounding errors of others
 BLOCK = 128  # columns whose errors are handed on together
 EXACT = 9  # columns up to which all roundings to one of the two neighbours are compared: 3 x 3 taps
 
@@ -96,7 +97,7 @@ def inverse_factor(h: np.ndarray) -> np.ndarray:
     """Return U, upper, with U' U = H^-1 of the damped H. h: [g, p, p]."""
     damped = h.copy()
     diagonal = np.einsum("gpp->gp", damped)
-    damp = DAMP * diagonal.mean(axis=1, keepdims=True)
+    damp = np.maximum(DAMP * diagonal.mean(axis=1, keepdims=True), NOISE * diagonal.mean())
     diagonal += np.where(damp > 0, damp, 1.0)
     root = np.linalg.inv(np.linalg.cholesky(damped))
     return np.linalg.cholesky(root.transpose(0, 2, 1) @ root).transpose(0, 2, 1)

@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from slimc.calib.rounding import Lattice, round_columns
+from slimc.calib.rounding import Lattice, inverse_factor, round_columns
 from slimc.ir.types import DType
 
 RNG = np.random.default_rng(0)
@@ -87,3 +87,11 @@ def test_only_zero_stands_where_weights_are_not_free(columns: int) -> None:
     q = round_columns(w * free, grid, h)
     assert not q[~free].any()
     assert cost(w * free, q, h) <= cost(w * free, grid.nearest(w * free), h)
+
+
+def test_a_group_without_data_is_damped_by_the_others() -> None:
+    h = covariance(9, groups=2)
+    h[1] = -1e-10 * np.eye(9)  # what is left of zeros that sums were subtracted from
+    factor = inverse_factor(h)
+    assert np.isfinite(factor).all()
+    np.testing.assert_array_equal(factor[0], inverse_factor(h[:1])[0])
