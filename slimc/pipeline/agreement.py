@@ -81,8 +81,8 @@ def agreement(
     """Run both graphs on the same feeds and compare every output that is a tensor.
 
     `final` makes all outputs of `original`, and may lack some of its inputs. fuse_integers: let
-    onnxruntime run Q/DQ in its integer kernels; a simulation of another runtime, with Q/DQ where
-    this one expects none, is run as it stands.
+    onnxruntime run Q/DQ in its integer kernels; not those of a simulation, whose weights are
+    floats: it would quantize them again, with one scale for all channels.
     """
     # Exact: what the target computes, not what saturates in the kernels of this machine.
     first = Session(original)
