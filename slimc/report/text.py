@@ -145,7 +145,7 @@ def integer_lines(report: Report) -> list[str]:
     if not report.integer_intended:
         return []
     achieved = report.integer_achieved
-    seen = "not counted here: its runtime is not installed" if achieved is None else str(achieved)
+    seen = "not counted here (slimc verify)" if achieved is None else str(achieved)
     total = report.integer_intended + len(report.integer_float)
     text = f"integer layers: {report.integer_intended} of {total} intended, achieved: {seen}"
     return ["", text]

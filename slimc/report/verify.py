@@ -60,14 +60,16 @@ def _layer_lines(proof: Proof) -> list[str]:
     lines = [f"  integer layers: {sum(layer.reached for layer in meant)} of {len(meant)} intended"]
     others = Counter(layer.meant for layer in proof.layers)
     if others["dynamic"]:
-        lines.append(f"  of them {others['dynamic']} measure the range of their data in each run")
+        lines.append(f"  of them measure the range of their data in each run: {others['dynamic']}")
     if others["weights"]:
         small = [layer for layer in proof.layers if layer.meant == "weights"]
         kept = sum(layer.kernel is not None and layer.kernel.computes != "floats"
                    for layer in small)  # fmt: skip
-        lines.append(f"  {len(small)} more store weights in few bits, {kept} also while they run")
+        lines.append(
+            f"  store weights alone in few bits: {len(small)}, also while they run: {kept}"
+        )
     if others["floats"]:
-        lines.append(f"  {others['floats']} are meant to run in float")
+        lines.append(f"  meant to run in float: {others['floats']}")
     return lines + _lost_lines(proof, proof.lost)
 
 

@@ -18,6 +18,7 @@ _CONTRACTIONS = frozenset(
         "MatMul",
     }
 )
+_SMALL = ("i8", "u8", "i4", "u4")  # types of stored weights
 _APPENDED = re.compile(r"/(WithoutBiases|Dequantization\w+)(_\d+)?$")  # to the name of a node
 
 
@@ -50,7 +51,11 @@ def _kernel(node: Any) -> dict[str, Any]:
     """`originalLayersNames` starts with the kernel's own node; those fused into it follow."""
     facts = {key: str(value.astype(str)) for key, value in node.get_rt_info().items()}
     kind, form = facts.get("layerType", ""), facts.get("primitiveType", "")
-    integers = kind in (*_CONTRACTIONS, _FUSED) and form.lower().endswith("i8")
+    computes = "floats"
+    if kind in (*_CONTRACTIONS, _FUSED) and form.lower().endswith("i8"):
+        computes = "integers"
+    elif kind in _CONTRACTIONS and facts.get("runtimePrecision") in _SMALL:
+        computes = "weights"
     names = []
     for name in (node.get_friendly_name(), *facts.get("originalLayersNames", "").split(",")):
         names.append(name)
@@ -60,7 +65,7 @@ def _kernel(node: Any) -> dict[str, Any]:
         "names": list(dict.fromkeys(names)),
         "outputs": [],
         "kind": f"{kind} {form}".strip(),
-        "computes": "integers" if integers else "floats",
+        "computes": computes,
     }
 
 
