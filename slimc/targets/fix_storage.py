@@ -109,3 +109,35 @@ def _put_before_q(editor: Editor, graph: Graph, one: Conversion, real: np.ndarra
         near=node.name,
     )
     editor.update(node.name, inputs=(integers[0], node.inputs[1], zero))
+
+
+def store_integers_of_constants(subject: Subject) -> Mended:
+    """Put the integers that Q makes of constants in their place."""
+    editor = Editor(subject.graph, made_by=MADE_BY)
+    said: list[Remark] = []
+    for one in conversions(subject.graph):
+        stored = subject.graph.array(one.node.inputs[0])
+        if one.node.op != QUANTIZE or stored is None:
+            continue
+        integers = _quantized(one, stored)
+        if integers is None:
+            said.append(skipped(one.node.name, "its scale or zero point is not known"))
+            continue
+        value = one.node.outputs[0]
+        editor.redirect(value, editor.add_constant(integers, f"{value}.stored"))
+        editor.remove(one.node.name)
+        said.append(applied(one.node.name, "the integers that it made of a constant are stored"))
+    return done(subject, editor, said)
+
+
+def _quantized(one: Conversion, array: np.ndarray) -> np.ndarray | None:
+    """Return the integers of 8 bits that a Q makes of an array."""
+    if one.integers not in (DType.I8, DType.U8) or one.scale is None or one.block:
+        return None
+    scale = one.spread(one.scale, array.shape)
+    zero = np.zeros(()) if one.zero is None else one.spread(one.zero, array.shape)
+    if scale is None or zero is None or not (scale > 0).all():
+        return None
+    steps = np.rint(array.astype(np.float32) / scale.astype(np.float32)) + zero.astype(np.float32)
+    integers: np.ndarray = np.clip(steps, *one.integers.span).astype(one.integers.numpy)
+    return integers

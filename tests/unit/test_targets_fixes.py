@@ -32,6 +32,7 @@ from slimc.targets.fix_scales import (
 )
 from slimc.targets.fix_storage import (
     store_biases_as_floats,
+    store_integers_of_constants,
     store_weights_as_floats,
     store_weights_before_q,
 )
@@ -201,6 +202,20 @@ def test_weights_are_stored_before_q() -> None:
     (weights,) = [one for one in conversions(made.subject.graph) if one.node.name == "dqw"]
     assert weights.stored
     assert made.subject.graph.constants[weights.source].dtype is DType.F32
+
+
+def test_integers_of_constants_are_stored() -> None:
+    text = (
+        UNSIGNED.replace("-> (%y)", "-> (%y, %t)")
+        + """
+  %k = constant f32[2,4] random(5, -9..9)
+  %k.q: u8[2,4] = QuantizeLinear(%k, %s, %z) @kq
+  %k.r: f32[2,4] = DequantizeLinear(%k.q, %s, %z) @kdq
+  %t: f32[2,4] = Add(%k.r, %y) @sum"""
+    )
+    made = mended(text, store_integers_of_constants)
+    assert "kq" not in made.subject.graph.by_name
+    assert "q" in made.subject.graph.by_name
 
 
 def test_an_output_that_stands_twice_gets_a_name_of_its_own() -> None:
