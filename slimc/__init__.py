@@ -25,7 +25,8 @@ from slimc.passes.base import Pass, PassResult, option
 from slimc.passes.context import Context
 from slimc.passes.run_surgeon_script import surgeon_pass
 from slimc.passes.target import Target
-from slimc.pipeline.compiler import Compiled, compile, load
+from slimc.pipeline.compiler import Compiled, compile
+from slimc.pipeline.prepare import load
 from slimc.pipeline.profile import profile
 from slimc.pipeline.region_noise import RegionNoise, RegionNoises, region_noises
 from slimc.pipeline.sensitivity import Measured, sensitivity

@@ -18,7 +18,7 @@ from slimc.errors import SlimcError
 from slimc.execute.ort import time_rounds
 from slimc.execute.speedup import speedup
 from slimc.ir.graph import Graph
-from slimc.pipeline.compiler import load
+from slimc.pipeline.prepare import load
 from slimc.pipeline.steps import TEXT_SUFFIX
 
 ROUNDS = 50

@@ -17,7 +17,7 @@ from slimc.cli.options import (
     preprocess_option,
     samples_or_made_up,
 )
-from slimc.pipeline.compiler import load
+from slimc.pipeline.prepare import load
 
 _HEAD = ("input", "shapes", "low", "high", "mean", "deviation")
 _SHOWN = 3  # shapes of an input that are written out

@@ -12,7 +12,8 @@ from slimc.cli.console import say, say_table, working
 from slimc.execute.ort import measure_latency, run
 from slimc.io.write import to_bytes
 from slimc.ir.graph import Graph
-from slimc.pipeline.compiler import Compiled, compile, load
+from slimc.pipeline.compiler import Compiled, compile
+from slimc.pipeline.prepare import load
 from slimc.report.json import report_json
 from slimc.report.text import report_text
 

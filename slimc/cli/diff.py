@@ -24,7 +24,8 @@ from slimc.ir.graph import Graph, Node
 from slimc.ir.literal import write_type
 from slimc.ops.op import OpTable
 from slimc.pipeline.agreement import agreement, comparable
-from slimc.pipeline.compiler import AGREEMENT_SAMPLES, load
+from slimc.pipeline.outcome import AGREEMENT_SAMPLES
+from slimc.pipeline.prepare import load
 from slimc.pipeline.sizing import measure_sample
 from slimc.remarks import Agreement, Measure
 from slimc.report.json import agreement_dict, measure_dict

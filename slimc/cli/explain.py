@@ -25,7 +25,7 @@ from slimc.passes.base import quantizes
 from slimc.passes.canonicalize import Canonicalize
 from slimc.passes.context import Context
 from slimc.pipeline.catalogue import Catalogue
-from slimc.pipeline.compiler import load
+from slimc.pipeline.prepare import load
 from slimc.remarks import Remark
 
 

@@ -167,7 +167,7 @@ class TargetRule:
     """A check of a file for a target. code: its number in docs/rules.md.
 
     fix: mends what it finds, where there is one right way to: exact, or what the target demands
-    anyhow.
+    anyhow. early: it looks at the graph's inputs alone, so it holds before passes run.
     """
 
     code: str
@@ -175,6 +175,7 @@ class TargetRule:
     summary: str
     check: Callable[[Subject], Iterable[Finding]]
     fix: Callable[[Subject], Mended] | None = None
+    early: bool = False
 
 
 @dataclass(frozen=True)

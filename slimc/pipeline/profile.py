@@ -25,11 +25,11 @@ from slimc.passes.fuse_bias import FuseBias
 from slimc.passes.remove_channels import RemoveChannels
 from slimc.passes.target import Target
 from slimc.pipeline.catalogue import Catalogue, catalogue
-from slimc.pipeline.compiler import DataSource, prepared
 from slimc.pipeline.integer_speed import lowered
 from slimc.pipeline.integers import ONNXRUNTIME
 from slimc.pipeline.kernels import step_seconds
 from slimc.pipeline.latency import Feed, Stopwatch
+from slimc.pipeline.prepare import DataSource, prepared
 from slimc.pipeline.provenance import versions
 from slimc.targets.machine import this_cpu
 

@@ -17,9 +17,9 @@ from slimc.passes.assign_scales import AssignScales
 from slimc.passes.base import Pass
 from slimc.passes.target import Target
 from slimc.pipeline.catalogue import Catalogue
-from slimc.pipeline.compiler import DataSource, Prepared, prepared
 from slimc.pipeline.keep_promise import seen_only
 from slimc.pipeline.precision import Simulation, load_for, noises, split
+from slimc.pipeline.prepare import DataSource, Prepared, prepared
 from slimc.pipeline.promises import decibels, metric_of, output_error
 
 FORMAT = "slimc-region-noise-1"

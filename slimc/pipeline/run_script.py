@@ -21,7 +21,8 @@ from slimc.ir.graph import Graph, Node
 from slimc.ops.op import OpTable
 from slimc.passes.base import Pass
 from slimc.pipeline.agreement import agreement, comparable
-from slimc.pipeline.compiler import AGREEMENT_SAMPLES, CHECK_FEEDS, DataSource, load, samples_from
+from slimc.pipeline.outcome import AGREEMENT_SAMPLES
+from slimc.pipeline.prepare import CHECK_FEEDS, DataSource, load, samples_from
 from slimc.pipeline.surgeon_script import SurgeonScript, Told
 from slimc.remarks import Agreement, Remark, note
 

@@ -31,8 +31,8 @@ from slimc.passes.reader_rankings import READER_SCORES, SAMPLES
 from slimc.passes.sensitivity import RATIOS, measure_points
 from slimc.pipeline import provenance
 from slimc.pipeline.catalogue import Catalogue, catalogue
-from slimc.pipeline.compiler import DataSource, binding_passes, load, samples_from
 from slimc.pipeline.curves_file import gone_on_with, save_curves
+from slimc.pipeline.prepare import DataSource, binding_passes, load, samples_from
 from slimc.pipeline.promises import metric_of
 
 OUTPUT_ERROR = "output error"

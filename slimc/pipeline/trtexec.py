@@ -28,7 +28,7 @@ from slimc.passes.canonicalize import Canonicalize
 from slimc.passes.context import Context
 from slimc.passes.target import Target
 from slimc.pipeline.catalogue import Catalogue, catalogue
-from slimc.pipeline.compiler import binding_passes, load
+from slimc.pipeline.prepare import binding_passes, load
 from slimc.pipeline.profile import fitted_to, timed
 from slimc.pipeline.recorded import recorded
 

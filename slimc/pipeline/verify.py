@@ -33,14 +33,9 @@ from slimc.ops.op import OpTable
 from slimc.passes.context import Context
 from slimc.passes.target import Finding, Subject, Target
 from slimc.pipeline.agreement import agreement, comparable
-from slimc.pipeline.compiler import (
-    AGREEMENT_SAMPLES,
-    DataSource,
-    binding_passes,
-    load,
-    samples_from,
-)
 from slimc.pipeline.integers import ONNXRUNTIME, Flow, Layer, layers_of, takes_signed, traced
+from slimc.pipeline.outcome import AGREEMENT_SAMPLES
+from slimc.pipeline.prepare import DataSource, binding_passes, load, samples_from
 from slimc.remarks import Agreement
 from slimc.targets.check import check
 

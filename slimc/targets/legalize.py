@@ -61,6 +61,18 @@ def legalize(graph: Graph, target: Target, ops: OpTable) -> PassResult:
     return PassResult(legal, remarks, {"opset": header.opset, "ir_version": header.ir_version})
 
 
+def refuse_early(graph: Graph, target: Target, ops: OpTable) -> None:
+    """Hold a graph to the rules on its inputs, before what would be in vain.
+
+    Raises SlimcError "target-refuses".
+    """
+    early = replace(target, rules=tuple(rule for rule in target.rules if rule.early))
+    header = FileHeader(target.opset, target.ir_version)
+    refused = [f for f in check(Subject(graph, ops, early, header)) if f.severity == "error"]
+    if refused and early.rules:
+        raise _error("target-refuses", refused, target)
+
+
 def file_opset(graph: Graph, target: Target) -> int:
     """Return the opset to write the file in: the first from the target's on that expresses it.
 

@@ -44,7 +44,9 @@ COREML_RULES = (
     TargetRule(
         "L38", "no-conversions", "there is no Q or DQ", _no_conversions, store_weights_as_floats
     ),
-    TargetRule("L38", "static-shapes", "sizes of inputs are numbers", static_inputs("silent")),
+    TargetRule(
+        "L38", "static-shapes", "sizes of inputs are numbers", static_inputs("silent"), early=True
+    ),
     TargetRule("L38", "constant-weights", "weights are constants", _constant_weights),
     FOLDED,
 )

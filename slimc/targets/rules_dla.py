@@ -131,7 +131,9 @@ DLA_RULES = (
     TargetRule(
         "L20", "no-conversions", "there is no Q or DQ", _no_conversions, store_weights_as_floats
     ),
-    TargetRule("L39", "static-inputs", "every size is a number", static_inputs("error")),
+    TargetRule(
+        "L39", "static-inputs", "every size is a number", static_inputs("error"), early=True
+    ),
     TargetRule("L39", "fitting-layers", "every layer is within the limits of DLA", _fitting_layers),
     TargetRule("L39", "few-subgraphs", "DLA runs the network at few goes", _few_subgraphs),
     TargetRule("L39", "plain-names", "names fit the files beside the model", _plain_names),

@@ -116,4 +116,8 @@ INTEGERS = (
         "L34", "aligned-channels", "channels are multiples of what kernels like", aligned_channels
     ),
 )
-NPU = (TargetRule("L37", "static-shapes", "sizes of inputs are numbers", static_inputs("error")),)
+NPU = (
+    TargetRule(
+        "L37", "static-shapes", "sizes of inputs are numbers", static_inputs("error"), early=True
+    ),
+)

@@ -105,7 +105,9 @@ HTP = (
     TargetRule(
         "L34", "aligned-channels", "channels are multiples of what kernels like", aligned_channels
     ),
-    TargetRule("L36", "static-shapes", "sizes of inputs are numbers", static_inputs("error")),
+    TargetRule(
+        "L36", "static-shapes", "sizes of inputs are numbers", static_inputs("error"), early=True
+    ),
     TargetRule("L36", "taken-axis", "scales lie along the axis that QNN takes", _channel_axis),
     TargetRule("L36", "narrow-weights", "weights of convolutions have 8 bits", _narrow_weights),
 )
