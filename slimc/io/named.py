@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
-from onnx import GraphProto, NodeProto
-from onnx.external_data_helper import uses_external_data
+from onnx import GraphProto, NodeProto, TensorProto
+from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 
 def named_copy(file: Path, folder: Path) -> Path:
-    """Return a file that reads, or a copy of it in `folder` that differs in names of nodes alone.
+    """Return a file that `io.read` reads, or a copy in `folder` that differs in names of nodes.
 
     A node without a name gets that of the first value it makes, as `io.read` calls it; one whose
-    name is taken gets a number behind it. A file with data files beside it stays where it is.
+    name is taken gets a number behind it. Data files beside it are linked.
     """
     model = onnx.load_model(str(file), load_external_data=False)
-    if any(uses_external_data(tensor) for tensor in model.graph.initializer):
-        return file
     taken = {node.name for node in _nodes(model.graph)}
     seen: set[str] = set()
     changed = False
@@ -34,8 +34,23 @@ def named_copy(file: Path, folder: Path) -> Path:
     if not changed:
         return file
     copy = folder / file.name
-    onnx.save_model(model, str(copy))
+    copy.write_bytes(model.SerializeToString())
+    for tensor in _tensors(model.graph):
+        if uses_external_data(tensor):
+            location = ExternalDataInfo(tensor).location
+            _link(file.parent / location, folder / location)
     return copy
+
+
+def _link(source: Path, place: Path) -> None:
+    """Put a file in a place too, without its bytes where that can be."""
+    if place.exists():
+        return
+    place.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source.resolve(), place)
+    except OSError:  # another file system
+        shutil.copyfile(source, place)
 
 
 def _nodes(graph: GraphProto) -> Iterator[NodeProto]:
@@ -45,3 +60,13 @@ def _nodes(graph: GraphProto) -> Iterator[NodeProto]:
         for attribute in node.attribute:
             for body in (attribute.g, *attribute.graphs):
                 yield from _nodes(body)
+
+
+def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
+    """Yield what a graph and its bodies store: initializers, and tensors among attributes."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for body in (attribute.g, *attribute.graphs):
+                yield from _tensors(body)
