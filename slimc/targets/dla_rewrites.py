@@ -7,13 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from slimc.analysis.shapes import retype
-from slimc.errors import SlimcError
-from slimc.io.read import FileHeader
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph
 from slimc.ir.types import DType
 from slimc.ops.op import OpTable
-from slimc.passes.target import Subject, Target
+from slimc.passes.target import Target
 from slimc.remarks import Remark, applied, note, skipped
 from slimc.rewrite.result import PassResult
 from slimc.targets.decompose import decompose
@@ -21,7 +19,6 @@ from slimc.targets.dla_maps import Way
 from slimc.targets.dla_products import before_reshape, finish, flattened, moved, product
 from slimc.targets.dla_windows import cropped, global_pool, reduce_mean, wide_max
 from slimc.targets.old_node import OldNode
-from slimc.targets.rules_shapes import static_inputs
 
 MADE_BY = "suit-target"
 SIX = 6.0  # DLA clips from 0 to a number from 1 on
@@ -34,13 +31,8 @@ def suit_dla(graph: Graph, target: Target, ops: OpTable) -> PassResult:
     window; products with constant matrices become convolutions, and what follows them element by
     element stays on maps; Flatten, Squeeze and Unsqueeze become Reshape. It comes before scales are
     chosen, since each value needs a range.
-    Raises SlimcError "target-refuses" where a size of an input is not a number: what follows would
-    be in vain. Source: NVIDIA Deep-Learning-Accelerator-SW, operators/README.md.
+    Source: NVIDIA Deep-Learning-Accelerator-SW, operators/README.md.
     """
-    subject = Subject(graph, ops, target, FileHeader(target.opset, target.ir_version))
-    for open_ in static_inputs("error")(subject):
-        where = f"rule static-inputs of target {target.name}"
-        raise SlimcError("target-refuses", open_.message, where, open_.help)
     if graph.records:
         said = note("scales are chosen already: operators stay as they are")
         return PassResult(graph, (said,))
