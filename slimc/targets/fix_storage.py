@@ -8,29 +8,13 @@ import numpy as np
 
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph
-from slimc.ir.types import DType, TensorType
+from slimc.ir.types import DType
 from slimc.passes.emit_qdq import DEQUANTIZE, QUANTIZE
 from slimc.passes.target import Mended, Subject
 from slimc.remarks import Remark, applied, skipped
 from slimc.targets.contractions import Conversion, conversions
 from slimc.targets.fix_scales import MADE_BY, done
-
-
-def real_numbers(one: Conversion) -> np.ndarray | None:
-    """Return what a DQ makes of stored integers, (q - zero) * scale; None where it is not known."""
-    stored = one.graph.array(one.node.inputs[0])
-    if stored is None or one.scale is None or (one.has_zero and one.zero is None):
-        return None
-    scale = one.spread(one.scale, stored.shape)
-    zero = np.zeros(()) if one.zero is None else one.spread(one.zero, stored.shape)
-    kind = one.graph.type_of(one.node.outputs[0])
-    if scale is None or zero is None or not isinstance(kind, TensorType):
-        return None
-    steps = stored.astype(np.int64) - zero.astype(np.int64)
-    real: np.ndarray = (steps.astype(np.float32) * scale.astype(np.float32)).astype(
-        kind.dtype.numpy
-    )
-    return real
+from slimc.targets.stored_numbers import real_numbers, stored_numbers
 
 
 def store_biases_as_floats(subject: Subject) -> Mended:
@@ -116,12 +100,12 @@ def store_integers_of_constants(subject: Subject) -> Mended:
     editor = Editor(subject.graph, made_by=MADE_BY)
     said: list[Remark] = []
     for one in conversions(subject.graph):
-        stored = subject.graph.array(one.node.inputs[0])
-        if one.node.op != QUANTIZE or stored is None:
+        if one.node.op != QUANTIZE or not one.stored:
             continue
-        integers = _quantized(one, stored)
+        stored = stored_numbers(subject.graph, one.node.inputs[0])
+        integers = None if stored is None else _quantized(one, stored)
         if integers is None:
-            said.append(skipped(one.node.name, "its scale or zero point is not known"))
+            said.append(skipped(one.node.name, "its operand, scale or zero point is not known"))
             continue
         value = one.node.outputs[0]
         editor.redirect(value, editor.add_constant(integers, f"{value}.stored"))

@@ -14,6 +14,7 @@ from slimc.ir.graph import Graph
 from slimc.ir.types import DType, TensorType
 from slimc.passes.target import Finding, Subject, TargetRule
 from slimc.targets.contractions import Conversion, contractions, weight_of
+from slimc.targets.fix_storage import store_integers_of_constants
 from slimc.targets.node_units import data_of
 from slimc.targets.rules_qdq import SCALES, SYMMETRIC_WEIGHTS
 from slimc.targets.rules_shapes import static_inputs
@@ -109,7 +110,13 @@ INTEGERS = (
     SYMMETRIC_WEIGHTS,
     TargetRule("L37", "symmetric-products", "products have no zero points", _symmetric_products),
     TargetRule("L37", "summed-blocks", "blocks lie along the summed axis", _summed_blocks),
-    TargetRule("L37", "stored-operands", "added constants are stored", _stored_operands),
+    TargetRule(
+        "L37",
+        "stored-operands",
+        "added constants are stored",
+        _stored_operands,
+        store_integers_of_constants,
+    ),
     TargetRule("L37", "known-ranks", "convolutions know the rank of their data", _known_ranks),
     FOLDED,
     TargetRule(

@@ -7,10 +7,9 @@ from math import prod
 import numpy as np
 
 from slimc.ir.graph import Graph, Node
-from slimc.ir.types import static_shape
+from slimc.ir.types import TensorType, static_shape
 from slimc.passes.emit_qdq import DEQUANTIZE, QUANTIZE
 from slimc.targets.contractions import MOVES, Conversion
-from slimc.targets.fix_storage import real_numbers
 
 
 def stored_numbers(graph: Graph, value: str) -> np.ndarray | None:
@@ -48,3 +47,20 @@ def _moved(graph: Graph, node: Node, array: np.ndarray) -> np.ndarray | None:
         return array.transpose(order)
     shape = static_shape(graph.type_of(node.outputs[0]))
     return array.reshape(shape) if shape is not None and array.size == prod(shape) else None
+
+
+def real_numbers(one: Conversion) -> np.ndarray | None:
+    """Return what a DQ makes of stored integers, (q - zero) * scale; None where it is not known."""
+    stored = one.graph.array(one.node.inputs[0])
+    if stored is None or one.scale is None or (one.has_zero and one.zero is None):
+        return None
+    scale = one.spread(one.scale, stored.shape)
+    zero = np.zeros(()) if one.zero is None else one.spread(one.zero, stored.shape)
+    kind = one.graph.type_of(one.node.outputs[0])
+    if scale is None or zero is None or not isinstance(kind, TensorType):
+        return None
+    steps = stored.astype(np.int64) - zero.astype(np.int64)
+    real: np.ndarray = (steps.astype(np.float32) * scale.astype(np.float32)).astype(
+        kind.dtype.numpy
+    )
+    return real

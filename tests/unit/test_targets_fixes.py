@@ -209,7 +209,9 @@ def test_integers_of_constants_are_stored() -> None:
         UNSIGNED.replace("-> (%y)", "-> (%y, %t)")
         + """
   %k = constant f32[2,4] random(5, -9..9)
-  %k.q: u8[2,4] = QuantizeLinear(%k, %s, %z) @kq
+  %k.t: f32[4,2] = Transpose(%k) {perm=[1,0]}
+  %k.u: f32[2,4] = Transpose(%k.t) {perm=[1,0]}
+  %k.q: u8[2,4] = QuantizeLinear(%k.u, %s, %z) @kq
   %k.r: f32[2,4] = DequantizeLinear(%k.q, %s, %z) @kdq
   %t: f32[2,4] = Add(%k.r, %y) @sum"""
     )
