@@ -29,8 +29,18 @@ from slimc.report.lint import fix_dict, fix_text, verdict_dict, verdict_text
 
 FOUND = 1  # exit status
 
+_EXAMPLES = """\b
+Examples:
+  slimc lint model.int8.onnx --target jetson-orin
+  slimc lint model.int8.onnx --target jetson-orin --fix -o mended.onnx
+"""
 
-@click.command("lint", short_help="Say what a target's runtime refuses or runs in float, and why.")
+
+@click.command(
+    "lint",
+    short_help="Say what a target's runtime refuses or runs in float, and why.",
+    epilog=_EXAMPLES,
+)
 @click.argument("file", type=PATH)
 @click.option("--target", default="generic-onnx", show_default=True, metavar="NAME")
 @click.option("--details", is_flag=True, help="Name every node of a finding, not the first three.")
@@ -52,16 +62,11 @@ FOUND = 1  # exit status
 @json_option
 @plugin_option
 def lint_command(file: Path, **options: Any) -> int:
-    r"""Hold an ONNX FILE, whoever made it, to the rules of a target (docs/rules.md).
+    """Hold an ONNX FILE, whoever made it, to the rules of a target (docs/rules.md).
 
     error: the runtime refuses the file. silent: it runs in float what is meant for integers, or
     computes something else, without a word. perf: it is slower than it could be. info: what whoever
     runs it must know.
-
-    \b
-    Examples:
-      slimc lint model.int8.onnx --target jetson-orin
-      slimc lint model.int8.onnx --target jetson-orin --fix -o mended.onnx
 
     Exit status: 1 if there are errors (with --fix: errors left), else 0.
     """

@@ -17,8 +17,26 @@ from slimc.report.verify import proof_dict, proof_text
 
 NOT_PROVEN = 1  # exit status
 
+_EXAMPLES = """\b
+Who is asked                    needs
+  cpu-*               ONNX Runtime   nothing more
+  openvino            OpenVINO       pip install 'slimc[openvino-check]'
+  jetson-*, trt-*     TensorRT-RTX   pip install 'slimc[tensorrt-check]', no GPU
+                                     (NVIDIA's licence, SLA: for development
+                                     and tests only; a strong hint, no proof)
+  snapdragon-htp      HTP emulator   pip install 'slimc[qnn-check]'
+\b
+Examples:
+  slimc verify model.jetson.onnx --target jetson
+  slimc verify model.jetson.onnx --target jetson --with ~/trt/bin/python
+  slimc verify model.cpu.onnx --target cpu --against model.onnx --calib samples/
+  slimc verify model.onnx --target openvino --shape x=1x3x224x224 --json
+"""
 
-@click.command("verify", short_help="Ask a target's runtime what it runs in integers.")
+
+@click.command(
+    "verify", short_help="Ask a target's runtime what it runs in integers.", epilog=_EXAMPLES
+)
 @click.argument("file", type=PATH)
 @click.option("--target", default="generic-onnx", show_default=True, metavar="NAME")
 @click.option(
@@ -55,28 +73,13 @@ NOT_PROVEN = 1  # exit status
 @json_option
 @plugin_option
 def verify_command(file: Path, **options: Any) -> int:
-    r"""Ask the runtime of a target, on this machine, how it runs an ONNX FILE, whoever made it.
+    """Ask the runtime of a target, on this machine, how it runs an ONNX FILE, whoever made it.
 
     Says whether it parses and builds, and of the layers whose Q/DQ mean integers, which really run
-    in integers; of the others, which rule of the target (slimc lint) explains it.
-
-    \b
-    Who is asked                  needs
-      cpu-*         ONNX Runtime  nothing more
-      openvino      OpenVINO      pip install 'slimc[openvino-check]'
-      jetson-*,     TensorRT-RTX  pip install 'slimc[tensorrt-check]' (no GPU; NVIDIA's licence,
-      trt-*                       SLA: for development and tests; a strong hint, no proof)
-      snapdragon-*  HTP emulator  pip install 'slimc[qnn-check]'
-
-    Of other targets it says what can be shown: that the file loads, and the rules' findings. The
-    runtime works in a process of its own: a crash, or no answer in time, is inconclusive.
-
-    \b
-    Examples:
-      slimc verify model.jetson.onnx --target jetson
-      slimc verify model.jetson.onnx --target jetson --with ~/venvs/trt/bin/python
-      slimc verify model.cpu.onnx --target cpu --against model.onnx --calib samples/
-      slimc verify model.openvino.onnx --target openvino --shape x=1x3x224x224 --json
+    in integers; of the others, which rule of the target (slimc lint) explains it. Of targets whose
+    runtime cannot be asked here it says what can be shown: that the file loads, and the rules'
+    findings. The runtime works in a process of its own: a crash, or no answer in time, is
+    inconclusive.
 
     Exit status: 0 it builds, and all that is meant to runs in integers; 1 some does not, it does
     not build, a rule refuses it, or there was no answer; 2 the file or the runtime is missing.

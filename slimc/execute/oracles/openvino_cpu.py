@@ -27,7 +27,7 @@ def ask(model: str, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
     options: shapes: sizes of inputs to compile for (the others stay as they are).
     """
-    yield {"version": openvino.__version__}
+    yield {"version": openvino.__version__.partition("-")[0]}
     core = openvino.Core()
     try:
         read = core.read_model(model)
