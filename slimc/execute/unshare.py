@@ -11,18 +11,22 @@ DEQUANTIZE = "DequantizeLinear"
 def unshared(graph: Graph) -> Graph:
     """Copy integer constants, their scales and the DQ behind them, for one reader each; exact.
 
-    onnxruntime 1.32 with exact integers makes weights unsigned, and fails on one that it meets
-    twice ("Attempt to replace the existing tensor").
+    onnxruntime 1.32 with exact integers makes weights, and their zero points, unsigned, and fails
+    on one that it meets twice ("Attempt to replace the existing tensor").
     """
     editor = Editor(graph)
     taken: set[str] = set()
     for node in graph.nodes:
         if node.op != DEQUANTIZE or not all(v in graph.constants for v in node.inputs):
             continue
+        for index, value in enumerate(node.inputs):
+            if value in taken:
+                copy = editor.add_constant(graph.constants[value], value)
+                editor.set_input(node.name, index, copy)
+        taken.update(node.inputs)
         readers = editor.users(node.outputs[0])
-        is_read = node.inputs[0] in taken or editor.is_output(node.outputs[0])
-        taken.add(node.inputs[0])
-        for reader in readers if is_read else readers[1:]:
+        first = 0 if editor.is_output(node.outputs[0]) else 1
+        for reader in readers[first:]:
             _own(editor, graph, node, reader)
     return editor.done() if editor.changed else graph
 

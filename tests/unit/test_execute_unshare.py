@@ -26,15 +26,23 @@ SHARED = """graph (%x: f32[1,4,4,4]) -> (%y)
 TWICE = SHARED.replace(
     "@weight", "@weight\n  %v: f32[4,4,1,1] = DequantizeLinear(%k, %ks, %kz) {axis=0} @again"
 ).replace("Conv(%d, %w)", "Conv(%d, %v)")
+ZERO = TWICE.replace(
+    "  %ks =", "  %k2 = constant i8[4,4,1,1] random(1, -120..120)\n  %ks ="
+).replace(
+    "DequantizeLinear(%k, %ks, %kz) {axis=0} @again",
+    "DequantizeLinear(%k2, %ks, %kz) {axis=0} @again",
+)
 
 
-@pytest.mark.parametrize("text", [SHARED, TWICE])
+@pytest.mark.parametrize("text", [SHARED, TWICE, ZERO])
 def test_every_reader_gets_a_weight_of_its_own(text: str) -> None:
     graph = parse_text(text)
     made = unshared(graph)
     verify(made)
     stored = [made.producers[made.by_name[n].inputs[1]].inputs[0] for n in ("first", "second")]
     assert len(set(stored)) == 2
+    zeros = [made.producers[made.by_name[n].inputs[1]].inputs[2] for n in ("first", "second")]
+    assert len(set(zeros)) == 2
     assert made.constants[stored[0]].array is not None
     x = np.random.default_rng(0).normal(size=(1, 4, 4, 4)).astype(np.float32)
     exact = Session(graph, exact_integers=True).run({"x": x})["y"]
