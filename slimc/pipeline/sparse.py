@@ -6,7 +6,7 @@ from slimc.analysis.shapes import infer
 from slimc.ir.graph import Graph
 from slimc.pipeline.steps import Runner
 from slimc.remarks import Remark, note
-from slimc.targets.rules_sparsity import sparse_weights, sparsity
+from slimc.targets.rules.sparsity import sparse_weights, sparsity
 
 
 def sparsity_notes(final: Graph, runner: Runner) -> tuple[Remark, ...]:

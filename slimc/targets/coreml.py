@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from slimc.ir.types import DType
 from slimc.passes.target import Target
-from slimc.targets.rules_common import COMMON
-from slimc.targets.rules_coreml import COREML_RULES
+from slimc.targets.rules.common import COMMON
+from slimc.targets.rules.coreml import COREML_RULES
 
 COREML = Target(
     name="coreml",

@@ -14,9 +14,9 @@ from dataclasses import replace
 from slimc.passes.target import Companion, Placement, Quantize
 from slimc.targets.dla_files import calibration_cache, trtexec_arguments
 from slimc.targets.dla_limits import misfit
-from slimc.targets.dla_rewrites import suit_dla
+from slimc.targets.express.dla_rewrites import suit_dla
 from slimc.targets.grids import S8, W8, rows
-from slimc.targets.rules_dla import DLA_RULES
+from slimc.targets.rules.dla import DLA_RULES
 from slimc.targets.tensorrt import JETSON_ORIN_JP60
 
 # The ranges of pools, joins and element-wise operands must be equal in INT8 (NvInfer.h, warnings on

@@ -19,7 +19,7 @@ from slimc.passes.target import Finding, Subject, Target
 from slimc.remarks import Remark, note, skipped
 from slimc.targets.check import check
 from slimc.targets.contractions import conversions
-from slimc.targets.decompose import decompose
+from slimc.targets.express.decompose import decompose
 
 _QUANTIZED = 21  # opset in which Q and DQ have blocks and all types of our schemes
 _HALF_SCALES = 19  # in which Q and DQ take f16

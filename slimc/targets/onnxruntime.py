@@ -22,9 +22,9 @@ from slimc.targets.grids import (
     rows,
     stored,
 )
-from slimc.targets.rules_common import COMMON
-from slimc.targets.rules_onnxruntime import CPU
-from slimc.targets.rules_xnnpack import XNNPACK_RULES
+from slimc.targets.rules.common import COMMON
+from slimc.targets.rules.onnxruntime import CPU
+from slimc.targets.rules.xnnpack import XNNPACK_RULES
 from slimc.targets.speeds import ARM64, AVX2, AVX512
 
 # An integer kernel takes the place of an operator only where all its operands come from DQ and Q

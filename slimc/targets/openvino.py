@@ -13,8 +13,8 @@ from dataclasses import replace
 from slimc.ir.types import DType
 from slimc.passes.target import Grid, Placement, Quantize, Target
 from slimc.targets.grids import S8, U8, W4, W4_ZERO, W8, rows, stored
-from slimc.targets.rules_common import COMMON
-from slimc.targets.rules_openvino import INTEGERS, NPU
+from slimc.targets.rules.common import COMMON
+from slimc.targets.rules.openvino import INTEGERS, NPU
 from slimc.targets.speeds import AVX2
 
 _WEIGHTED = "Conv ConvTranspose Gather Gemm MatMul"

@@ -17,8 +17,8 @@ from dataclasses import replace
 from slimc.ir.types import DType
 from slimc.passes.target import Grid, Placement, Quantize, Target
 from slimc.targets.grids import U8, U16, W8, W8_TENSOR, rows
-from slimc.targets.rules_common import COMMON
-from slimc.targets.rules_qnn import HTP
+from slimc.targets.rules.common import COMMON
+from slimc.targets.rules.qnn import HTP
 
 LEAST_RANGE = 1e-4  # of real numbers: quant_config.py, MinimumRealRange
 

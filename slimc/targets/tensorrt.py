@@ -12,7 +12,7 @@ from dataclasses import replace
 from slimc.ir.types import DType
 from slimc.passes.target import Placement, Quantize, Target
 from slimc.targets.grids import E4M3, S8, W4, W8, rows, stored
-from slimc.targets.rules_tensorrt import FLOAT_ONLY, INTEGERS
+from slimc.targets.rules.tensorrt import FLOAT_ONLY, INTEGERS
 from slimc.targets.speeds import A100, H100, L4, NANO, ORIN, TX2, XAVIER
 from slimc.targets.tensorrt_versions import V8_2, V8_5, V8_6, V10_3, V10_15, Release
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from slimc.targets.decompose import WAYS
+from slimc.targets.express.decompose import WAYS
 from slimc.targets.tensorrt_plugins import plugins_of
 
 _NEVER = (

@@ -20,7 +20,7 @@ from slimc.passes.base import PassResult
 from slimc.passes.context import Context
 from slimc.passes.sparsify_weights import SparsifyWeights
 from slimc.targets.onnxruntime import CPU_VNNI
-from slimc.targets.rules_sparsity import sparse_weights
+from slimc.targets.rules.sparsity import sparse_weights
 from slimc.targets.tensorrt import JETSON_ORIN
 
 NET = """

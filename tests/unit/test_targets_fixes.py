@@ -16,21 +16,21 @@ from slimc.ir.types import DType
 from slimc.ops import OPS
 from slimc.passes.target import Mended, Subject, Target
 from slimc.targets.contractions import conversions
-from slimc.targets.fix_clamps import delete_covered_clamps
-from slimc.targets.fix_file import (
+from slimc.targets.fixes.clamps import delete_covered_clamps
+from slimc.targets.fixes.file import (
     express_otherwise,
     fold_normalisations,
     name_outputs_once,
     write_older_versions,
 )
-from slimc.targets.fix_scales import (
+from slimc.targets.fixes.scales import (
     add_zero_points,
     make_scales_scalar,
     make_signed,
     revive_dead_scales,
     spread_zero_points,
 )
-from slimc.targets.fix_storage import (
+from slimc.targets.fixes.storage import (
     store_biases_as_floats,
     store_integers_of_constants,
     store_weights_as_floats,

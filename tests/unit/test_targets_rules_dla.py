@@ -13,7 +13,7 @@ from slimc.ops import OPS
 from slimc.passes.target import Finding, Subject
 from slimc.targets.check import check
 from slimc.targets.dla import JETSON_ORIN_DLA
-from slimc.targets.rules_dla import subgraphs
+from slimc.targets.rules.dla import subgraphs
 
 SOUND = """graph (%x: f32[1,3,8,8]) -> (%y)
   %w = constant f32[4,3,3,3] random(0)

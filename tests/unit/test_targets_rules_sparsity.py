@@ -13,7 +13,7 @@ from slimc.ir.graph import Graph
 from slimc.ir.text import parse_text
 from slimc.ops import OPS
 from slimc.passes.target import Finding, Subject
-from slimc.targets.rules_sparsity import (
+from slimc.targets.rules.sparsity import (
     DLA_SPARSE_KERNELS,
     SPARSE_KERNELS,
     SparseWeight,

@@ -11,7 +11,7 @@ from slimc.ir.text import parse_text
 from slimc.ops import OPS
 from slimc.passes.target import Subject, Target
 from slimc.targets.check import check
-from slimc.targets.decompose import WAYS
+from slimc.targets.express.decompose import WAYS
 from slimc.targets.tensorrt import (
     JETSON_NANO,
     JETSON_ORIN,

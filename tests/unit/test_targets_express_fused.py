@@ -11,8 +11,8 @@ from slimc.errors import SlimcError
 from slimc.execute.ort import run
 from slimc.ir.text import parse_text
 from slimc.ops import OPS
-from slimc.targets.decompose import decompose
-from slimc.targets.decompose_fused import FUSED
+from slimc.targets.express.decompose import decompose
+from slimc.targets.express.fused import FUSED
 from slimc.targets.onnxruntime import CPU_VNNI
 from slimc.targets.tensorrt import JETSON_NANO, JETSON_ORIN
 

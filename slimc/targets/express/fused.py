@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from slimc.ir.graph import Attr
-from slimc.targets.old_node import OldNode, Way
+from slimc.targets.express.old_node import OldNode, Way
 
 _QUICK = 1.702  # default of alpha: x sigmoid(1.702 x) is near to Gelu
 

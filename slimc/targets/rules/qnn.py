@@ -12,9 +12,9 @@ from slimc.ir.types import DType
 from slimc.passes.target import Finding, Subject, TargetRule
 from slimc.targets.contractions import contractions, conversions, dequantized, weight_of
 from slimc.targets.node_units import covers, node_units
-from slimc.targets.rules_qdq import SCALES
-from slimc.targets.rules_shapes import static_inputs
-from slimc.targets.rules_widths import FOLDED, aligned_channels
+from slimc.targets.rules.qdq import SCALES
+from slimc.targets.rules.shapes import static_inputs
+from slimc.targets.rules.widths import FOLDED, aligned_channels
 
 
 def _quantized_results(subject: Subject) -> Iterator[Finding]:

@@ -6,13 +6,13 @@ the file are final.
 
 from __future__ import annotations
 
-from slimc.targets.rules_common import COMMON
-from slimc.targets.rules_qdq import CONSTANT_SCALES, PARAMETERS
-from slimc.targets.rules_sparsity import SPARSE_KERNELS
-from slimc.targets.rules_tensorrt_build import BUILD
-from slimc.targets.rules_tensorrt_operators import OPERATORS
-from slimc.targets.rules_tensorrt_placement import ALIGNED, FOLDED, PLACEMENT_RULES
-from slimc.targets.rules_tensorrt_types import NO_INTEGERS, ONE_FLOAT_TYPE, TYPES
+from slimc.targets.rules.common import COMMON
+from slimc.targets.rules.qdq import CONSTANT_SCALES, PARAMETERS
+from slimc.targets.rules.sparsity import SPARSE_KERNELS
+from slimc.targets.rules.tensorrt_build import BUILD
+from slimc.targets.rules.tensorrt_operators import OPERATORS
+from slimc.targets.rules.tensorrt_placement import ALIGNED, FOLDED, PLACEMENT_RULES
+from slimc.targets.rules.tensorrt_types import NO_INTEGERS, ONE_FLOAT_TYPE, TYPES
 
 _NODES = (*OPERATORS, ONE_FLOAT_TYPE)
 _QDQ = (*PARAMETERS, CONSTANT_SCALES, *TYPES, *PLACEMENT_RULES)

@@ -17,10 +17,10 @@ from slimc.passes.target import Finding, Subject, TargetRule
 from slimc.targets.contractions import conversions
 from slimc.targets.dla_files import awkward, float_layers, layers
 from slimc.targets.dla_limits import broken
-from slimc.targets.fix_storage import store_weights_as_floats
-from slimc.targets.rules_common import COMMON
-from slimc.targets.rules_shapes import static_inputs
-from slimc.targets.rules_sparsity import DLA_SPARSE_KERNELS
+from slimc.targets.fixes.storage import store_weights_as_floats
+from slimc.targets.rules.common import COMMON
+from slimc.targets.rules.shapes import static_inputs
+from slimc.targets.rules.sparsity import DLA_SPARSE_KERNELS
 
 LOADABLES = 16  # subgraphs that one core holds at a time
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from slimc.ir.types import DType
-from slimc.targets.old_node import OldNode, Way
+from slimc.targets.express.old_node import OldNode, Way
 
 _HALVES = (DType.F16, DType.BF16)
 

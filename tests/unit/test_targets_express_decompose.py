@@ -15,7 +15,7 @@ from slimc.ir.graph import Graph
 from slimc.ir.text import parse_text
 from slimc.ops import OPS
 from slimc.passes.target import Target
-from slimc.targets.decompose import WAYS, decompose
+from slimc.targets.express.decompose import WAYS, decompose
 from slimc.targets.generic import GENERIC_ONNX
 from slimc.targets.tensorrt import JETSON_NANO, JETSON_ORIN
 

@@ -13,7 +13,7 @@ from slimc.passes.emit_qdq import QUANTIZE
 from slimc.passes.target import Mended, Subject
 from slimc.remarks import applied
 from slimc.targets.contractions import Conversion
-from slimc.targets.fix_scales import MADE_BY, done
+from slimc.targets.fixes.scales import MADE_BY, done
 
 
 def delete_covered_clamps(subject: Subject) -> Mended:

@@ -12,8 +12,8 @@ from slimc.passes.target import Mended, Subject
 from slimc.remarks import applied, skipped
 from slimc.rewrite.result import PassResult
 from slimc.rewrite.rule import rewrite
-from slimc.targets.decompose import decompose
-from slimc.targets.fix_scales import MADE_BY
+from slimc.targets.express.decompose import decompose
+from slimc.targets.fixes.scales import MADE_BY
 from slimc.targets.legalize import file_opset
 
 ROUNDING = 1e-4  # of the largest result: sums in another order, the same in exact arithmetic

@@ -14,11 +14,11 @@ from slimc.ir.graph import Graph
 from slimc.ir.types import DType, TensorType
 from slimc.passes.target import Finding, Subject, TargetRule
 from slimc.targets.contractions import Conversion, contractions, weight_of
-from slimc.targets.fix_storage import store_integers_of_constants
+from slimc.targets.fixes.storage import store_integers_of_constants
 from slimc.targets.node_units import data_of
-from slimc.targets.rules_qdq import SCALES, SYMMETRIC_WEIGHTS
-from slimc.targets.rules_shapes import static_inputs
-from slimc.targets.rules_widths import FOLDED, aligned_channels
+from slimc.targets.rules.qdq import SCALES, SYMMETRIC_WEIGHTS
+from slimc.targets.rules.shapes import static_inputs
+from slimc.targets.rules.widths import FOLDED, aligned_channels
 
 # Zero points that leave nothing to subtract, of the first operand and of the second, which kernels
 # take as s8: that is u8 around 128.

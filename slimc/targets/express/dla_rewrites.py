@@ -14,11 +14,11 @@ from slimc.ops.op import OpTable
 from slimc.passes.target import Target
 from slimc.remarks import Remark, applied, note, skipped
 from slimc.rewrite.result import PassResult
-from slimc.targets.decompose import decompose
-from slimc.targets.dla_maps import Way
-from slimc.targets.dla_products import before_reshape, finish, flattened, moved, product
-from slimc.targets.dla_windows import cropped, global_pool, reduce_mean, wide_max
-from slimc.targets.old_node import OldNode
+from slimc.targets.express.decompose import decompose
+from slimc.targets.express.dla_maps import Way
+from slimc.targets.express.dla_products import before_reshape, finish, flattened, moved, product
+from slimc.targets.express.dla_windows import cropped, global_pool, reduce_mean, wide_max
+from slimc.targets.express.old_node import OldNode
 
 MADE_BY = "suit-target"
 SIX = 6.0  # DLA clips from 0 to a number from 1 on

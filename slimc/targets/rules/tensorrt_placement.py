@@ -16,8 +16,8 @@ from slimc.passes.emit_qdq import DEQUANTIZE
 from slimc.passes.integer_nodes import channels_of
 from slimc.passes.target import Finding, Subject, Target, TargetRule
 from slimc.targets.contractions import Conversion, contractions, dequantized, weight_of
-from slimc.targets.fix_file import fold_normalisations
-from slimc.targets.rules_widths import aligned_channels, folded_normalisation
+from slimc.targets.fixes.file import fold_normalisations
+from slimc.targets.rules.widths import aligned_channels, folded_normalisation
 
 # Q/DQ in front of these are as good as behind them: TensorRT swaps them.
 _MOVES = (

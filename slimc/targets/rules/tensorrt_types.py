@@ -13,8 +13,8 @@ from slimc.ir.types import DType, TensorType
 from slimc.passes.emit_qdq import DEQUANTIZE, QUANTIZE
 from slimc.passes.target import Finding, Subject, TargetRule
 from slimc.targets.contractions import Conversion, conversions
-from slimc.targets.fix_scales import add_zero_points, make_scales_scalar, make_signed
-from slimc.targets.fix_storage import (
+from slimc.targets.fixes.scales import add_zero_points, make_scales_scalar, make_signed
+from slimc.targets.fixes.storage import (
     store_biases_as_floats,
     store_weights_as_floats,
     store_weights_before_q,

@@ -7,8 +7,8 @@ import numpy as np
 from slimc.ir.graph import Attr
 from slimc.ir.types import DType
 from slimc.targets.dla_limits import KERNEL
-from slimc.targets.dla_maps import Shape, make_map, map_of, reshape, set_shape, shape_of
-from slimc.targets.old_node import OldNode
+from slimc.targets.express.dla_maps import Shape, make_map, map_of, reshape, set_shape, shape_of
+from slimc.targets.express.old_node import OldNode
 
 
 def product(old: OldNode) -> str:

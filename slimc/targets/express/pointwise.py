@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from slimc.targets.old_node import OldNode, Way
+from slimc.targets.express.old_node import OldNode, Way
 
 
 def _hard_swish(old: OldNode) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from slimc.ir.graph import Attr
 from slimc.ir.types import DType, TensorType, static_shape
-from slimc.targets.old_node import OldNode
+from slimc.targets.express.old_node import OldNode
 
 Shape = tuple[int, ...]
 Way = Callable[[OldNode], str]  # puts others in the place of a node, or says why not

@@ -12,7 +12,7 @@ from slimc.ir.constant import Constant
 from slimc.ir.graph import Graph, Node
 from slimc.ops.op import OpTable
 from slimc.passes.target import Finding, Subject, TargetRule
-from slimc.targets.fix_file import express_otherwise, name_outputs_once, write_older_versions
+from slimc.targets.fixes.file import express_otherwise, name_outputs_once, write_older_versions
 
 
 def _known_operators(subject: Subject) -> Iterator[Finding]:

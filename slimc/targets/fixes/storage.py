@@ -13,7 +13,7 @@ from slimc.passes.emit_qdq import DEQUANTIZE, QUANTIZE
 from slimc.passes.target import Mended, Subject
 from slimc.remarks import Remark, applied, skipped
 from slimc.targets.contractions import Conversion, conversions
-from slimc.targets.fix_scales import MADE_BY, done
+from slimc.targets.fixes.scales import MADE_BY, done
 from slimc.targets.stored_numbers import real_numbers, stored_numbers
 
 

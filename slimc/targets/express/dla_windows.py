@@ -9,8 +9,8 @@ import numpy as np
 
 from slimc.ir.graph import Attr
 from slimc.targets.dla_limits import KERNEL, MAPS, WINDOW
-from slimc.targets.dla_maps import Shape, Way, make_map, map_of, no_map
-from slimc.targets.old_node import OldNode
+from slimc.targets.express.dla_maps import Shape, Way, make_map, map_of, no_map
+from slimc.targets.express.old_node import OldNode
 
 
 def global_pool(kind: str) -> Way:

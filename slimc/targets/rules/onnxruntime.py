@@ -34,8 +34,8 @@ from slimc.targets.node_units import (
     seen_type,
 )
 from slimc.targets.qoperators import qoperators
-from slimc.targets.rules_qdq import PARAMETERS
-from slimc.targets.rules_widths import FOLDED, aligned_channels, stored_float16
+from slimc.targets.rules.qdq import PARAMETERS
+from slimc.targets.rules.widths import FOLDED, aligned_channels, stored_float16
 
 _QUANTIZES_BIASES = (1, 19)  # from this release on (WeightBiasQuantization)
 _WIDE = (DType.I16, DType.U16)

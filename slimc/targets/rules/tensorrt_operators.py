@@ -11,7 +11,7 @@ from slimc.io.schemas import default_of, misfit
 from slimc.ir.graph import Node
 from slimc.ir.types import DType, TensorType, ValueType
 from slimc.passes.target import Finding, Subject, TargetRule
-from slimc.targets.fix_file import express_otherwise, write_older_forms
+from slimc.targets.fixes.file import express_otherwise, write_older_forms
 from slimc.targets.tensorrt_limits import LIMITS
 from slimc.targets.tensorrt_versions import FUSED
 

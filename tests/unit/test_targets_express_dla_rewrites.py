@@ -10,7 +10,7 @@ from slimc.ir.graph import Graph
 from slimc.ir.text import parse_text
 from slimc.ops import OPS
 from slimc.targets.dla import JETSON_ORIN_DLA
-from slimc.targets.dla_rewrites import WAYS, suit_dla
+from slimc.targets.express.dla_rewrites import WAYS, suit_dla
 
 
 def pool(kind: str, shape: str, made: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from slimc.ir.types import DType, TensorType
 from slimc.passes.target import Finding, Subject, TargetRule
 from slimc.targets.contractions import contractions, integer_contractions
-from slimc.targets.fix_file import fold_normalisations
+from slimc.targets.fixes.file import fold_normalisations
 
 _NAMED = 3  # nodes that a finding on many names
 

@@ -15,11 +15,11 @@ from slimc.ops.op import OpTable
 from slimc.passes.base import PassResult
 from slimc.passes.target import Target
 from slimc.remarks import Remark, applied
-from slimc.targets.decompose_fused import FUSED
-from slimc.targets.decompose_indices import INDICES
-from slimc.targets.decompose_norms import NORMS
-from slimc.targets.decompose_pointwise import POINTWISE
-from slimc.targets.old_node import OldNode, Way
+from slimc.targets.express.fused import FUSED
+from slimc.targets.express.indices import INDICES
+from slimc.targets.express.norms import NORMS
+from slimc.targets.express.old_node import OldNode, Way
+from slimc.targets.express.pointwise import POINTWISE
 
 MADE_BY = "legalize"
 WAYS: Mapping[str, Way] = {**INDICES, **NORMS, **POINTWISE}

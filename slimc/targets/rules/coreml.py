@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 from slimc.passes.target import Finding, Subject, TargetRule
 from slimc.targets.contractions import contractions, conversions
-from slimc.targets.fix_storage import store_weights_as_floats
+from slimc.targets.fixes.storage import store_weights_as_floats
 from slimc.targets.qoperators import qoperators
-from slimc.targets.rules_shapes import static_inputs
-from slimc.targets.rules_widths import FOLDED
+from slimc.targets.rules.shapes import static_inputs
+from slimc.targets.rules.widths import FOLDED
 
 _NAMED = 3  # operators that the finding on Q/DQ names
 

@@ -1,0 +1,1 @@
+"""Operators that a target lacks, expressed by those that it has."""

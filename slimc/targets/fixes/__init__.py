@@ -1,0 +1,1 @@
+"""Mends of what rules find, where there is one right way to."""
