@@ -25,8 +25,5 @@ COREML = Target(
     align_integer=8,
     align_float=8,
     rules=(*COMMON, *COREML_RULES),
-    notes=(
-        "run it with provider CoreMLExecutionProvider, options ModelFormat=MLProgram and "
-        "RequireStaticInputShapes=1",
-    ),
+    notes=("run it with provider CoreMLExecutionProvider, option ModelFormat=MLProgram",),
 )

@@ -45,7 +45,7 @@ COREML_RULES = (
         "L38", "no-conversions", "there is no Q or DQ", _no_conversions, store_weights_as_floats
     ),
     TargetRule(
-        "L38", "static-shapes", "sizes of inputs are numbers", static_inputs("silent"), early=True
+        "L38", "static-shapes", "sizes of inputs are numbers", static_inputs("perf"), early=True
     ),
     TargetRule("L38", "constant-weights", "weights are constants", _constant_weights),
     FOLDED,

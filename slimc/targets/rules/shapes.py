@@ -19,8 +19,9 @@ def static_inputs(severity: Severity) -> Callable[[Subject], Iterator[Finding]]:
                 continue
             if all(isinstance(size, int) for size in kind.shape):
                 continue
+            want = "is faster with" if severity == "perf" else "needs"
             sizes = "x".join(str(s) if isinstance(s, int) else "1" for s in kind.shape)
-            message = f"input '{value}' is {kind}: {target.name} needs sizes that are numbers"
+            message = f"input '{value}' is {kind}: {target.name} {want} sizes that are numbers"
             yield Finding(severity, "", message, f"fix them: --shape {value}={sizes}")
 
     return check
