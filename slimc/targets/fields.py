@@ -10,6 +10,7 @@ from __future__ import annotations
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from math import isfinite
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from slimc.analysis.latency import Speed
@@ -26,6 +27,7 @@ _GRIDS: Mapping[str, Grid] = {
 _ABSENT = "absent"  # an attribute that is not there, in `only`
 _DTYPES = {one.text: one for one in DType}
 _ADD, _REMOVE = "add", "remove"
+_LARGEST = 2**63  # whole numbers of TOML
 _COMPUTED = {Speed: ("measured",)}  # fields that are not written by hand
 
 
@@ -154,9 +156,9 @@ def _plain(hint: Any, value: Any, place: Place) -> Any:
         if isinstance(value, list):
             return tuple(_plain(hint, one, place) for one in value)
         return None if value == _ABSENT else value
-    if hint is float and type(value) is int:
+    if hint is float and type(value) is int and abs(value) < _LARGEST:
         return float(value)
-    if type(value) is not hint:
+    if type(value) is not hint or (hint is float and not isfinite(value)):
         raise place.wrong(f"expected {_WORDS.get(hint, hint.__name__)}, found {_said(value)}")
     return value
 

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from slimc.errors import did_you_mean
+from slimc.io.json_file import read_text
 from slimc.io.schemas import find_schema
 from slimc.ir.graph import OPSET
+from slimc.ir.types import DType
 from slimc.ops import OPS
-from slimc.passes.target import Grid, Target, TargetRule
+from slimc.passes.target import Grid, Quantize, Target, TargetRule
 from slimc.targets.fields import Place, merged
 
 SUFFIX = ".toml"
 _FROM_BASE = ("suit", "misfit", "companions")  # functions, which a table cannot hold
 _OWN = ("base", "name", "rules")
 _DEEPEST = 8  # files that follow from one another
+_MAX_BYTES = 1 << 20
+# Keys -> the least of what they may say.
+_LEAST: Mapping[str, int] = {"align_integer": 1, "align_float": 1, "ir_version": 3, "capability": 0}
+_COUNTS = ("min_channels", "min_each", "max_window", "row_multiple")
 
 Known = Callable[[str], Target]
 
@@ -54,16 +60,25 @@ def _parsed(path: Path, place: Place) -> dict[str, Any]:
     if not path.is_file():
         raise place.wrong("there is no such file")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as wrong:
+        text = read_text(path, _MAX_BYTES)
+    except (ValueError, OSError) as wrong:
+        raise place.wrong(str(wrong)) from wrong
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as wrong:
         message = str(wrong)
         raise place.wrong(f"it is no TOML: {message[:1].lower()}{message[1:]}") from wrong
+    except RecursionError as wrong:
+        raise place.wrong("it is no TOML: it is nested too deep") from wrong
 
 
 def _name(table: dict[str, Any], path: Path, place: Place) -> str:
     name = table.get("name", path.stem)
     if not isinstance(name, str) or not name:
         raise (place / "name").wrong("expected a text")
+    if not name.isprintable() or {*name} & {"/", "\\"}:
+        help = "it becomes a part of file names"
+        raise (place / "name").wrong(f"{name!r} holds signs that no name may have", help)
     return name
 
 
@@ -102,6 +117,12 @@ def _check(target: Target, base: Target, place: Place) -> None:
     if not 1 <= target.opset <= target.opset_max <= OPSET:
         message = f"opsets {target.opset} to {target.opset_max} are not within 1 to {OPSET}"
         raise (place / "opset").wrong(message)
+    _check_numbers(target, place)
+    if target.version and not target.release:
+        raise (place / "version").wrong(f"'{target.version}' is no version such as 10.3")
+    for dtype in target.floats:
+        if not dtype.is_float:
+            raise (place / "floats").wrong(f"{dtype.text} is no type of floats")
     if target.prefer not in target.floats:
         raise (place / "prefer").wrong(f"{target.prefer.text} is none of its floats")
     if target.placement is None and any(_static(target, scheme) for scheme in target.schemes):
@@ -111,8 +132,7 @@ def _check(target: Target, base: Target, place: Place) -> None:
             here = place / "schemes" / scheme / kind
             if OPS.get(kind) is None:
                 raise here.wrong("there is no such operator", did_you_mean(kind, OPS.kinds))
-            for grid in filter(None, (wish.activations, wish.weights)):
-                _check_grid(grid, here)
+            _check_wish(wish, here)
     for key in ("forbids", "decompose"):
         for kind in set(getattr(target, key)) - set(getattr(base, key)):
             if "." not in kind and find_schema(kind, OPSET) is None:
@@ -120,12 +140,45 @@ def _check(target: Target, base: Target, place: Place) -> None:
                 raise (place / key / kind).wrong("there is no such operator of ONNX", help)
 
 
+def _check_numbers(target: Target, place: Place) -> None:
+    for key, least in _LEAST.items():
+        if getattr(target, key) < least:
+            message = f"expected {least} or more, found {getattr(target, key)}"
+            raise (place / key).wrong(message)
+    if target.ir_version > target.ir_version_max:
+        message = f"it is above ir_version_max, {target.ir_version_max}"
+        raise (place / "ir_version").wrong(message)
+    speed = target.speed
+    for key in ("macs", "bytes", "integer"):
+        if getattr(speed, key) <= 0:
+            raise (place / "speed" / key).wrong("expected a number above 0")
+    if speed.node_seconds < 0:
+        raise (place / "speed" / "node_seconds").wrong("expected a number of 0 or more")
+
+
 def _static(target: Target, scheme: str) -> bool:
     return any(wish.activations is not None for wish in target.schemes[scheme].values())
 
 
+def _check_wish(wish: Quantize, place: Place) -> None:
+    for key in _COUNTS:
+        if getattr(wish, key) < 0:
+            raise (place / key).wrong(f"expected 0 or more, found {getattr(wish, key)}")
+    if wish.result is not None and wish.result[0] >= wish.result[1]:
+        raise (place / "result").wrong("it ends before it begins")
+    for key, grid in (("activations", wish.activations), ("weights", wish.weights)):
+        if grid is not None:
+            _check_grid(grid, place / key)
+
+
 def _check_grid(grid: Grid, place: Place) -> None:
+    if not grid.dtype.is_integer and grid.dtype is not DType.F8E4M3FN:
+        raise place.wrong(f"{grid.dtype.text} is no type of integers, and none of 8-bit floats")
     low, high = grid.dtype.span
     if not low <= grid.low < grid.high <= high:
         message = f"{grid.low}..{grid.high} are no integers of {grid.dtype.text}"
         raise place.wrong(message, f"it holds {low}..{high}")
+    if grid.symmetric and grid.low >= 0:
+        raise place.wrong(f"{grid.low}..{grid.high} around 0 hold no negative numbers")
+    if grid.block < 0 or grid.least < 0:
+        raise place.wrong("block and least are 0 or more")

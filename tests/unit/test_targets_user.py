@@ -124,7 +124,7 @@ def test_a_part_may_be_taken_away(tmp_path: Path) -> None:
         (
             'base = "cpu-avx2"\nschemes.int8.Conv.weights.low = -200',
             "-200..127 are no integers of i8",
-            "'schemes.int8.Conv' in ",
+            "'schemes.int8.Conv.weights' in ",
         ),
         (
             'base = "cpu-avx2"\nschemes.new.Conv.weights = {low = 1}',
@@ -149,6 +149,42 @@ def test_a_part_may_be_taken_away(tmp_path: Path) -> None:
         ),
         ('base = "cpu-avx2"\nname = 3', "expected a text", "'name' in "),
         ('base = "cpu-avx2"\nspeed.measured = {}', "no such key", "'speed.measured' in "),
+        (f"a = {'[' * 3000}", "nested too deep", ""),
+        (f"a = '{'x' * (1 << 20)}'", "more than 1 MiB", ""),
+        ('base = "cpu-avx2"\nname = "../x"', "no name may have", "'name' in "),
+        ('base = "cpu-avx2"\nname = "a\\nb"', "no name may have", "'name' in "),
+        ('base = "cpu-avx2"\nversion = "new"', "no version such as", "'version' in "),
+        ('base = "cpu-avx2"\nalign_float = 0', "expected 1 or more", "'align_float' in "),
+        ('base = "cpu-avx2"\nir_version = 99', "above ir_version_max", "'ir_version' in "),
+        ('base = "cpu-avx2"\nspeed.macs = 0', "a number above 0", "'speed.macs' in "),
+        ('base = "cpu-avx2"\nspeed.bytes = nan', "a number, found nan", "'speed.bytes' in "),
+        ('base = "cpu-avx2"\nspeed.node_seconds = -1', "0 or more", "'speed.node_seconds' in "),
+        ('base = "cpu-avx2"\nfloats = ["i8"]\nprefer = "i8"', "no type of floats", "'floats' in "),
+        (
+            'base = "cpu-avx2"\nschemes.int8.Conv.min_channels = -1',
+            "expected 0 or more",
+            "'schemes.int8.Conv.min_channels' in ",
+        ),
+        (
+            'base = "cpu-avx2"\nschemes.int8.Sigmoid.result = [1, 0]',
+            "ends before it begins",
+            "'schemes.int8.Sigmoid.result' in ",
+        ),
+        (
+            'base = "cpu-avx2"\nschemes.int8.Conv.activations.dtype = "string"',
+            "no type of integers",
+            "'schemes.int8.Conv.activations' in ",
+        ),
+        (
+            'base = "cpu-avx2"\nschemes.int8.Conv.activations.symmetric = true',
+            "hold no negative numbers",
+            "'schemes.int8.Conv.activations' in ",
+        ),
+        (
+            'base = "cpu-avx2"\nschemes.int8.Conv.weights.block = -1',
+            "0 or more",
+            "'schemes.int8.Conv.weights' in ",
+        ),
     ],
 )
 def test_what_is_wrong_names_file_and_key(
