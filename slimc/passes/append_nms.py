@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import ClassVar, Literal
 
 from slimc.analysis.shapes import retype
@@ -44,22 +45,22 @@ class AppendNms(Pass):
     ends: ClassVar[bool] = True
 
     head: str = option(
-        "", "The output with boxes and scores, [B,4+C,N] or [B,N,4+C]. Default: the only such one."
+        "", "the output with boxes and scores, [B,4+C,N] or [B,N,4+C]; none: the only such one"
     )
-    boxes: str = option("", "The output with boxes, [B,N,4], where scores are another one.")
-    scores: str = option("", "The output with scores, [B,N,C].")
+    boxes: str = option("", "the output with boxes, [B,N,4], where scores are another one")
+    scores: str = option("", "the output with scores, [B,N,C]")
     objectness: bool = option(
-        False, "The head has an objectness behind the box, 5+C, that scores are multiplied with."
+        False, "the head has an objectness behind the box, 5+C, that scores are multiplied with"
     )
     box_coding: Literal["center-size", "corner"] = option(
-        "center-size", "Boxes are [x,y,w,h] of their centres (YOLO), or [x1,y1,x2,y2]."
+        "center-size", "boxes are [x,y,w,h] of their centres (YOLO), or [x1,y1,x2,y2]"
     )
-    score_threshold: float = option(0.25, "Boxes with lower scores are left out.", least=0)
-    iou_threshold: float = option(0.45, "Overlap from which the lower score is left out.", least=0)
-    max_output_boxes: int = option(100, "Detections per image, K.", least=1)
-    background_class: int = option(-1, "The class that is none; -1: there is no such class.", -1)
-    score_activation: bool = option(False, "Scores are logits: a sigmoid makes them probabilities.")
-    class_agnostic: bool = option(False, "Boxes suppress those of other classes too.")
+    score_threshold: float = option(0.25, "boxes with lower scores are left out", least=0)
+    iou_threshold: float = option(0.45, "overlap from which the lower score is left out", least=0)
+    max_output_boxes: int = option(100, "detections per image, K", least=1)
+    background_class: int = option(-1, "the class that is none; -1: there is no such class", -1)
+    score_activation: bool = option(False, "scores are logits: a sigmoid makes them probabilities")
+    class_agnostic: bool = option(False, "boxes suppress those of other classes too")
 
     def run(self, graph: Graph, ctx: Context) -> PassResult:
         head = find_head(graph, self.head, self.boxes, self.scores, self.objectness)
@@ -91,8 +92,15 @@ class AppendNms(Pass):
     def _check(self, graph: Graph, head: Head, ctx: Context) -> None:
         """Raise SlimcError "bad-option-value" or "name-taken"."""
         where = f"pass {self.name}"
-        if not self.iou_threshold > 0:
-            raise SlimcError("bad-option-value", "iou_threshold must be more than 0", where)
+        if not 0 < self.iou_threshold <= 1:
+            message = f"iou_threshold is {self.iou_threshold}, it must be more than 0 and at most 1"
+            raise SlimcError("bad-option-value", message, where)
+        if not isfinite(self.score_threshold):
+            message = f"score_threshold is {self.score_threshold}, it must be a number"
+            raise SlimcError("bad-option-value", message, where)
+        if self.objectness and not head.objectness:
+            message = "objectness stands behind the box of a head, and boxes have an output alone"
+            raise SlimcError("bad-option-value", message, where, "leave objectness out")
         taken = {*graph.inputs, *graph.constants, *graph.producers}
         if twice := [name for name in RESULTS if name in taken]:
             message = f"the graph has a value '{twice[0]}' already"

@@ -39,7 +39,8 @@ class Pass(ABC):
     name: kebab-case, verb first; the file is named alike. promise: what becomes of the outputs'
     values: "same" up to `tolerance` (relative to the largest magnitude of an output), "approximate"
     (reported, not enforced), "integers" (simulated integer arithmetic; reported). repairs: whether
-    it makes up for channels that have left. sparsifies: whether it makes weights 2:4.
+    it makes up for channels that have left. ends: it stands behind what is lowered, and gives the
+    graph other outputs. sparsifies: whether it makes weights 2:4.
     """
 
     name: ClassVar[str]

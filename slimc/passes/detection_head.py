@@ -60,7 +60,7 @@ def find_head(graph: Graph, head: str, boxes: str, scores: str, objectness: bool
 
     Raises SlimcError "unknown-output", "no-detection-head".
     """
-    if bool(boxes) != bool(scores) or (head and boxes):
+    if bool(boxes) != bool(scores) or (boxes and (head or boxes == scores)):
         message = "either one output has boxes and scores, or two have them"
         raise SlimcError("no-detection-head", message, WHERE, _TELL)
     for name in filter(None, (head, boxes, scores)):
@@ -70,7 +70,7 @@ def find_head(graph: Graph, head: str, boxes: str, scores: str, objectness: bool
     if head:
         return _joined(graph, head, objectness) or _refuse(graph, head)
     if boxes:
-        return _apart(graph, boxes, scores) or _refuse(graph, boxes)
+        return _apart(graph, boxes, scores) or _refuse(graph, boxes, scores)
     found = list(_possible(graph, objectness))
     if len(found) == 1:
         return found[0]
@@ -92,7 +92,7 @@ def _possible(graph: Graph, objectness: bool) -> Iterator[Head]:
 def _joined(graph: Graph, name: str, objectness: bool) -> Head | None:
     """Return the head of one output: its features are on the axis of known, smaller size."""
     shape, least = _shape(graph, name), _BOX + objectness
-    if len(shape) != 3:
+    if len(shape) != 3 or not _dtype(graph, name).is_float:
         return None
     sizes = {axis: size for axis, size in ((1, shape[1]), (2, shape[2])) if isinstance(size, int)}
     if not sizes or len(set(sizes.values())) < len(sizes):
@@ -106,18 +106,22 @@ def _joined(graph: Graph, name: str, objectness: bool) -> Head | None:
 
 def _apart(graph: Graph, boxes: str, scores: str) -> Head | None:
     first, second = _shape(graph, boxes), _shape(graph, scores)
-    if len(first) != 3 or len(second) != 3 or first[2] != _BOX or first[1] != second[1]:
+    dtype = _dtype(graph, scores)
+    if len(first) != 3 or len(second) != 3 or first[2] != _BOX or first[:2] != second[:2]:
         return None
-    return Head((boxes, scores), second[0], second[2], _dtype(graph, scores))
+    if not dtype.is_float or _dtype(graph, boxes) is not dtype:
+        return None
+    return Head((boxes, scores), second[0], second[2], dtype)
 
 
-def _refuse(graph: Graph, name: str) -> Head:
-    message = f"'{name}' is of type {graph.type_of(name)}"
+def _refuse(graph: Graph, *names: str) -> Head:
+    message = " and ".join(f"'{name}' is of type {graph.type_of(name)}" for name in names)
     raise SlimcError(
         "no-detection-head",
         f"{message}, which holds no boxes and scores",
         WHERE,
-        "a head is [B,4+C,N] or [B,N,4+C], boxes [B,N,4] and scores [B,N,C]; --shape fixes sizes",
+        "a head is [B,4+C,N] or [B,N,4+C], boxes [B,N,4] and scores [B,N,C], of one type of floats; "
+        "--shape fixes sizes",
     )
 
 

@@ -172,7 +172,17 @@ graph (%x: f32[B,7,N], %m: f32[B,2,8,8]) -> (%first, %y, %masks)
         (JOINED, {"boxes": "y"}, "no-detection-head", "either one output"),
         (APART, {"head": "boxes"}, "no-detection-head", "which holds no boxes and scores"),
         (APART, {"boxes": "scores", "scores": "boxes"}, "no-detection-head", "'scores' is of type"),
+        (APART, {"boxes": "boxes", "scores": "boxes"}, "no-detection-head", "either one output"),
         (JOINED, {"iou_threshold": 0.0}, "bad-option-value", "must be more than 0"),
+        (JOINED, {"iou_threshold": 1.5}, "bad-option-value", "and at most 1"),
+        (JOINED, {"iou_threshold": float("nan")}, "bad-option-value", "iou_threshold is nan"),
+        (JOINED, {"score_threshold": float("nan")}, "bad-option-value", "score_threshold is nan"),
+        (
+            APART,
+            {"objectness": True, "boxes": "boxes", "scores": "scores"},
+            "bad-option-value",
+            "objectness",
+        ),
         (JOINED, {"background_class": 3}, "bad-option-value", "there are 3 classes"),
     ],
 )
@@ -182,6 +192,32 @@ def test_what_is_no_head_is_told(
     with pytest.raises(SlimcError, match=message) as caught:
         appended(graph, AppendNms(**options))
     assert caught.value.name == name
+
+
+@pytest.mark.parametrize(
+    ("boxes", "scores"),
+    [
+        ("f16[2,9,4]", "f32[2,9,3]"),  # the plug-in takes both in one type
+        ("i64[2,9,4]", "i64[2,9,3]"),
+        ("f32[1,9,4]", "f32[2,9,3]"),
+    ],
+)
+def test_boxes_and_scores_are_floats_of_the_same_images(boxes: str, scores: str) -> None:
+    graph = parse_text(f"""\
+graph (%b: {boxes}, %s: {scores}) -> (%boxes, %scores)
+  %boxes: {boxes} = Identity(%b)
+  %scores: {scores} = Identity(%s)
+""")
+    with pytest.raises(SlimcError, match="no output looks like"):
+        appended(graph, AppendNms())
+    with pytest.raises(SlimcError, match="and 'scores' is of type"):
+        appended(graph, AppendNms(boxes="boxes", scores="scores"))
+
+
+def test_integers_are_no_head() -> None:
+    graph = parse_text("graph (%x: i64[1,7,9]) -> (%y)\n  %y: i64[1,7,9] = Identity(%x)")
+    with pytest.raises(SlimcError, match="no output looks like boxes and scores"):
+        appended(graph, AppendNms())
 
 
 def test_what_looks_like_no_head_is_told() -> None:
