@@ -18,6 +18,7 @@ from slimc.ir.graph import Graph
 from slimc.ir.types import DType, TensorType, ValueType, static_shape
 from slimc.passes.base import Pass, PassResult, option
 from slimc.passes.context import Context
+from slimc.passes.inline_branches import written_out
 from slimc.remarks import Remark, note
 
 WHERE = "pass bind-inputs"
@@ -27,9 +28,10 @@ WHERE = "pass bind-inputs"
 class BindInputs(Pass):
     """Make an input a constant, or numbers of its sizes.
 
-    What depends on it alone can then be folded: an If on a sampling rate, arithmetic on sizes. A
-    named size is that number wherever the name stands. Exact for these values and sizes; the graph
-    takes no others any more.
+    What depends on it alone can then be folded: arithmetic on sizes. A branch that it chooses, as
+    by a sampling rate, takes the place of its If: runtimes infer the types of the other one too,
+    which these values and sizes need not suit. A named size is that number wherever the name
+    stands. Exact for these values and sizes; the graph takes no others any more.
     """
 
     name: ClassVar[str] = "bind-inputs"
@@ -57,7 +59,13 @@ class BindInputs(Pass):
                 constants={**graph.constants, name: constant},
                 types={k: t for k, t in graph.types.items() if k != name},
             )
-        return PassResult(retype(graph, ctx.ops) if said else graph, tuple(said))
+        if not said:
+            return PassResult(graph)
+        graph = retype(graph, ctx.ops)
+        if not any(node.bodies for node in graph.nodes):
+            return PassResult(graph, tuple(said))
+        chosen = written_out(graph, ctx)
+        return PassResult(chosen.graph, (*said, *chosen.remarks))
 
 
 def _split(text: str, graph: Graph) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from typing import ClassVar
 from slimc.ir.graph import Graph
 from slimc.passes.base import Pass, PassResult
 from slimc.passes.context import Context
+from slimc.passes.simplify_shapes import SimplifyShapes
 from slimc.remarks import Remark, applied, skipped
 from slimc.rewrite.scope import EditedScope, edit_nested
 
@@ -30,6 +31,21 @@ class InlineBranches(Pass):
 
         after = edit_nested(graph, change, ctx.ops, self.name)
         return PassResult(after, tuple(said))
+
+
+def written_out(graph: Graph, ctx: Context) -> PassResult:
+    """Write sizes as numbers and put constant branches in their place, until none is left.
+
+    All else, weights above all, stays as it is. Exact.
+    """
+    said: list[Remark] = []
+    while True:
+        sized = SimplifyShapes().run(graph, ctx)
+        inlined = InlineBranches().run(sized.graph, ctx)
+        said += [r for r in (*sized.remarks, *inlined.remarks) if r.kind != "skipped"]
+        graph = inlined.graph
+        if graph is sized.graph:
+            return PassResult(graph, tuple(said))
 
 
 def _inline(scope: EditedScope) -> list[Remark]:

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from slimc.calib.feeds import has_sample_axis
+from slimc.calib.feeds import has_sample_axis, specs_of
 from slimc.errors import SlimcError
 from slimc.execute.compare import difference
 from slimc.execute.ort import Session
 from slimc.ir.constant import Constant
 from slimc.ir.graph import Graph
-from slimc.ir.types import DType, TensorType
+from slimc.ir.types import DType, TensorType, static_shape
 from slimc.ir.verify import verify
 from slimc.passes.base import Pass, PassResult
 from slimc.remarks import Remark, note
@@ -52,8 +52,11 @@ class Checker:
     steady: tuple[str, ...]
 
     @classmethod
-    def of(cls, graph: Graph, feeds: Sequence[Feed]) -> Checker:
-        """Run the graph to start from. Raises SlimcError "model-does-not-run"."""
+    def of(cls, graph: Graph, feeds: Sequence[Feed], made_up: bool = False) -> Checker:
+        """Run the graph to start from; made_up: no one gave the feeds.
+
+        Raises SlimcError "model-does-not-run".
+        """
         cut = few(feeds, graph)
         try:
             session = Session(graph)
@@ -63,7 +66,7 @@ class Checker:
                 "model-does-not-run",
                 f"onnxruntime cannot run the model as it came: {error.message}",
                 error.where,
-                "made-up samples may not suit it: give real ones (--calib), or sizes (--shape)",
+                _suiting(graph, cut[0], made_up) if cut else "",
             ) from error
         steady = tuple(o for o in graph.outputs if _worst(first, second, o) == 0)
         return cls(cut, first, steady)
@@ -139,6 +142,22 @@ def rounding_noise(graph: Graph, feeds: Sequence[Feed], results: Results) -> dic
         output: max(_worst(results, nudged, output), _worst(results, unfused, output))
         for output in graph.outputs
     }
+
+
+def _suiting(graph: Graph, feed: Feed, made_up: bool) -> str:
+    """Say what every input was given, and which options give it something else."""
+    given, options = [], [] if not made_up else ["--calib SAMPLES"]
+    for name, spec in specs_of(feed).items():
+        kind = graph.types.get(name)
+        number = isinstance(kind, TensorType) and kind.dtype.is_integer and not kind.shape
+        given.append(f"'{name}' {spec}" + (f" {feed[name].item()}" if number else ""))
+        if number:
+            options.append(f"--bind {name}=VALUE")
+        elif static_shape(kind) is None:
+            options.append(f"--shape {name}=SIZES")
+    samples = "made-up samples" if made_up else "samples"
+    mend = f"; give what suits: {', '.join(options)}" if options else ""
+    return f"its inputs were {samples}: {', '.join(given)}{mend}"
 
 
 def _nudged(constant: Constant, rng: np.random.Generator) -> Constant:

@@ -23,8 +23,7 @@ from slimc.ir.constant import Constant
 from slimc.ir.graph import Graph
 from slimc.ops.axes import Axis
 from slimc.passes.context import Context
-from slimc.passes.inline_branches import InlineBranches
-from slimc.passes.simplify_shapes import SimplifyShapes
+from slimc.passes.inline_branches import written_out
 from slimc.pipeline.checks import NOISES, Feed, rounding_noise
 from slimc.remarks import Remark, note
 from slimc.rewrite.kept import compose, indices, ranges
@@ -89,7 +88,7 @@ def index_map(
     if not removals:
         return IndexMap()
     removal = Removal(removals[0].before, removals[-1].after, compose(r.kept for r in removals))
-    plain = cut(written_out(bound, ctx), removal, ctx)
+    plain = cut(written_out(bound, ctx).graph, removal, ctx)
     found = IndexMap(_entries(plain, given))
     if not _unequal(removal.after, plain.graph, feeds):
         return found
@@ -119,20 +118,6 @@ def _partial(
         f"what they keep: the removal laid on the model as it came gives another result: {why}"
     )
     return IndexMap(known, missing, (said,))
-
-
-def written_out(graph: Graph, ctx: Context) -> Graph:
-    """Return the graph with sizes written as numbers and constant branches in their place.
-
-    All else, weights above all, is as it was: only what computes with a size that a removal changes
-    must be a number before.
-    """
-    while True:
-        graph = SimplifyShapes().run(graph, ctx).graph
-        inlined = InlineBranches().run(graph, ctx).graph
-        if inlined is graph:
-            return graph
-        graph = inlined
 
 
 def cut(graph: Graph, removal: Removal, ctx: Context) -> Sliced:

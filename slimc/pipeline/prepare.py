@@ -110,7 +110,8 @@ def prepared(
         progress=watcher.progress,
     )
     graph, ending = set_aside(graph, chosen, ctx)
-    checker = Checker.of(graph, [dict(feed) for feed in samples.head(CHECK_FEEDS)])
+    feeds = [dict(feed) for feed in samples.head(CHECK_FEEDS)]
+    checker = Checker.of(graph, feeds, samples.synthetic)
     canonical = (Canonicalize(),) if graph.form is Form.IMPORTED else ()
     suited = (SuitTarget(),) if goal.suit else ()
     steps = (*canonical, *suited, *(p for p in chosen if not (binds(p) or p.ends)))

@@ -74,3 +74,16 @@ def test_feeds_are_cut_to_a_few_samples_where_that_is_possible() -> None:
     assert few(FEEDS, graph)[0]["x"].shape == (4, 32)
     fixed = parse_text(CANCELLING.replace("%x: f32[N,32]", "%x: f32[6,32]"))
     assert few(FEEDS, fixed)[0]["x"].shape == (6, 32)
+
+
+def test_samples_that_do_not_suit_are_named() -> None:
+    graph = parse_text("""\
+graph (%x: f32[N,T], %k: i64[]) -> (%y)
+  %axes = constant i64[1] [1]
+  %y: f32[N] = Squeeze(%x, %axes) @squeeze
+""")
+    feed = {"x": np.zeros((2, 3), np.float32), "k": np.array(7)}
+    with pytest.raises(SlimcError) as caught:
+        Checker.of(graph, [feed])
+    said = "its inputs were samples: 'x' f32[2,3], 'k' i64[] 7; give what suits: "
+    assert caught.value.help == f"{said}--shape x=SIZES, --bind k=VALUE"

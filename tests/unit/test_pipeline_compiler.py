@@ -10,6 +10,7 @@ import onnx
 import pytest
 
 from slimc.errors import SlimcError
+from slimc.execute.ort import Session
 from slimc.io.read import read
 from slimc.io.write import to_model
 from slimc.ir.editor import Editor
@@ -137,6 +138,35 @@ def test_a_model_that_does_not_run_is_refused() -> None:
     with pytest.raises(SlimcError) as caught:
         compile(parse_text("graph (%x: f32[2]) -> (%y)\n  %y: f32[2] = NoSuchOp(%x)"))
     assert caught.value.name == "model-does-not-run"
+
+
+RATES = parse_text("""\
+graph (%x: f32[N,T], %sr: i64[]) -> (%y)
+  %rate = constant i64[] 16000
+  %axis = constant i64[1] [1]
+  %fast: bool[] = Equal(%sr, %rate) @equal
+  %y: f32[?] = If(%fast) @if
+    then_branch = graph () -> (%t)
+      %t: f32[N] = ReduceMax(%x, %axis) {keepdims=0} @max
+    else_branch = graph () -> (%e)
+      %e: f32[N] = Squeeze(%x, %axis) @squeeze
+""")
+
+
+def test_what_fixed_values_do_not_choose_need_not_suit_them() -> None:
+    made = compile(RATES, bind={"sr": "16000"}, shape={"x": "2x4"})
+    assert [node.op for node in made.graph.nodes] == ["ReduceMax"]
+    x = np.random.default_rng(0).standard_normal((2, 4)).astype(np.float32)
+    wanted = Session(RATES).run({"x": x, "sr": np.array(16000)})
+    assert np.array_equal(Session(made.graph).run({"x": x})["y"], wanted["y"])
+
+
+def test_a_model_that_its_samples_do_not_suit_is_told_with_them() -> None:
+    with pytest.raises(SlimcError) as caught:
+        compile(RATES)
+    assert caught.value.name == "model-does-not-run"
+    assert "made-up samples: 'x' f32[2,16], 'sr' i64[] " in caught.value.help
+    assert "--calib SAMPLES, --shape x=SIZES, --bind sr=VALUE" in caught.value.help
 
 
 def test_data_of_several_sorts() -> None:
