@@ -124,7 +124,7 @@ class AssignScales(Pass):
             )
             for group in shared
             for value in group.sources
-            if value not in graph.constants and group.fixed is None
+            if value not in graph.constants and value not in dict(group.fixed)
         }
         if not observers:
             return {group: _joined(graph, group, {}) for group in shared}
@@ -174,9 +174,8 @@ def _check(options: AssignScales, graph: Graph) -> None:
 
 
 def _joined(graph: Graph, group: ScaleGroup, measured: Mapping[str, Range]) -> Range:
-    if group.fixed is not None:
-        return Range(*group.fixed)
-    parts = [measured[value] for value in group.sources if value in measured]
+    parts = [known for _, known in group.fixed]
+    parts += [measured[value] for value in group.sources if value in measured]
     for value in (*group.sources, *group.settings):
         if value in graph.constants and graph.constants[value].array.size:
             array = graph.constants[value].array

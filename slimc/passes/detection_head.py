@@ -120,7 +120,7 @@ def _refuse(graph: Graph, *names: str) -> Head:
         "no-detection-head",
         f"{message}, which holds no boxes and scores",
         WHERE,
-        "a head is [B,4+C,N] or [B,N,4+C], boxes [B,N,4] and scores [B,N,C], of one type of floats; "
+        "a head is [B,4+C,N] or [B,N,4+C], boxes [B,N,4] and scores [B,N,C], floats of one type; "
         "--shape fixes sizes",
     )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from slimc.analysis.shapes import call_of, infer
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph, Node, Quantization
-from slimc.ops.op import OpTable
+from slimc.ops.op import OpTable, Weighted
 from slimc.passes.base import PassResult
 from slimc.passes.integer_nodes import Choice
 from slimc.passes.operands import is_f32
@@ -51,25 +52,39 @@ def leave_beside(graph: Graph, ops: OpTable, target: Target) -> PassResult:
 
     The runtime rounds weights by itself: per output channel, scale = max |w| / 127, to the nearest.
     Weights that are numbers q * scale of a grid with |q| = 127 in every channel are rounded to
-    themselves; so they are written as such, and each channel keeps one largest number.
+    themselves; so they are written as such, and each channel keeps one largest number. What others
+    read too gets a copy for the node.
     Clamps behind integer nodes run in the same kernel, and are marked as they are.
     """
     editor = Editor(graph, made_by=MADE_BY)
     remarks: list[Remark] = []
     for node in _integer_clamps(graph, ops, target):
         editor.update(node.name, integer=True)
-    for node in graph.nodes:
-        row = ops.get(node.kind)
-        if not node.integer or row is None or row.weighted is None:
-            continue
-        weight = node.inputs[row.weighted.weight]
-        record, array = graph.records.get(weight), graph.array(weight)
-        if record is None or array is None:
-            continue
-        editor.set_constant(weight, settled(array, record))
-        data = graph.records[node.inputs[row.weighted.data]].dtype.text
+    found = list(_weights(graph, ops))
+    times = Counter(node.inputs[parts.weight] for node, parts in found)
+    for node, parts in found:
+        weight = node.inputs[parts.weight]
+        record, numbers = graph.records[weight], graph.constants[weight].array
+        if len(graph.users[weight]) == times[weight] and weight not in graph.outputs:
+            editor.set_constant(weight, settled(numbers, record))
+        else:
+            own = editor.add_constant(settled(numbers, record), f"{node.name}.weight")
+            editor.set_input(node.name, parts.weight, own)
+            editor.set_record(own, record)
+            editor.set_record(weight, None)
+        data = graph.records[node.inputs[parts.data]].dtype.text
         remarks.append(applied(node.name, f"runs in integers: {data} data, ranges beside the file"))
     return PassResult(editor.done(), tuple(remarks))
+
+
+def _weights(graph: Graph, ops: OpTable) -> Iterator[tuple[Node, Weighted]]:
+    """Yield the integer contractions of a constant weight that has a record."""
+    for node in graph.nodes:
+        row = ops.get(node.kind)
+        if node.integer and row is not None and row.weighted is not None:
+            weight = node.inputs[row.weighted.weight]
+            if weight in graph.records and weight in graph.constants:
+                yield node, row.weighted
 
 
 def settled(array: np.ndarray, record: Quantization) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from slimc.calib.table import Range
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import TensorType
 from slimc.ops.op import Quant
@@ -18,15 +19,15 @@ class ScaleGroup:
     """Values with one record on `grid`.
 
     sources: those of them whose ranges cover all (the others hold elements of these); settings:
-    constants that an operator mixes in (the value that Pad fills with). fixed: the range that a
-    kernel takes for granted of one of them.
+    constants that an operator mixes in (the value that Pad fills with). fixed: sources whose ranges
+    kernels take for granted, and these.
     """
 
     grid: Grid
     values: tuple[str, ...]
     sources: tuple[str, ...]
     settings: tuple[str, ...] = ()
-    fixed: tuple[float, float] | None = None
+    fixed: tuple[tuple[str, Range], ...] = ()
 
 
 def groups(graph: Graph, placement: Placement, choice: Choice) -> tuple[ScaleGroup, ...]:
@@ -96,17 +97,19 @@ def _is_float(graph: Graph, value: str) -> bool:
 def _group(
     graph: Graph, choice: Choice, grids: Mapping[str, Grid], members: list[str]
 ) -> ScaleGroup:
-    sources, settings, fixed = [], [], None
+    sources, settings, fixed = [], [], []
     for value in members:
         maker = graph.producers.get(value)
         site = choice.sites.get(maker.name) if maker is not None else None
-        fixed = fixed or (site.wants.result if site is not None else None)
         if site is None or not site.shares_scale:
             sources.append(value)
+            if site is not None and site.wants.result is not None:
+                fixed.append((value, Range(*site.wants.result)))
         elif site.row.quant is Quant.PASS_THROUGH:
             others = [v for i, v in enumerate(site.node.inputs) if v and i not in site.takes]
             settings += [v for v in others if v in graph.constants and _is_float(graph, v)]
-    return ScaleGroup(grids[members[0]], tuple(members), tuple(sources), tuple(settings), fixed)
+    lists = (tuple(members), tuple(sources), tuple(settings), tuple(fixed))
+    return ScaleGroup(grids[members[0]], *lists)
 
 
 def _unite(leader: dict[str, str], members: list[str]) -> None:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from optimized import integer_kernels, optimized_ops
 
 from slimc.calib.data import Data
 from slimc.calib.tables import StoredTables
 from slimc.errors import SlimcError
-from slimc.execute.ort import Session, optimized_ops
+from slimc.execute.ort import Session
 from slimc.ir.graph import Form, Graph
 from slimc.ir.text import parse_text
 from slimc.ir.types import DType
@@ -20,7 +21,6 @@ from slimc.passes.base import PassResult
 from slimc.passes.context import Context
 from slimc.passes.insert_qdq import place
 from slimc.passes.target import Grid, Placement, Quantize, Target
-from slimc.pipeline.integers import count_integer
 from slimc.targets.onnxruntime import CPU_ARM64, CPU_VNNI
 
 U8 = Grid(DType.U8, 0, 255, symmetric=False)
@@ -236,8 +236,8 @@ def test_short_sums_pay_only_between_integers() -> None:
 def test_what_is_left_in_float_is_so_in_the_runtime(target: Target) -> None:
     graph = assigned(SHORT, target).graph
     assert target.placement is not None
-    kinds = optimized_ops(place(graph, OPS, target.placement).graph, signed=target is CPU_ARM64)
-    assert count_integer(kinds) == len(integer(graph))
+    placed = place(graph, OPS, target.placement).graph
+    assert integer_kernels(placed, signed=target is CPU_ARM64) == len(integer(graph))
 
 
 def test_operators_outside_the_contractions_stay_float() -> None:
@@ -408,6 +408,25 @@ def test_short_ranges_are_widened_and_known_ones_are_taken() -> None:
     unbound = replace(wish, activations=U8)
     records = assigned(graph, every_result(Sigmoid=unbound)).graph.records
     assert (float(records["y"].scale), int(records["y"].zero_point)) == (1 / 256, 0)
+
+
+def test_what_shares_a_scale_with_a_known_range_keeps_its_own() -> None:
+    own = Quantize(U8, anywhere=True)
+    target = every_result(Concat=own, Pad=own, Neg=own, Sigmoid=replace(own, result=(0.0, 1.0)))
+    text = """graph (%x: f32[2,4]) -> (%joined, %padded)
+  %around = constant i64[4] [0, 1, 0, 1]
+  %least = constant f32[] -9.0
+  %s: f32[2,4] = Sigmoid(%x) @s
+  %n: f32[2,4] = Neg(%x) @n
+  %joined: f32[2,8] = Concat(%s, %n) {axis=1} @join
+  %t: f32[2,4] = Sigmoid(%n) @t
+  %padded: f32[2,6] = Pad(%t, %around, %least) @pad"""
+    result = assigned(parse_text(text), target)
+    low, high = result.facts["ranges"]["n"]
+    assert low < -1.5
+    assert high > 1
+    assert result.facts["ranges"]["s"] == result.facts["ranges"]["joined"] == [low, high]
+    assert result.facts["ranges"]["padded"] == [-9.0, 1.0]
 
 
 def test_a_clamp_that_q_covers_is_no_node_of_integers() -> None:

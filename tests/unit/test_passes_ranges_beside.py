@@ -7,6 +7,7 @@ import pytest
 
 from slimc.analysis.shapes import infer
 from slimc.calib.data import Data
+from slimc.execute.ort import run
 from slimc.ir.graph import Quantization
 from slimc.ir.text import parse_text
 from slimc.ir.types import DType
@@ -19,6 +20,7 @@ from slimc.passes.scale_groups import groups
 from slimc.passes.scales import weight_record
 from slimc.passes.schemes import schemes_of
 from slimc.targets.dla import JETSON_ORIN_DLA, PLACEMENT
+from slimc.targets.dla_files import scales
 from slimc.targets.grids import W8
 
 
@@ -99,3 +101,33 @@ def test_what_stays_computes_what_q_and_dq_do() -> None:
     computed = as_computed(made, OPS, JETSON_ORIN_DLA)
     assert {"QuantizeLinear", "DequantizeLinear"} < {node.op for node in computed.nodes}
     assert not computed.records
+
+
+def test_weights_that_others_read_stay_what_they_are() -> None:
+    graph = parse_text("""graph (%x: f32[1,2,4,4]) -> (%y, %z, %v)
+  form quantized
+  %x quantized i8 scale=0.02
+  %w = constant f32[2,2,1,1] [0.5, 0.26, -0.1, 0.02]
+  %w quantized i8 axis=0 scale=[0.0039, 0.00078]
+  %v = constant f32[2,2,1,1] [0.5, 0.26, -0.1, 0.02]
+  %v quantized i8 axis=0 scale=[0.0039, 0.00078]
+  %c: f32[1,2,4,4] = Conv(%x, %w) @conv integer
+  %c quantized i8 scale=0.01
+  %d: f32[1,2,4,4] = Conv(%c, %w) @again integer
+  %d quantized i8 scale=0.01
+  %y: f32[1,2,4,4] = Conv(%d, %v) @last integer
+  %y quantized i8 scale=0.01
+  %z: f32[2,2,1,1] = Mul(%w, %w) @square""")
+    made = leave_beside(graph, OPS, JETSON_ORIN_DLA).graph
+    feed = {"x": np.ones((1, 2, 4, 4), np.float32)}
+    before, after = run(graph, feed), run(made, feed)
+    for value in ("z", "v"):
+        np.testing.assert_array_equal(before[value], after[value])
+    assert set(scales(made)) == {"x", "c", "d", "y", "w"}
+    for node in ("conv", "again", "last"):
+        weight = made.by_name[node].inputs[1]
+        np.testing.assert_allclose(
+            made.constants[weight].array,
+            by_tensorrt(made.constants[weight].array, 0),
+            rtol=3e-7,
+        )
