@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from slimc.ir.graph import Graph, Node
-from slimc.ir.types import DType, TensorType
+from slimc.ir.types import DType, TensorType, static_shape
 from slimc.passes.target import Subject
 from slimc.targets.contractions import MOVES
 
@@ -81,6 +81,12 @@ def _einsum(subject: Subject, graph: Graph, node: Node) -> str:
     if "..." in equation or any(len(set(term)) < len(term) for term in terms):
         return "an ellipsis or a diagonal before TensorRT 10"
     return ""
+
+
+def _eye_like(subject: Subject, graph: Graph, node: Node) -> str:
+    kind = subject.facts.types.get(node.inputs[0])
+    known = not isinstance(kind, TensorType) or static_shape(kind) is not None
+    return "" if known else f"open sizes ({kind})"
 
 
 def _instance_norm(subject: Subject, graph: Graph, node: Node) -> str:
@@ -206,6 +212,7 @@ LIMITS: Mapping[str, Limit] = {
     "CumSum": _cumulative_sum,
     "Dropout": _dropout,
     "Einsum": _einsum,
+    "EyeLike": _eye_like,
     "GRU": _recurrent,
     "InstanceNormalization": _instance_norm,
     "LSTM": _lstm,

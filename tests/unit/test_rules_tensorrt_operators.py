@@ -58,6 +58,7 @@ EVERY = {  # refused by every release; TensorRT-RTX 1.7 shows it
     "  %y: f32[A,B,C,D] = Resize(%x, _, %r)",
     "TopK of many": ROWS + "  %k = constant i64[1] [4000]\n"
     "  %y: f32[1,4000], %i: i64[1,4000] = TopK(%x, %k)",
+    "EyeLike of open sizes": "graph (%x: f32[N,4]) -> (%y)\n  %y: f32[N,4] = EyeLike(%x)",
     "Einsum in capitals": EINSUM + '{equation="Bij,jk->Bik"}',
     "Conv over four axes": "graph (%x: f32[1,4,2,2,2,2]) -> (%y)\n"
     "  %w = constant f32[4,4,1,1,1,1] random(0)\n  %y: f32[1,4,2,2,2,2] = Conv(%x, %w)",
