@@ -35,11 +35,11 @@ from table import find_models, find_tasks, timed
 import slimc
 from slimc.calib.data import Data
 from slimc.calib.feeds import samples_of, specs_of
-from slimc.execute.ort import Session, optimized_ops, time_rounds
+from slimc.execute.oracles.ask import ask_onnxruntime
+from slimc.execute.ort import Session, time_rounds
 from slimc.execute.speedup import speedup
 from slimc.ir.graph import Graph
 from slimc.pipeline.agreement import agreement
-from slimc.pipeline.integers import count_integer
 
 CONFIGS = Path(__file__).with_name("quant_ablation.txt")
 SAMPLES = 4  # of a feed that is timed
@@ -175,7 +175,8 @@ def produce(model: Model, way: Way, file: Path) -> Row:
     row = replace(row, cpu_seconds=told.get("cpu_seconds"), peak_mb=told.get("peak_mb"))
     if not file.exists():
         return replace(row, error="made no file")
-    return replace(row, integer=(count_integer(optimized_ops(file)), None))
+    kernels = ask_onnxruntime(file, {}).kernels
+    return replace(row, integer=(sum(one.computes == "integers" for one in kernels), None))
 
 
 def compiled(model: Model, row: Row, file: Path) -> Row:

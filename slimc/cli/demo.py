@@ -15,7 +15,7 @@ from slimc.ir.graph import Graph
 from slimc.pipeline.compiler import Compiled, compile
 from slimc.pipeline.prepare import load
 from slimc.report.json import report_json
-from slimc.report.text import report_text
+from slimc.report.text import integer_lines, report_text
 
 PASSES = "prune,quant"
 TARGETS = ("cpu", "jetson")  # the first runs here, so that it can be scored and timed
@@ -89,4 +89,4 @@ def _compare(original: Graph, made: Compiled, samples: dict[str, np.ndarray]) ->
     say_table(("", "before", "after"), rows)
     report = made.report
     say(f"\n{slow / fast:.2f} times as fast, measured side by side in one run on {report.target}")
-    say(f"integer layers: {report.integer_achieved} of {report.integer_intended} intended\n")
+    say("\n".join([*integer_lines(report)[1:], ""]))

@@ -6,7 +6,6 @@ import json
 import re
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state
 from slimc.errors import SlimcError, did_you_mean
 from slimc.execute.rounded import has_narrow, is_narrow, with_roundings
 from slimc.execute.unshare import unshared
-from slimc.io.read import count_kinds, from_bytes, read, read_wiring
+from slimc.io.read import from_bytes, read, read_wiring
 from slimc.io.write import to_bytes_without_weights
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph
@@ -28,7 +27,6 @@ from slimc.ir.types import DType, TensorType
 _PROVIDERS = ["CPUExecutionProvider"]
 _QUIET = 4  # severity of the log: what fails is raised, not printed
 _EXACT = "session.x64quantprecision"
-_SIGNED = "session.qdqisint8allowed"
 _AS_THEY_STAND = "session.disable_quant_qdq"
 _WEIGHTS_BESIDE = "session.optimized_model_external_initializers_file_name"
 _KERNEL = "_kernel_time"  # behind the name of a node in the runtime's profile
@@ -136,22 +134,6 @@ def check_loads(model: bytes | Path) -> None:
         Session(graph, threads=1)
 
 
-def optimized_ops(model: Graph | bytes | Path, signed: bool = False) -> Counter[str]:
-    """Count the kinds of nodes that onnxruntime makes of a graph: what it really runs.
-
-    signed: as on processors whose integer kernels take signed activations (64-bit ARM).
-    """
-    with tempfile.TemporaryDirectory() as name:
-        optimized = Path(name) / "optimized.onnx"
-        options = _options(threads=1, optimize=True)
-        options.optimized_model_filepath = str(optimized)
-        options.add_session_config_entry(_WEIGHTS_BESIDE, "optimized.weights")
-        if signed:
-            options.add_session_config_entry(_SIGNED, "1")
-        _load_any(model, options)
-        return count_kinds(optimized)
-
-
 def measure_latency(
     models: Sequence[Graph | bytes | Path], feeds: Mapping[str, Any], rounds: int, threads: int = 0
 ) -> list[float]:
@@ -183,7 +165,7 @@ def time_rounds(
 
 
 @dataclass(frozen=True)
-class Kernel:
+class TimedKernel:
     """A node as the runtime runs it, which may stand for several of the graph, or for none."""
 
     name: str
@@ -194,7 +176,7 @@ class Kernel:
 
 def time_kernels(
     graph: Graph, feeds: Mapping[str, Any], rounds: int, threads: int = 1
-) -> tuple[Kernel, ...]:
+) -> tuple[TimedKernel, ...]:
     """Return what onnxruntime runs of a graph, in order, with the seconds of each.
 
     Its own profiler measures, by the wall clock in microseconds: the mean of the middle half of the
@@ -218,7 +200,7 @@ def time_kernels(
         if event["name"].endswith(_KERNEL):
             taken.setdefault(event["name"].removesuffix(_KERNEL), []).append(event["dur"])
     return tuple(
-        Kernel(one.name, one.inputs, one.outputs, _middle(taken[one.name]) * _MICROSECOND)
+        TimedKernel(one.name, one.inputs, one.outputs, _middle(taken[one.name]) * _MICROSECOND)
         for one in nodes
         if one.name in taken
     )

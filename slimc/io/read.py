@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -55,12 +54,6 @@ def read_with_header(path: str | Path) -> tuple[Graph, FileHeader]:
 def from_bytes(data: bytes) -> Graph:
     """Read a model from the bytes of a file without data files."""
     return from_model(_parsed(data, "the bytes given"))
-
-
-def count_kinds(path: str | Path) -> Counter[str]:
-    """Return how many nodes of every kind a model file has, bodies left out."""
-    graph = _parsed(Path(path).read_bytes(), f"'{path}'").graph
-    return Counter(f"{n.domain}.{n.op_type}" if n.domain else n.op_type for n in graph.node)
 
 
 class Wired(NamedTuple):

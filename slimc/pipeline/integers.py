@@ -86,11 +86,6 @@ def takes_signed(target: Target) -> bool:
     )
 
 
-def count_integer(kinds: Mapping[str, int]) -> int:
-    """Count integer contractions among the node kinds of a graph that onnxruntime optimized."""
-    return sum(kinds.get(kind, 0) for kind in INTEGER_KINDS)
-
-
 def layers_of(graph: Graph, ops: OpTable) -> tuple[Layer, ...]:
     """Return the contractions of a graph as a file holds it, those in bodies included."""
     flow = Flow(graph, ops)

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 from slimc.analysis.work import Step
-from slimc.execute.ort import Kernel
+from slimc.execute.oracles.onnxruntime_cpu import names_of
+from slimc.execute.ort import TimedKernel
 from slimc.ir.graph import Graph
-
-# What onnxruntime's optimizer puts behind the names that it keeps: of a convolution that computes
-# in blocks of channels, that is the name of its result (nchwc_transformer.cc,
-# layout_transformation.cc, gather_slice_fusion.cc).
-_SUFFIX = re.compile(r"(?:_nchwc)?(?:_token_\d+)?(?:/\w*Fusion/?)?$")
 
 _PROFILER = 3e-6  # seconds that the profiler adds to a kernel, at most
 _LEAST = 0.1  # of a kernel's time stays where that is taken off
 
 
 def step_seconds(
-    graph: Graph, steps: Sequence[Step], kernels: Sequence[Kernel], whole: float
+    graph: Graph, steps: Sequence[Step], kernels: Sequence[TimedKernel], whole: float
 ) -> list[float]:
     """Return the seconds of every step; their sum is that of a run, `whole`.
 
@@ -34,7 +29,7 @@ def step_seconds(
     return found
 
 
-def _without_profiler(kernels: Sequence[Kernel], whole: float) -> list[float]:
+def _without_profiler(kernels: Sequence[TimedKernel], whole: float) -> list[float]:
     """Take off what the profiler adds to each kernel, so that they add up to a run without it."""
     added = (sum(one.seconds for one in kernels) - whole) / max(1, len(kernels))
     bare = [max(one.seconds - min(added, _PROFILER), _LEAST * one.seconds) for one in kernels]
@@ -42,7 +37,7 @@ def _without_profiler(kernels: Sequence[Kernel], whole: float) -> list[float]:
     return [seconds * whole / total for seconds in bare] if total else bare
 
 
-def _owners(graph: Graph, steps: Sequence[Step], kernels: Sequence[Kernel]) -> list[int]:
+def _owners(graph: Graph, steps: Sequence[Step], kernels: Sequence[TimedKernel]) -> list[int]:
     """Return the number of the step of every kernel."""
     of_node = {name: number for number, step in enumerate(steps) for name in step.members}
     of_value = {
@@ -62,8 +57,11 @@ def _owners(graph: Graph, steps: Sequence[Step], kernels: Sequence[Kernel]) -> l
     return [number or 0 for number in known]
 
 
-def _owner(kernel: Kernel, of_node: Mapping[str, int], of_value: Mapping[str, int]) -> int | None:
-    base = _SUFFIX.sub("", kernel.name, count=1)
+def _owner(
+    kernel: TimedKernel, of_node: Mapping[str, int], of_value: Mapping[str, int]
+) -> int | None:
+    """Find a kernel by what it makes, else by its name; some are named after a node's result."""
+    bases = names_of(kernel.name)
     names = [(of_value, value) for value in kernel.outputs]
-    names += [(of_node, kernel.name), (of_node, base), (of_value, base)]
+    names += [(table, base) for table in (of_node, of_value) for base in bases]
     return next((table[name] for table, name in names if name in table), None)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slimc.analysis.shapes import default_sizes
@@ -33,35 +32,26 @@ from slimc.ops.op import OpTable
 from slimc.passes.context import Context
 from slimc.passes.target import Finding, Subject, Target
 from slimc.pipeline.agreement import agreement, comparable
-from slimc.pipeline.integers import ONNXRUNTIME, Flow, Layer, layers_of, takes_signed, traced
+from slimc.pipeline.integers import ONNXRUNTIME, Layer, takes_signed, traced
+from slimc.pipeline.lint import Verdict, judge
 from slimc.pipeline.outcome import AGREEMENT_SAMPLES
 from slimc.pipeline.prepare import DataSource, binding_passes, load, samples_from
 from slimc.remarks import Agreement
-from slimc.targets.check import check
-
-_EXPLAIN = ("error", "silent")
 
 
 @dataclass(frozen=True, eq=False)
-class Proof:
+class Proof(Verdict):
     """What a runtime said of a file, layer by layer, and what the target's rules say.
 
     oracle: who was asked. shown: it is the target's, so that layers are told; else it stands in,
     and shows only that the file loads. stated: sentences on how far that goes.
     """
 
-    subject: Subject
     oracle: Oracle
     shown: bool
     answer: Answer
-    findings: tuple[Finding, ...]
-    layers: tuple[Layer, ...]
     stated: tuple[str, ...] = ()
-    agreement: tuple[Agreement, ...] = field(default=())
-
-    @cached_property
-    def _flow(self) -> Flow:
-        return Flow(self.subject.graph, self.subject.ops)
+    agreement: tuple[Agreement, ...] = ()
 
     @property
     def refused(self) -> tuple[Finding, ...]:
@@ -74,25 +64,16 @@ class Proof:
 
         None where there is no engine to look at.
         """
-        meant = (layer for layer in self.layers if layer.intended)
-        if self.shown and not self.answer.built:
+        if not self.shown:
+            return super().lost
+        if not self.answer.built:
             return ()
-        if self.shown:
-            return tuple(layer for layer in meant if not layer.reached)
-        return tuple(layer for layer in meant if self.why(layer))
+        return tuple(layer for layer in self.intended if not layer.reached)
 
     @property
     def passed(self) -> bool:
         """Tell whether it builds, no rule refuses it, and all runs in integers that is meant to."""
         return bool(self.answer.built) and not self.refused and not self.lost
-
-    def why(self, layer: Layer) -> tuple[Finding, ...]:
-        """Return the findings that explain why a layer runs in float; none is a gap in the rules.
-
-        They stand on the layer, or on what lies between it and the Q and DQ around it.
-        """
-        near = self._flow.near(layer.node)
-        return tuple(one for one in self.findings if one.severity in _EXPLAIN and one.node in near)
 
     def why_refused(self, problem: Problem) -> tuple[Finding, ...]:
         """Return the findings that foretell a refusal: near its node, or on the whole file.
@@ -102,7 +83,7 @@ class Proof:
         node = next((n for n in self.subject.graph.walk() if n.name == problem.node), None)
         if node is None:
             return self.refused
-        near = {"", *self._flow.near(node)}
+        near = {"", *self._near(node)}
         return tuple(one for one in self.refused if one.node in near)
 
 
@@ -138,14 +119,14 @@ def verify(
         sized = _sized(graph, ops, target, shape or {})
         options = {"variant": variant, "signed": takes_signed(target), **_sizes(graph, sized)}
         answer = ask(oracle, asked, options, python if target.oracle else "", limit_seconds)
-    subject = Subject(sized, ops, target, header)
+    verdict = judge(Subject(sized, ops, target, header))
     proof = Proof(
-        subject,
+        verdict.subject,
+        verdict.findings,
+        traced(sized, verdict.layers, answer.kernels if target.oracle else ()),
         oracle,
         bool(target.oracle),
         answer if target.oracle else _loading(answer, graph, file),
-        check(subject),
-        traced(sized, layers_of(sized, ops), answer.kernels if target.oracle else ()),
         (*_stated(target, oracle, variant), *plugins),
     )
     if original is None:

@@ -12,6 +12,7 @@ from slimc.pipeline.lint import SEVERITIES, Verdict
 from slimc.pipeline.mend import Fix
 from slimc.remarks import Remark
 from slimc.report.json import plain
+from slimc.report.text import integer_layers
 
 _VARIES = re.compile(r"'[^']*'|\d+(\.\d+)?(e-?\d+)?")  # names and figures, in messages else alike
 _NAMED = 3  # nodes of a group that the summary names
@@ -62,18 +63,16 @@ def _names(nodes: Sequence[str], details: bool, indent: str) -> list[str]:
 
 def _summary(verdict: Verdict) -> list[str]:
     counts = ", ".join(f"{verdict.count(one)} {one}" for one in SEVERITIES)
-    header, seen = verdict.subject.header, verdict.integers
+    header, meant = verdict.subject.header, len(verdict.intended)
     lines = [
         f"{verdict.subject.target.name}: {counts}",
         f"opset {header.opset}, IR version {header.ir_version}",
     ]
-    if seen.quantized:
-        runs = len(seen.quantized) - len(seen.lost)
-        text = f"{runs} of {len(seen.quantized)} quantized contractions run in integers"
-        lines.append(f"{text} as the rules see it; there are {seen.contractions} in all")
-    if seen.stored:
-        lines.append(f"{len(seen.stored)} contractions store their weight alone in integers")
-    return lines
+    if meant:
+        counted = integer_layers(meant - len(verdict.lost), meant, len(verdict.layers))
+        lines.append(f"{counted}, by the rules")
+    stored = sum(layer.meant == "weights" for layer in verdict.layers)
+    return [*lines, f"store weights alone in few bits: {stored}"] if stored else lines
 
 
 def _mendable(verdict: Verdict) -> list[str]:
@@ -85,7 +84,8 @@ def _mendable(verdict: Verdict) -> list[str]:
 
 def verdict_dict(verdict: Verdict) -> dict[str, Any]:
     """Return all findings as plain values."""
-    header, seen = verdict.subject.header, verdict.integers
+    header = verdict.subject.header
+    stored = [layer for layer in verdict.layers if layer.meant == "weights"]
     return {
         "target": verdict.subject.target.name,
         "opset": header.opset,
@@ -93,10 +93,10 @@ def verdict_dict(verdict: Verdict) -> dict[str, Any]:
         "counts": {one: verdict.count(one) for one in SEVERITIES},
         "findings": [finding_dict(one) for one in verdict.findings],
         "contractions": {
-            "all": seen.contractions,
-            "quantized": list(seen.quantized),
-            "lost": list(seen.lost),
-            "stored": list(seen.stored),
+            "all": len(verdict.layers),
+            "quantized": [layer.node.name for layer in verdict.intended],
+            "lost": [layer.node.name for layer in verdict.lost],
+            "stored": [layer.node.name for layer in stored],
         },
     }
 

@@ -144,11 +144,17 @@ def integer_lines(report: Report) -> list[str]:
     """Return the line on integer layers, where there are any."""
     if not report.integer_intended:
         return []
-    achieved = report.integer_achieved
-    seen = "not counted here (slimc verify)" if achieved is None else str(achieved)
     total = report.integer_intended + len(report.integer_float)
-    text = f"integer layers: {report.integer_intended} of {total} intended, achieved: {seen}"
+    text = integer_layers(report.integer_achieved, report.integer_intended, total)
+    if report.integer_achieved is None:
+        text += f"; how many run so: slimc verify FILE --target {report.target}"
     return ["", text]
+
+
+def integer_layers(reached: int | None, intended: int, contractions: int) -> str:
+    """Say how many layers run in integers of those meant to, of all that could; None: not known."""
+    counted = f"{intended}" if reached is None else f"{reached} of {intended}"
+    return f"integer layers: {counted} intended, among {contractions} contractions"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -13,7 +13,7 @@ from slimc.pipeline.integers import Layer
 from slimc.pipeline.verify import Proof
 from slimc.report.json import agreement_dict
 from slimc.report.lint import finding_dict
-from slimc.report.text import agreement_lines
+from slimc.report.text import agreement_lines, integer_layers
 
 _SHOWN = 20  # layers or problems in a text; --json has them all
 _GAP = "no rule explains it"
@@ -34,8 +34,8 @@ def proof_text(file: Path, proof: Proof) -> str:
     lines += _problem_lines(proof)
     if proof.shown and answer.built:
         lines += _layer_lines(proof)
-    elif not proof.shown:
-        lines += _lost_lines(proof, proof.lost)
+    elif not proof.shown and proof.intended:
+        lines += [f"  {_counted(proof)}, by the rules", *_lost_lines(proof, proof.lost)]
     lines += _refusals(proof)
     lines += agreement_lines(proof.agreement)
     return "\n".join([*lines, *(f"\nnote: {sentence}" for sentence in proof.stated)])
@@ -56,8 +56,7 @@ def _problem_lines(proof: Proof) -> list[str]:
 
 def _layer_lines(proof: Proof) -> list[str]:
     """Say how many layers run as meant, and name the others."""
-    meant = [layer for layer in proof.layers if layer.intended]
-    lines = [f"  integer layers: {sum(layer.reached for layer in meant)} of {len(meant)} intended"]
+    lines = [f"  {_counted(proof)}"]
     others = Counter(layer.meant for layer in proof.layers)
     if others["dynamic"]:
         lines.append(f"  of them measure the range of their data in each run: {others['dynamic']}")
@@ -71,6 +70,11 @@ def _layer_lines(proof: Proof) -> list[str]:
     if others["floats"]:
         lines.append(f"  meant to run in float: {others['floats']}")
     return lines + _lost_lines(proof, proof.lost)
+
+
+def _counted(proof: Proof) -> str:
+    meant = len(proof.intended)
+    return integer_layers(meant - len(proof.lost), meant, len(proof.layers))
 
 
 def _lost_lines(proof: Proof, lost: Sequence[Layer]) -> list[str]:
@@ -115,7 +119,7 @@ def proof_dict(file: Path, proof: Proof) -> dict[str, Any]:
     """Return what was found as plain values."""
     answer, target = proof.answer, proof.subject.target
     counts = Counter(layer.meant for layer in proof.layers)
-    meant = [layer for layer in proof.layers if layer.intended]
+    meant = proof.intended
     told = proof.shown and answer.built
     return {
         "file": str(file),

@@ -33,4 +33,4 @@ def test_a_residual_network(name: str, tmp_path: Path) -> None:
     slimc.compile(parse_text(IMAGES), "quant", name).save(path)
     verdict = lint(path, NAMES.target(name), NAMES.ops)
     assert [one for one in verdict.findings if one.severity in ("error", "silent")] == []
-    assert verdict.integers.lost == ()
+    assert verdict.lost == ()

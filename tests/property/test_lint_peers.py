@@ -59,14 +59,14 @@ def judged(file: Path, target: str) -> Verdict:
 def test_runtimes_that_take_it(file: Path, target: str) -> None:
     verdict = judged(file, target)
     assert [one for one in verdict.findings if one.severity in ("error", "silent")] == []
-    assert len(verdict.integers.quantized) == 2
-    assert verdict.integers.lost == ()
+    assert len(verdict.intended) == 2
+    assert verdict.lost == ()
 
 
 def test_tensorrt_refuses_it_by_name(file: Path) -> None:
     verdict = judged(file, "jetson-orin")
     assert {one.code for one in verdict.findings if one.severity == "error"} >= {"L02", "L03"}
-    assert len(verdict.integers.lost) == 2
+    assert len(verdict.lost) == 2
 
 
 def test_a_gpu_without_integers_takes_no_q_or_dq(file: Path) -> None:

@@ -46,7 +46,7 @@ def test_errors_are_status_1(file: Path, capsys: pytest.CaptureFixture[str]) -> 
     text = capsys.readouterr().out
     assert "error L02 int8-only" in text
     assert "nodes: 'q', 'dq', 'dqw'" in text
-    assert "0 of 1 quantized contractions run in integers" in text
+    assert "integer layers: 0 of 1 intended, among 1 contractions, by the rules" in text
 
 
 def test_a_sound_file_is_status_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from optimized import optimized_ops
 
-from slimc.execute.ort import optimized_ops, run
+from slimc.execute.ort import run
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph
 from slimc.ir.text import parse_text

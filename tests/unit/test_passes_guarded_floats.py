@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from optimized import integer_kernels
 
 import slimc
-from slimc.execute.ort import optimized_ops, run
+from slimc.execute.ort import run
 from slimc.ir.text import parse_text
 from slimc.ops import OPS
 from slimc.passes.guarded_floats import guard_floats, hold_behind, quantized_by_runtime
-from slimc.pipeline.integers import count_integer
 
 CHAIN = """graph (%x: f32[2,8,6,6]) -> (%y)
   %s = constant f32[] 0.02
@@ -36,7 +36,7 @@ def test_a_float_convolution_between_integers_runs_in_float(case: str) -> None:
     graph = parse_text(CHAIN.format(**CASES[case]))
     assert [one.node.name for one in quantized_by_runtime(graph, OPS)] == ["conv"]
     made, remarks = guard_floats(graph, OPS, "test")
-    assert count_integer(optimized_ops(made)) == 0
+    assert integer_kernels(made) == 0
     assert list(quantized_by_runtime(made, OPS)) == []
     assert [one.node for one in remarks] == ["conv"]
     feed = {"x": np.random.default_rng(0).standard_normal((2, 8, 6, 6)).astype(np.float32)}

@@ -1,17 +1,16 @@
 from __future__ import annotations
 
 import pytest
+from optimized import integer_kernels, optimized_ops
 
 from slimc.calib.data import Data
 from slimc.errors import SlimcError
-from slimc.execute.ort import optimized_ops
 from slimc.ir.graph import Graph
 from slimc.ir.text import parse_text
 from slimc.ops import OPS
 from slimc.passes.context import Context
 from slimc.passes.insert_qdq import InsertQdq
 from slimc.passes.target import Target
-from slimc.pipeline.integers import count_integer
 from slimc.targets.onnxruntime import CPU_AVX2, CPU_VNNI
 from slimc.targets.tensorrt import JETSON_NANO, JETSON_ORIN
 
@@ -45,8 +44,9 @@ def inserted(text: str, target: Target) -> Graph:
 
 
 def test_integers_flow_through_a_whole_block_in_onnxruntime() -> None:
-    kinds = optimized_ops(inserted(BLOCK, CPU_AVX2))
-    assert count_integer(kinds) == 3
+    graph = inserted(BLOCK, CPU_AVX2)
+    assert integer_kernels(graph) == 3
+    kinds = optimized_ops(graph)
     assert sum(kinds[k] for k in kinds if k.endswith("QLinearAdd")) == 1
     assert kinds["QuantizeLinear"] == kinds["DequantizeLinear"] == 1  # at the edges of the graph
     assert not kinds["Relu"]
@@ -78,14 +78,14 @@ def test_a_clamp_whose_operand_others_read_stays() -> None:
     )
     graph = inserted(text, CPU_AVX2)
     assert graph.by_name["relu"].inputs == ("a",)
-    assert count_integer(optimized_ops(graph)) == 3
+    assert integer_kernels(graph) == 3
 
 
 def test_a_clamp_behind_a_result_with_another_scale_stays() -> None:
     text = BLOCK.replace("@a integer", "@a integer\n  %a quantized u8 scale=0.1 zero=128")
     graph = inserted(text, CPU_AVX2)
     assert graph.by_name["relu"].inputs == ("a.dq",)
-    assert count_integer(optimized_ops(graph)) == 3
+    assert integer_kernels(graph) == 3
 
 
 def test_nodes_know_what_they_come_from() -> None:

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from optimized import optimized_ops
 
 from slimc.execute.oracles.ask import Kernel
-from slimc.execute.ort import optimized_ops
 from slimc.io.read import FileHeader
 from slimc.ir.text import parse_text
 from slimc.ops import OPS

@@ -8,7 +8,7 @@ import pytest
 from slimc.analysis.channels import couple
 from slimc.analysis.shapes import infer
 from slimc.analysis.work import steps
-from slimc.execute.ort import Kernel, time_kernels
+from slimc.execute.ort import TimedKernel, time_kernels
 from slimc.ir.text import parse_text
 from slimc.ops import OPS
 from slimc.pipeline.kernels import step_seconds
@@ -25,16 +25,16 @@ graph (%x: f32[1,16,8,8]) -> (%y)
 STEPS = steps(couple(GRAPH, OPS, infer(GRAPH, OPS)))
 
 
-def seconds(*kernels: Kernel, whole: float) -> dict[str, float]:
+def seconds(*kernels: TimedKernel, whole: float) -> dict[str, float]:
     found = step_seconds(GRAPH, STEPS, kernels, whole)
     return {step.node.name: taken for step, taken in zip(STEPS, found, strict=True)}
 
 
 def test_names_of_results_and_nodes_tell_the_step() -> None:
     found = seconds(
-        Kernel("r_nchwc", ("x",), ("reorder_token_0",), 1.0),  # Conv and Relu, after its result
-        Kernel("b_token_12", ("reorder_token_0",), ("b_token_3",), 2.0),
-        Kernel("mean/ReduceFusion/", ("b_token_3",), ("y",), 4.0),
+        TimedKernel("r_nchwc", ("x",), ("reorder_token_0",), 1.0),  # Conv and Relu: its result
+        TimedKernel("b_token_12", ("reorder_token_0",), ("b_token_3",), 2.0),
+        TimedKernel("mean/ReduceFusion/", ("b_token_3",), ("y",), 4.0),
         whole=7.0,
     )
     assert found == pytest.approx({"/net/a": 1.0, "b": 2.0, "mean": 4.0})
@@ -42,12 +42,12 @@ def test_names_of_results_and_nodes_tell_the_step() -> None:
 
 def test_a_kernel_of_no_node_works_for_what_follows_else_for_what_was_before() -> None:
     found = seconds(
-        Kernel("ReorderInput", ("x",), ("t0",), 1.0),
-        Kernel("Transpose_token_4", ("t0",), ("t1",), 1.0),
-        Kernel("r_nchwc", ("t1",), ("t2",), 2.0),
-        Kernel("b", ("t2",), ("t3",), 2.0),
-        Kernel("mean", ("t3",), ("t4",), 2.0),
-        Kernel("Cast", ("t4",), ("t5",), 0.5),
+        TimedKernel("ReorderInput", ("x",), ("t0",), 1.0),
+        TimedKernel("Transpose_token_4", ("t0",), ("t1",), 1.0),
+        TimedKernel("r_nchwc", ("t1",), ("t2",), 2.0),
+        TimedKernel("b", ("t2",), ("t3",), 2.0),
+        TimedKernel("mean", ("t3",), ("t4",), 2.0),
+        TimedKernel("Cast", ("t4",), ("t5",), 0.5),
         whole=8.5,
     )
     assert found == pytest.approx({"/net/a": 4.0, "b": 2.0, "mean": 2.5})
@@ -56,9 +56,9 @@ def test_a_kernel_of_no_node_works_for_what_follows_else_for_what_was_before() -
 def test_what_the_profiler_adds_is_taken_off_evenly_and_sums_are_those_of_a_run() -> None:
     us = 1e-6
     kernels = [
-        Kernel("r_nchwc", ("x",), ("r",), 12 * us),
-        Kernel("b", ("r",), ("b",), 22 * us),
-        Kernel("mean", ("b",), ("y",), 4 * us),
+        TimedKernel("r_nchwc", ("x",), ("r",), 12 * us),
+        TimedKernel("b", ("r",), ("b",), 22 * us),
+        TimedKernel("mean", ("b",), ("y",), 4 * us),
     ]
     found = seconds(*kernels, whole=32 * us)
     assert found == pytest.approx({"/net/a": 10 * us, "b": 20 * us, "mean": 2 * us})

@@ -36,28 +36,27 @@ def seen(text: str, tmp_path: Path, opset: int = 17, ir_version: int = 8) -> Ver
 
 def test_contractions_are_counted_as_the_rules_see_them(tmp_path: Path) -> None:
     verdict = seen(TWO, tmp_path)
-    assert verdict.integers.contractions == 2
-    assert verdict.integers.quantized == ("first",)
-    assert verdict.integers.stored == ("second",)
-    assert verdict.integers.lost == ()
+    assert [(one.node.name, one.meant) for one in verdict.layers] == [
+        ("first", "integers"),
+        ("second", "weights"),
+    ]
+    assert verdict.lost == ()
 
 
 def test_a_finding_on_the_q_of_its_data_loses_a_contraction(tmp_path: Path) -> None:
     text = TWO.replace("f32[] 0.02", "f32[1] [0.02]").replace("i8[] 0", "i8[1] [0]")
-    assert seen(text, tmp_path).integers.lost == ("first",)
+    assert [one.node.name for one in seen(text, tmp_path).lost] == ["first"]
 
 
-def test_a_contraction_of_a_float_and_an_integer_is_lost_where_a_rule_says_so(
-    tmp_path: Path,
-) -> None:
+def test_a_contraction_of_a_float_and_an_integer_is_meant_for_floats(tmp_path: Path) -> None:
     text = TWO.replace("MatMul(%a, %w)", "MatMul(%a, %a.t)").replace(
         "  %m", "  %a.t: f32[32,2] = Transpose(%x) {perm=[1,0]}\n  %m"
     )
     text = text.replace("%m: f32[2,32]", "%m: f32[2,2]").replace("%m, %v", "%x, %v")
     text = text.replace("-> (%y)", "-> (%y, %m)")
     verdict = seen(text, tmp_path)
-    assert verdict.integers.lost == ("first",)
-    assert verdict.count("silent") == 1
+    assert {one.meant for one in verdict.layers} == {"floats", "weights"}
+    assert (verdict.lost, verdict.count("silent")) == ((), 1)
 
 
 def test_integer_operators_are_integer(tmp_path: Path) -> None:
@@ -69,8 +68,8 @@ def test_integer_operators_are_integer(tmp_path: Path) -> None:
   %y: u8[2,4] = QLinearMatMul(%x, %s, %z, %w, %s, %w.z, %s, %z) @product"""
     write(parse_text(text), tmp_path / "model.onnx")
     verdict = lint(tmp_path / "model.onnx", CPU_VNNI, OPS)
-    assert verdict.integers.quantized == ("product",)
-    assert verdict.integers.lost == ()
+    assert [one.node.name for one in verdict.intended] == ["product"]
+    assert verdict.lost == ()
 
 
 def test_the_header_is_that_of_the_file(tmp_path: Path) -> None:

@@ -13,7 +13,10 @@ from slimc.io.write import write
 from slimc.ir.text import parse_text
 from slimc.ops import OPS
 from slimc.pipeline.compiler import compile
+from slimc.pipeline.lint import lint
 from slimc.pipeline.verify import Proof, verify
+from slimc.report.lint import verdict_text
+from slimc.report.text import report_text
 from slimc.report.verify import proof_dict, proof_text
 from slimc.targets.coreml import COREML
 from slimc.targets.onnxruntime import CPU_VNNI
@@ -109,6 +112,25 @@ def test_what_the_compile_reports_is_what_verify_finds(
     assert made.report.integer_intended == made.report.integer_achieved == reached == 2
 
 
+def test_compile_verify_and_lint_count_integer_layers_alike(tmp_path: Path) -> None:
+    file = tmp_path / "made.onnx"
+    made = compile(parse_text(FLOATS), 'quant{keep=["second"]}', CPU_VNNI)
+    made.save(file)
+    told = "integer layers: 1 of 1 intended, among 2 contractions"
+    assert told in report_text(made.report).splitlines()
+    assert f"  {told}" in proof_text(file, verify(file, CPU_VNNI, OPS)).splitlines()
+    assert f"{told}, by the rules" in verdict_text(lint(file, CPU_VNNI, OPS)).splitlines()
+
+
+def test_nodes_that_are_not_as_onnx_allows_them_are_told(tmp_path: Path) -> None:
+    broken = FILE.replace("MatMul(%d, %dv)", "MatMul(%d)")
+    write(parse_text(broken), tmp_path / "broken.onnx", 17, 8)
+    proof = verify(tmp_path / "broken.onnx", CPU_VNNI, OPS)
+    assert (proof.layers, proof.lost, proof.passed) == ((), (), False)
+    assert [one.node for one in proof.refused] == ["first"]
+    assert "sound-nodes @first:" in proof_text(tmp_path / "broken.onnx", proof)
+
+
 def test_weights_alone_are_told_apart(tmp_path: Path) -> None:
     made = compile(parse_text(FLOATS), "quant{scheme=int8-weights,min_elements=0}", CPU_VNNI)
     made.save(tmp_path / "made.onnx")
@@ -124,6 +146,13 @@ def test_a_target_without_an_oracle_says_what_is_shown(tmp_path: Path) -> None:
     assert (proof.shown, proof.answer.built, proof.passed) == (False, True, True)
     assert proof.stated[0].startswith("no runtime here stands for coreml")
     assert proof_dict(Path("f"), proof)["integer"] == {"intended": 0, "reached": None}
+
+
+def test_without_an_oracle_layers_are_told_by_the_rules(file: Path) -> None:
+    proof = verify(file, replace(CPU_VNNI, oracle=""), OPS)
+    assert [layer.node.name for layer in proof.lost] == ["second"]
+    told = "  integer layers: 1 of 2 intended, among 3 contractions, by the rules"
+    assert told in proof_text(file, proof).splitlines()
 
 
 def test_what_a_rule_refuses_does_not_pass(file: Path) -> None:

@@ -62,7 +62,7 @@ def test_the_summary_reads_like_this() -> None:
         "  logits  31.2 dB      0.012      98.0 %",
         "  boxes     equal          0           -",
         "",
-        "integer layers: 20 of 21 intended, achieved: 19",
+        "integer layers: 19 of 20 intended, among 21 contractions",
     ]
 
 
@@ -87,6 +87,13 @@ def test_a_long_text_of_a_pass_does_not_move_the_others() -> None:
     lines = report_text(replace(REPORT, passes=(*REPORT.passes, long))).splitlines()
     assert lines[3].startswith("  fold-batch-norm     0.12 s")
     assert lines[6].startswith(f"  {long.text}     1.00 s")
+
+
+def test_what_cannot_be_counted_here_names_the_command_that_does() -> None:
+    assert report_text(replace(REPORT, integer_achieved=None)).splitlines()[-1] == (
+        "integer layers: 20 intended, among 21 contractions; how many run so: "
+        "slimc verify FILE --target jetson"
+    )
 
 
 def test_details_add_every_remark() -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from optimized import integer_kernels
 
-from slimc.execute.ort import optimized_ops
 from slimc.io.read import FileHeader
 from slimc.ir.graph import Graph
 from slimc.ir.text import parse_text
 from slimc.ops import OPS
 from slimc.passes.target import Finding, Subject, Target
-from slimc.pipeline.integers import count_integer
 from slimc.targets.check import check
 from slimc.targets.onnxruntime import CPU_ARM64, CPU_AVX2, CPU_VNNI
 
@@ -101,9 +100,8 @@ def found(graph: Graph, target: Target) -> list[Finding]:
 def test_a_layer_is_told_exactly_where_it_stays_in_float(case: str) -> None:
     text, target, edits, rule = CASES[case]
     graph = edited(text, edits)
-    kinds = optimized_ops(graph, signed=target is CPU_ARM64)
     assert [f.rule for f in found(graph, target)] == [rule] * bool(rule)
-    assert count_integer(kinds) == int(not rule)
+    assert integer_kernels(graph, signed=target is CPU_ARM64) == int(not rule)
 
 
 def test_float_biases_stay_floats_in_old_releases() -> None:
@@ -124,4 +122,4 @@ def test_clips_are_covered_up_to_their_bounds() -> None:
     beyond = edited(CONV, {"-> (%y)": bounds + "3", **clip})
     assert not found(within, CPU_VNNI)
     assert [f.rule for f in found(beyond, CPU_VNNI)] == ["covered-clamps"]
-    assert [count_integer(optimized_ops(graph)) for graph in (within, beyond)] == [1, 0]
+    assert [integer_kernels(graph) for graph in (within, beyond)] == [1, 0]

@@ -33,8 +33,9 @@ INTEGER_KINDS = frozenset(
 )
 WEIGHT_KINDS = frozenset({"com.microsoft.MatMulNBits"})  # weights stay small, data are floats
 
-# What fusions and changes of layout append to the name of a node, or of what it makes.
-_APPENDED = re.compile(r"(_token_\d+|_nchwc|/MatMulAddFusion|/MatMulScaleFusion/?)$")
+# What fusions and changes of layout append to the name of a node, or of what it makes
+# (nchwc_transformer.cc, layout_transformation.cc, gather_slice_fusion.cc, matmul_add_fusion.cc).
+_APPENDED = re.compile(r"(_token_\d+|_nchwc|/\w+Fusion/?)$")
 _UNREAD = ("InvalidGraph", "InvalidProtobuf", "NoSuchFile", "NoModel")
 _NODE = re.compile(r"Node:? ?\(?'?([^()']+?)'?\)? (?:Op|Operator|OpType|Status)")
 _STATUS = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
@@ -94,7 +95,13 @@ def _kernel(node: Any) -> dict[str, Any]:
     kind = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
     computes = "integers" if kind in INTEGER_KINDS else "floats"
     computes = "weights" if kind in WEIGHT_KINDS else computes
-    names = [node.name]
+    outputs = list(node.output)
+    return {"names": names_of(node.name), "outputs": outputs, "kind": kind, "computes": computes}
+
+
+def names_of(name: str) -> list[str]:
+    """Return the name of an optimized node, and those that the optimizer may have made it of."""
+    names = [name]
     while (shorter := _APPENDED.sub("", names[-1])) != names[-1]:
         names.append(shorter)
-    return {"names": names, "outputs": list(node.output), "kind": kind, "computes": computes}
+    return names
