@@ -104,7 +104,8 @@ class Linear:
         """Return results [r, g, o] of the node's result (or a value of its shape). rows: i64[r]."""
         names = (*self.groups, *self.outs)
         flat, _ = _rows_first(y, self.result_axes, names, self.sizes)
-        found: np.ndarray = _wide(flat[rows]).reshape(len(rows), self._size(self.groups), -1)
+        shape = (len(rows), self._size(self.groups), self._size(self.outs))
+        found: np.ndarray = _wide(flat[rows]).reshape(shape)
         return found
 
     def reads(self, x: np.ndarray, shape: Sequence[int], rows: np.ndarray) -> np.ndarray:
@@ -129,7 +130,8 @@ class Linear:
     def inputs(self, x: np.ndarray) -> np.ndarray:
         """Return the input channels at every place of the data, [places, g, i]."""
         flat, _ = _rows_first(x, self.data_axes, (*self.groups, *self.ins), self.sizes)
-        found: np.ndarray = _wide(flat).reshape(len(flat), self._size(self.groups), -1)
+        shape = (len(flat), self._size(self.groups), self._size(self.ins))
+        found: np.ndarray = _wide(flat).reshape(shape)
         return found
 
     def count(self, shape: Sequence[int]) -> int:
@@ -313,4 +315,4 @@ def _rows_first(
     split = array.transpose([*rest, *own]).reshape(whole)
     order = [len(rest) + names.index(name) for name in channels]
     moved = split.transpose([*range(len(rest)), *order])
-    return moved.reshape(prod(sizes), -1), sizes
+    return moved.reshape(prod(sizes), prod(size_of[name] for name in channels)), sizes

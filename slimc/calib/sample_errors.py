@@ -33,6 +33,7 @@ def sample_errors(graph: Graph, others: Sequence[Graph], feeds: Sequence[Feed]) 
         wanted = session.run(feed)
         made = [other.run(feed) for other in sessions]
         names = [v for v, y in wanted.items() if getattr(y, "dtype", np.dtype(int)).kind == "f"]
+        names = [v for v in names if wanted[v].size]
         leading = samples_of(specs_of(feed), graph)
         apart = all(wanted[v].ndim and len(wanted[v]) == leading for v in names)
         errors = np.zeros((len(made), leading if apart else 1))

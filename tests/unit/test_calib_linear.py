@@ -118,3 +118,15 @@ def test_without_a_kernel_a_result_reads_the_channels_of_its_place(name: str) ->
 def test_channels_of_halves_are_wide_enough_to_be_summed() -> None:
     graph = graph_of("f16[2,3,7,6]", "Conv(%x, %w)", "f16[4,3,1,1]")
     assert product(graph).inputs(feed(graph).astype(np.float16)).dtype == np.float32
+
+
+@pytest.mark.parametrize("name", ["Conv", "depthwise", "transposed groups"])
+def test_no_samples_give_no_rows(name: str) -> None:
+    kind, text, weight = CASES[name]
+    graph = graph_of(kind.replace("f32[2", "f32[0"), text, weight)
+    one, x = product(graph), feed(graph)
+    groups, outs, columns = one.matrix(graph.constants["w"].array).shape
+    y, rows = np.zeros((0, groups * outs, 5, 5), np.float32), np.arange(0)
+    assert one.channels(y, rows).shape == (0, groups, outs)
+    assert one.reads(x, y.shape, rows).shape == (0, groups, columns)
+    assert one.inputs(x).shape == (0, groups, columns // one.taps)
