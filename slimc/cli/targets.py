@@ -141,7 +141,12 @@ def _listed(label: str, names: Iterable[str]) -> Iterator[str]:
 
 
 def _file(target: Target) -> str:
-    sizes = {"any": "any sizes", "profile": "sizes within a profile", "static": "fixed sizes only"}
+    sizes = {
+        "any": "any sizes",
+        "profile": "sizes within a profile",
+        "slower": "fixed sizes are faster",
+        "static": "fixed sizes only",
+    }
     return (
         f"opset {target.opset}, up to {target.opset_max}; IR version {target.ir_version}, up to "
         f"{target.ir_version_max}; {sizes[target.shapes]}"

@@ -196,23 +196,24 @@ class Target:
 
     version: of the runtime. opset: what the file is written in where that expresses the graph, else
     the next one that does, up to `opset_max`, the last one that the runtime reads. ir_version: at
-    least written, `ir_version_max`: the last one read. shapes: it takes unknown sizes ("any"), or
-    with a profile of the sizes to come, or "static" ones only. capability: of an NVIDIA GPU (87:
-    compute capability 8.7). typed: the types in the file are final; else the runtime may compute
-    floats in 16 bits. sparsity: operators whose kernels are faster where two of four weights are
-    zero. oracle: what can show on this machine how it runs a file ("onnxruntime", "openvino",
-    "tensorrt-rtx:SM86"). forbids: operators it cannot run (kind -> why); domains: those it knows;
-    plugins: what it runs besides, of any domain; decompose: operators that it lacks and we express
-    otherwise. floats: the float types it computes with; prefer: the one to emit. schemes: name ->
-    kind -> what it wants of the operator, the best scheme first. fuse_bias: its integer kernels add
-    a bias to products of matrices (Gemm), not of stacks of them. align: channel multiple that its
-    kernels like, for integer and float graphs. speed: its rates, by which latencies are predicted;
-    the default is that of a small CPU. suit: expresses a canonical graph by operators that the
-    target prefers, before passes run: the same values up to rounding. misfit: why a node does not
-    run on the unit that the file is for, empty where it does; then it runs in floats elsewhere.
-    companions: files that belong beside the model. notes: what whoever compiles for it must know.
-    source: the file of a user's target; base: the one that it started from. chosen: for an alias
-    such as `cpu`, what it stands for and why.
+    least written, `ir_version_max`: the last one read. shapes: it takes open sizes ("any"), with a
+    profile of those to come, more slowly ("slower"), or "static" ones only. capability: of an
+    NVIDIA GPU (87: compute capability 8.7). typed: the types in the file are final; else the
+    runtime may compute floats in 16 bits. sparsity: operators whose kernels are faster where
+    two of four weights are zero. oracle: what can show on this machine how it runs a file
+    ("onnxruntime", "openvino", "tensorrt-rtx:SM86"). forbids: operators it cannot run (kind ->
+    why); domains: those it knows; plugins: what it runs besides, of any domain; decompose:
+    operators that it lacks and we express otherwise. floats: the float types it computes with;
+    prefer: the one to emit. schemes: name -> kind -> what it wants of the operator, the best
+    scheme first. fuse_bias: its integer kernels add a bias to products of matrices (Gemm), not
+    of stacks of them. align: channel multiple that its kernels like, for integer and float
+    graphs. speed: its rates, by which latencies are predicted; the default is that of a small
+    CPU. suit: expresses a canonical graph by operators that the target prefers, before passes
+    run: the same values up to rounding. misfit: why a node does not run on the unit that the
+    file is for, empty where it does; then it runs in floats elsewhere. companions: files that
+    belong beside the model. notes: what whoever compiles for it must know. source: the file of
+    a user's target; base: the one that it started from. chosen: for an alias such as `cpu`,
+    what it stands for and why.
     """
 
     name: str
@@ -223,7 +224,7 @@ class Target:
     opset_max: int = 21
     ir_version: int = 8
     ir_version_max: int = 10
-    shapes: Literal["any", "profile", "static"] = "any"
+    shapes: Literal["any", "profile", "slower", "static"] = "any"
     capability: int = 0
     typed: bool = False
     sparsity: frozenset[str] = frozenset()
@@ -252,7 +253,7 @@ class Target:
     @property
     def release(self) -> tuple[int, ...]:
         """The version of the runtime as numbers, to compare."""
-        return tuple(int(part) for part in self.version.split(".") if part.isdigit())
+        return tuple(int(part) for part in self.version.split(".") if part.isdecimal())
 
     @property
     def quantize(self) -> Mapping[str, Quantize]:

@@ -7,6 +7,7 @@ from slimc.passes.target import Grid, Placement, Quantize, Target
 from slimc.targets.grids import E4M3, S8, U16, W4, W4_ZERO, W8, measured, rows, stored
 from slimc.targets.rules.common import COMMON
 from slimc.targets.rules.qdq import PARAMETERS, SUPERFLUOUS_CLAMPS
+from slimc.targets.rules.shapes import open_sizes
 
 _WEIGHTED = "Conv ConvTranspose Gemm MatMul"
 _TABLES = stored("Gather", W8)  # rows of 8 bits are looked up as they are; none takes 4 bits
@@ -41,5 +42,5 @@ GENERIC_ONNX = Target(
     ),
     align_integer=8,
     align_float=8,
-    rules=(*COMMON, *PARAMETERS, SUPERFLUOUS_CLAMPS),
+    rules=(*COMMON, *PARAMETERS, SUPERFLUOUS_CLAMPS, open_sizes("L25")),
 )

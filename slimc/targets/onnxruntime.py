@@ -149,7 +149,6 @@ XNNPACK = replace(
     name="xnnpack",
     oracle="onnxruntime:XNNPACK",
     summary="phones, by ONNX Runtime's XNNPACK: S8 activations and weights, static images",
-    shapes="static",
     rules=(*COMMON, *CPU, *XNNPACK_RULES),
     notes=(
         "run it with provider XnnpackExecutionProvider, option intra_op_num_threads=N; in the "

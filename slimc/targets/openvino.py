@@ -14,7 +14,7 @@ from slimc.ir.types import DType
 from slimc.passes.target import Grid, Placement, Quantize, Target
 from slimc.targets.grids import S8, U8, W4, W4_ZERO, W8, rows, stored
 from slimc.targets.rules.common import COMMON
-from slimc.targets.rules.openvino import INTEGERS, NPU
+from slimc.targets.rules.openvino import INTEGERS
 from slimc.targets.speeds import AVX2
 
 _WEIGHTED = "Conv ConvTranspose Gather Gemm MatMul"
@@ -81,6 +81,5 @@ OPENVINO_NPU = replace(
     ),
     align_integer=32,
     align_float=32,
-    rules=(*COMMON, *INTEGERS, *NPU),
     notes=('compile it for the device: core.compile_model(model, "NPU")',),
 )

@@ -29,4 +29,4 @@ def test_q_and_dq_end_what_core_ml_takes() -> None:
 
 def test_open_sizes_are_left_to_the_cpu() -> None:
     text = "graph (%x: f32[N,4]) -> (%y)\n  %y: f32[N,4] = Relu(%x)"
-    assert rules_of(text) == [("static-shapes", "perf", "")]
+    assert rules_of(text) == [("open-sizes", "perf", "")]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from slimc.io.read import FileHeader
-from slimc.ir.graph import Graph
+from slimc.ir.graph import Graph, Node
 from slimc.ir.text import parse_text
 from slimc.ops import OPS
 from slimc.passes.target import Finding, Subject
@@ -79,7 +79,7 @@ ERRORS = {
   %z = constant i8[] 0
   %q: i8[1,1,4,4] = QuantizeLinear(%x, %s, %z) @q
   %y: f32[1,1,4,4] = DequantizeLinear(%q, %s, %z) @dq""",
-    "static-inputs": SOUND.replace("f32[1,3,8,8]", "f32[N,3,8,8]"),
+    "open-sizes": SOUND.replace("f32[1,3,8,8]", "f32[N,3,8,8]"),
 }
 
 
@@ -91,8 +91,8 @@ def test_what_does_not_build(rule: str) -> None:
 
 
 def test_what_cannot_be_known_is_not_told() -> None:
-    (one,) = found(ERRORS["static-inputs"])
-    assert one.rule == "static-inputs"
+    (one,) = found(ERRORS["open-sizes"])
+    assert one.rule == "open-sizes"
     text = """graph (%x: f32[1,1,4,4]) -> (%y)
   %a = my.Unknown(%x) @own
   %y = Relu(%a) @relu"""
@@ -121,3 +121,12 @@ def test_names_that_trtexec_cannot_list() -> None:
     nodes = (replace(graph.nodes[0], name="a,b"), graph.nodes[1])
     (one,) = of(replace(graph, nodes=nodes), "plain-names")
     assert (one.severity, one.node) == ("silent", "a,b")
+
+
+def test_constants_have_lines_in_the_cache_too() -> None:
+    graph = recorded("x", "c", "y")
+    three = parse_text("graph () -> (%k)\n  %k = constant f32[] 3").constants["k"]
+    nodes = (*graph.nodes, Node("Add", ("y", "a\nx: 7f800000"), ("z",), name="more"))
+    odd = replace(graph, nodes=nodes, constants={**graph.constants, "a\nx: 7f800000": three})
+    (one,) = of(odd, "plain-names")
+    assert (one.severity, one.message.split(" has")[0]) == ("error", r"tensor 'a\nx: 7f800000'")

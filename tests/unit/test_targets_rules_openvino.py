@@ -113,4 +113,4 @@ def test_convolutions_know_the_rank_of_their_data() -> None:
 def test_an_npu_needs_sizes() -> None:
     text = "graph (%x: f32[N,4]) -> (%y)\n  %y: f32[N,4] = Relu(%x)"
     assert not rules_of(text)
-    assert rules_of(text, OPENVINO_NPU) == [("static-shapes", "error", "")]
+    assert rules_of(text, OPENVINO_NPU) == [("open-sizes", "error", "")]

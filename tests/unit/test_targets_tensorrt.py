@@ -99,6 +99,6 @@ def test_the_command_depends_on_the_file(target: Target, text: str, flags: str) 
 
 def test_sizes_that_are_not_known_are_reported() -> None:
     findings = check(Subject(parse_text(FOUR), OPS, JETSON_ORIN, FileHeader(21, 10)))
-    found = [one for one in findings if one.rule == "dynamic-sizes"]
+    found = [one for one in findings if one.rule == "open-sizes"]
     assert [one.severity for one in found] == ["info"]
     assert "--optShapes=x:1x64" in found[0].help

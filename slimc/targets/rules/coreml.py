@@ -12,7 +12,7 @@ from slimc.passes.target import Finding, Subject, TargetRule
 from slimc.targets.contractions import contractions, conversions
 from slimc.targets.fixes.storage import store_weights_as_floats
 from slimc.targets.qoperators import qoperators
-from slimc.targets.rules.shapes import static_inputs
+from slimc.targets.rules.shapes import open_sizes
 from slimc.targets.rules.widths import FOLDED
 
 _NAMED = 3  # operators that the finding on Q/DQ names
@@ -41,11 +41,9 @@ def _constant_weights(subject: Subject) -> Iterator[Finding]:
 
 
 COREML_RULES = (
+    open_sizes("L38"),
     TargetRule(
         "L38", "no-conversions", "there is no Q or DQ", _no_conversions, store_weights_as_floats
-    ),
-    TargetRule(
-        "L38", "static-shapes", "sizes of inputs are numbers", static_inputs("perf"), early=True
     ),
     TargetRule("L38", "constant-weights", "weights are constants", _constant_weights),
     FOLDED,

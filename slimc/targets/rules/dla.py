@@ -15,11 +15,11 @@ from slimc.ir.types import static_shape
 from slimc.ops.axes import Unmatched
 from slimc.passes.target import Finding, Subject, TargetRule
 from slimc.targets.contractions import conversions
-from slimc.targets.dla_files import awkward, float_layers, layers
+from slimc.targets.dla_files import awkward, float_layers, layers, scales
 from slimc.targets.dla_limits import broken
 from slimc.targets.fixes.storage import store_weights_as_floats
 from slimc.targets.rules.common import COMMON
-from slimc.targets.rules.shapes import static_inputs
+from slimc.targets.rules.shapes import open_sizes
 from slimc.targets.rules.sparsity import DLA_SPARSE_KERNELS
 
 LOADABLES = 16  # subgraphs that one core holds at a time
@@ -101,7 +101,7 @@ def _turn(maker: Node, node: Node, here: set[str], turns: dict[str, int]) -> int
 
 def _plain_names(subject: Subject) -> Iterator[Finding]:
     graph = subject.graph
-    for value in (*graph.inputs, *graph.producers):
+    for value in dict.fromkeys((*graph.inputs, *graph.producers, *scales(graph))):
         if any(sign in value for sign in "\r\n"):
             message = f"tensor {value!r} has a line break in its name: it has no line in the cache"
             yield Finding("error", "", message, "rename it")
@@ -127,12 +127,10 @@ def _every_range(subject: Subject) -> Iterator[Finding]:
 
 
 DLA_RULES = (
+    open_sizes("L39"),
     *COMMON,
     TargetRule(
         "L20", "no-conversions", "there is no Q or DQ", _no_conversions, store_weights_as_floats
-    ),
-    TargetRule(
-        "L39", "static-inputs", "every size is a number", static_inputs("error"), early=True
     ),
     TargetRule("L39", "fitting-layers", "every layer is within the limits of DLA", _fitting_layers),
     TargetRule("L39", "few-subgraphs", "DLA runs the network at few goes", _few_subgraphs),

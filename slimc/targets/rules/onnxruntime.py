@@ -35,6 +35,7 @@ from slimc.targets.node_units import (
 )
 from slimc.targets.qoperators import qoperators
 from slimc.targets.rules.qdq import PARAMETERS
+from slimc.targets.rules.shapes import open_sizes
 from slimc.targets.rules.widths import FOLDED, aligned_channels, stored_float16
 
 _QUANTIZES_BIASES = (1, 19)  # from this release on (WeightBiasQuantization)
@@ -246,6 +247,7 @@ def _guarded_floats(subject: Subject) -> Iterator[Finding]:
 
 
 CPU = (
+    open_sizes("L25"),
     *PARAMETERS,
     TargetRule(
         "L26", "quantized-results", "one Q reads a contraction's result", _quantized_results

@@ -17,7 +17,7 @@ from slimc.targets.contractions import Conversion, contractions, weight_of
 from slimc.targets.fixes.storage import store_integers_of_constants
 from slimc.targets.node_units import data_of
 from slimc.targets.rules.qdq import SCALES, SYMMETRIC_WEIGHTS
-from slimc.targets.rules.shapes import static_inputs
+from slimc.targets.rules.shapes import open_sizes
 from slimc.targets.rules.widths import FOLDED, aligned_channels
 
 # Zero points that leave nothing to subtract, of the first operand and of the second, which kernels
@@ -106,6 +106,7 @@ def _summed_blocks(subject: Subject) -> Iterator[Finding]:
 
 
 INTEGERS = (
+    open_sizes("L37"),
     *SCALES,
     SYMMETRIC_WEIGHTS,
     TargetRule("L37", "symmetric-products", "products have no zero points", _symmetric_products),
@@ -121,10 +122,5 @@ INTEGERS = (
     FOLDED,
     TargetRule(
         "L34", "aligned-channels", "channels are multiples of what kernels like", aligned_channels
-    ),
-)
-NPU = (
-    TargetRule(
-        "L37", "static-shapes", "sizes of inputs are numbers", static_inputs("error"), early=True
     ),
 )

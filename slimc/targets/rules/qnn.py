@@ -13,7 +13,7 @@ from slimc.passes.target import Finding, Subject, TargetRule
 from slimc.targets.contractions import contractions, conversions, dequantized, weight_of
 from slimc.targets.node_units import covers, node_units
 from slimc.targets.rules.qdq import SCALES
-from slimc.targets.rules.shapes import static_inputs
+from slimc.targets.rules.shapes import open_sizes
 from slimc.targets.rules.widths import FOLDED, aligned_channels
 
 
@@ -91,6 +91,7 @@ def _unsigned_normalisation(subject: Subject) -> Iterator[Finding]:
 
 
 HTP = (
+    open_sizes("L36"),
     *SCALES,
     TargetRule("L07", "tensor-activations", "activations have one scale", _tensor_activations),
     TargetRule(
@@ -104,9 +105,6 @@ HTP = (
     ),
     TargetRule(
         "L34", "aligned-channels", "channels are multiples of what kernels like", aligned_channels
-    ),
-    TargetRule(
-        "L36", "static-shapes", "sizes of inputs are numbers", static_inputs("error"), early=True
     ),
     TargetRule("L36", "taken-axis", "scales lie along the axis that QNN takes", _channel_axis),
     TargetRule("L36", "narrow-weights", "weights of convolutions have 8 bits", _narrow_weights),

@@ -4,29 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from slimc.analysis.shapes import default_sizes
-from slimc.ir.dims import evaluate
 from slimc.ir.types import DType, TensorType
 from slimc.passes.target import Finding, Subject, TargetRule
 from slimc.targets.contractions import conversions
+from slimc.targets.rules.shapes import open_sizes, usual_shapes
 
 _FLAGS = {DType.I8: "--int8", DType.I4: "--int4", DType.F8E4M3FN: "--fp8"}
-
-
-def _dynamic_sizes(subject: Subject) -> Iterator[Finding]:
-    """Report sizes that are not known: TensorRT builds for a range of them."""
-    for value, shape in _shapes(subject).items():
-        kind = subject.graph.type_of(value)
-        message = f"input '{value}' is {kind}: an engine is built for a range of its sizes"
-        help = f"give trtexec the least, usual and largest: --optShapes={value}:{shape}"
-        yield Finding("info", "", message, help)
 
 
 def _build_command(subject: Subject) -> Iterator[Finding]:
     """Say how trtexec builds an engine that computes as the file says."""
     target = subject.target
     command = ["trtexec --onnx=MODEL.onnx --saveEngine=MODEL.engine", *_type_flags(subject)]
-    named = ",".join(f"{value}:{shape}" for value, shape in _shapes(subject).items())
+    named = ",".join(f"{value}:{shape}" for value, shape in usual_shapes(subject).items())
     if named:
         command += [f"--{bound}Shapes={named}" for bound in ("min", "opt", "max")]
     after = "; TensorRT 11 is always strongly typed and takes no such flag" if target.typed else ""
@@ -49,21 +39,7 @@ def _type_flags(subject: Subject) -> list[str]:
     return [*flags, "--fp16"] if DType.F16 in target.floats else flags
 
 
-def _shapes(subject: Subject) -> dict[str, str]:
-    """Return a usual shape, as trtexec reads it, of every input that has none of its own."""
-    found, usual = {}, {name: 1 if size < 4 else size
-                        for name, size in default_sizes(subject.graph).items()}  # fmt: skip
-    for value in subject.graph.inputs:
-        kind = subject.graph.type_of(value)
-        if not isinstance(kind, TensorType) or kind.shape is None:
-            continue
-        if not all(isinstance(size, int) for size in kind.shape):
-            sizes = (evaluate(size, usual) for size in kind.shape)
-            found[value] = "x".join(str(s) if isinstance(s, int) else "1" for s in sizes)
-    return found
-
-
 BUILD = (
-    TargetRule("L25", "dynamic-sizes", "sizes that are not known are reported", _dynamic_sizes),
+    open_sizes("L25"),
     TargetRule("L25", "build-command", "the command that builds the engine", _build_command),
 )
