@@ -9,12 +9,13 @@ from __future__ import annotations
 from slimc.targets.rules.common import COMMON
 from slimc.targets.rules.qdq import CONSTANT_SCALES, PARAMETERS
 from slimc.targets.rules.sparsity import SPARSE_KERNELS
+from slimc.targets.rules.tensorrt_branches import BRANCHES
 from slimc.targets.rules.tensorrt_build import BUILD
 from slimc.targets.rules.tensorrt_operators import OPERATORS
 from slimc.targets.rules.tensorrt_placement import ALIGNED, FOLDED, PLACEMENT_RULES
 from slimc.targets.rules.tensorrt_types import NO_INTEGERS, ONE_FLOAT_TYPE, TYPES
 
-_NODES = (*OPERATORS, ONE_FLOAT_TYPE)
+_NODES = (*OPERATORS, *BRANCHES, ONE_FLOAT_TYPE)
 _QDQ = (*PARAMETERS, CONSTANT_SCALES, *TYPES, *PLACEMENT_RULES)
 _ADVICE = (FOLDED, ALIGNED, *BUILD)
 
