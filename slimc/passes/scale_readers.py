@@ -27,14 +27,20 @@ Shared = tuple[str, ...]
 
 
 def shared_scales(graph: Graph, ops: OpTable) -> list[Shared]:
-    """Return computed values with one scale for all elements; together those that a node ties."""
+    """Return computed values with one scale for all elements; together those that a node ties.
+
+    That is an integer node, or a clamp, which the kernel before it may do.
+    """
     ties = nx.Graph()
     weights = {v for node in graph.nodes if (v := _weight_of(ops, node)) in graph.constants}
     ties.add_nodes_from(
         v for v, r in graph.records.items() if not r.scale.ndim and v not in weights
     )
     for node in graph.nodes:
-        around = [v for v in (*node.outputs, *node.inputs) if v in ties and node.integer]
+        row = ops.get(node.kind)
+        if not (node.integer or (row is not None and row.clamp is not None)):
+            continue
+        around = [v for v in (*node.outputs, *node.inputs) if v in ties]
         for i, a in enumerate(around):
             same = (b for b in around[:i] if same_record(graph.records[a], graph.records[b]))
             ties.add_edges_from((a, b) for b in same)

@@ -17,6 +17,7 @@ from slimc.passes.base import Pass, PassResult, Promise, option
 from slimc.passes.context import Context
 from slimc.passes.quantized_layers import simulated
 from slimc.passes.scale_readers import Readers, Shared, shared_scales, watch
+from slimc.passes.target import Target
 from slimc.remarks import Remark, applied, note, skipped
 from slimc.rewrite.running import change
 
@@ -29,10 +30,10 @@ class SearchScales(Pass):
 
     min over ranges Q of  sum over products W that read x of  E |W (Q(x) - x)|^2 / E |W x|^2,  and
     of E (Q(x) - x)^2 / E x^2 where something else reads x, on results of samples. Values that share
-    a scale get one choice. A range changes where that is nearer on samples held out as well. How
-    much clipping counts beside rounding (`calib.range_search`) is chosen once, by the outputs
-    (`calib.sample_errors`); where it does not bring them nearer beyond doubt on samples held out,
-    all ranges stay.
+    a scale get one choice; ranges that a kernel takes for granted stay. A range changes where that
+    is nearer on samples held out as well. How much clipping counts beside rounding
+    (`calib.range_search`) is chosen once, by the outputs (`calib.sample_errors`); where it does not
+    bring them nearer beyond doubt on samples held out, all ranges stay.
     Source: Choukroun et al., ICCV-W 2019 (least squares over ranges); Nagel et al., "A white paper
     on neural network quantization", section 3.1 (by the error of what follows).
     """
@@ -43,9 +44,13 @@ class SearchScales(Pass):
     samples: int = option(64, "samples to judge by, the first ones", least=1)
 
     def run(self, graph: Graph, ctx: Context) -> PassResult:
-        shared = shared_scales(graph, ctx.ops)
+        every = shared_scales(graph, ctx.ops)
+        fixed = [_fixed(graph, ctx.target, values) for values in every]
+        shared = [values for values, node in zip(every, fixed, strict=True) if not node]
+        left = [skipped(node, _GRANTED) for node in fixed if node]
         if not shared:
-            return PassResult(graph, (note("no activation has a scale: there is none to choose"),))
+            nothing = note("no activation has a scale that may change")
+            return PassResult(graph, (nothing, *left))
         if ctx.data.synthetic:
             return PassResult(graph, (_SYNTHETIC,))
         searches = [Search(candidates(graph.records[values[0]])) for values in shared]
@@ -62,12 +67,24 @@ class SearchScales(Pass):
         nearer, sure = gain(errors[0][held], errors[best + 1][held])
         facts: dict[str, Any] = {"gain_db": [round(mean, 3) for mean in gains]}
         if not sure:
-            return PassResult(graph, (_NOTHING,), facts)
+            return PassResult(graph, (_NOTHING, *left), facts)
         found = ways[best]
         said = [_told(graph, values, found[values[0]]) for values in shared]
         said.insert(0, note(f"outputs are {nearer:.2f} dB nearer on samples held out"))
         facts["values"] = [_row(values, found[values[0]]) for values in shared]
-        return PassResult(graphs[best + 1], tuple(said), facts)
+        return PassResult(graphs[best + 1], (*said, *left), facts)
+
+
+def _fixed(graph: Graph, target: Target, values: Shared) -> str:
+    """Return the node whose kernel takes the range of one of these values for granted, if any."""
+    for value in values:
+        maker, dtype = graph.producers.get(value), graph.records[value].dtype
+        wishes = (s[maker.kind] for s in target.schemes.values() if maker and maker.kind in s)
+        for wish in wishes:
+            same = wish.activations is not None and wish.activations.dtype is dtype
+            if maker is not None and maker.integer and same and wish.result is not None:
+                return maker.name
+    return ""
 
 
 def _with_grids(graph: Graph, found: Mapping[str, Found]) -> Graph:
@@ -78,6 +95,7 @@ def _with_grids(graph: Graph, found: Mapping[str, Found]) -> Graph:
     return editor.done(form=graph.form)
 
 
+_GRANTED = "its range stays: it is taken for granted by the kernel"
 _NOTHING = note("ranges stay as they are: with no others are outputs nearer beyond doubt")
 _SYNTHETIC = note(
     "ranges stay as they are: made-up samples do not tell what real ones lose",

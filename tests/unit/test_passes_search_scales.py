@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 
 from slimc.calib.data import Data
 from slimc.calib.range_search import range_of
@@ -15,7 +18,10 @@ from slimc.passes.context import Context
 from slimc.passes.insert_qdq import InsertQdq
 from slimc.passes.scale_readers import Readers, shared_scales
 from slimc.passes.search_scales import SearchScales
+from slimc.passes.target import Quantize
+from slimc.targets.dla import JETSON_ORIN_DLA
 from slimc.targets.generic import GENERIC_ONNX
+from slimc.targets.grids import U8
 from slimc.targets.onnxruntime import CPU_VNNI
 
 PRODUCT = parse_text("""
@@ -105,3 +111,42 @@ def test_values_that_share_a_scale_go_on_sharing_one() -> None:
     readers = Readers.of(before, ctx, shared)
     assert [one.node.name for one in readers.products] == ["first", "last"]
     assert "a" not in readers.plain
+
+
+def test_a_range_that_the_kernel_takes_for_granted_stays() -> None:
+    graph = parse_text("""
+graph (%x: f32[N,16]) -> (%y)
+  %w = constant f32[16,8] random(0)
+  %s: f32[N,16] = Sigmoid(%x) @sigmoid
+  %y: f32[N,8] = MatMul(%s, %w) @product
+""")
+    free = Quantize(U8, anywhere=True, scales="own")
+    known = replace(free, result=(0.0, 255 / 256))
+    x = np.random.default_rng(2).normal(-5, 0.5, size=(256, 16)).astype(np.float32)
+    x[:, 0] = 4  # an outlier that nobody reads
+    w = np.random.default_rng(1).normal(size=(16, 8))
+    w[0] = 0
+    graph = with_weights(graph, "w", w)
+    highs = []
+    for wish in (free, known):
+        schemes = {"int8": {**CPU_VNNI.schemes["int8"], "Sigmoid": wish}}
+        ctx = context(graph, x, replace(CPU_VNNI, schemes=schemes))
+        _, result = searched(graph, ctx)
+        highs.append(range_of(result.graph.records["s"]).high)
+    assert highs[0] < 0.5
+    assert highs[1] == pytest.approx(255 / 256)
+    assert ("sigmoid", "skipped") in {(r.node, r.kind) for r in result.remarks}
+
+
+def test_what_a_clamp_reads_keeps_its_scale_beside_a_file() -> None:
+    graph = parse_text("""
+graph (%x: f32[N,16,4,4]) -> (%y)
+  %w = constant f32[16,16,1,1] random(0)
+  %a: f32[N,16,4,4] = Conv(%x, %w) @first
+  %r: f32[N,16,4,4] = Relu(%a) @relu
+  %y: f32[N,16,4,4] = Conv(%r, %w) @last
+""")
+    x = np.random.default_rng(2).normal(size=(64, 16, 4, 4)).astype(np.float32)
+    x[:, 3] *= 9
+    before, _ = searched(graph, context(graph, x, JETSON_ORIN_DLA))
+    assert shared_scales(before, OPS) == [("x",), ("a", "r"), ("y",)]
