@@ -119,6 +119,13 @@ def test_tensorrt_rules(rule: str) -> None:
     assert found[0].node == node
 
 
+def test_scales_of_an_axis_are_a_list() -> None:
+    edits = {"%w.s = constant f32[32]": "%w.s = constant f32[32,1,1,1]",
+             "%w.z = constant i8[32]": "%w.z = constant i8[32,1,1,1]"}  # fmt: skip
+    found = [f for f in check(TENSORRT, JETSON_ORIN, edits) if f.rule == "fitting-scales"]
+    assert [one.node for one in found] == ["dqw"]
+
+
 ONNXRUNTIME_CASES = {
     "quantized-results": ("conv", {"-> (%y)": "-> (%y, %c)"}),
     "covered-clamps": ("conv", {

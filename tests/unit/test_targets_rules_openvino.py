@@ -101,6 +101,57 @@ def test_added_constants_are_stored(between: str, stored: str, kind: str, compil
     assert found == ([] if compiles else [("stored-operands", "error", "sum")])
 
 
+DATA = """graph (%x: f32[1,8,4,4]) -> (%y)
+  %s = constant f32[] 0.02
+  %z = constant TYPE[] ZERO
+  %n = constant i8[] 0
+  %o = constant f32[] 0
+  %six = constant f32[] 6
+  %w = constant i8[8,8,1,1] random(1, -60..60)
+  %q: TYPE[1,8,4,4] = QuantizeLinear(%x, %s, %z)
+  %m: TYPE[1,8,4,4] = BETWEEN
+  %d: f32[1,8,4,4] = DequantizeLinear(%m, %s, %z)
+  %r: f32[1,8,4,4] = BEHIND
+  %v: f32[8,8,1,1] = DequantizeLinear(%w, %s, %n)
+  %y: f32[1,8,4,4] = Conv(%r, %v) @conv"""
+POOL = "MaxPool(%VALUE) {kernel_shape=[1, 1]}"
+TURN = "Transpose(%VALUE) {perm=[0, 1, 3, 2]}"
+
+
+# Executed precisions of OpenVINO 2026.4: i8, or f32 where there is a rule.
+@pytest.mark.parametrize(
+    ("kind", "zero", "between", "behind", "rule"),
+    [
+        ("i8", 0, "Identity(%VALUE)", "Identity(%VALUE)", ""),
+        ("i8", 0, POOL, POOL, ""),
+        ("i8", 0, "Identity(%VALUE)", TURN, ""),
+        ("i8", 0, TURN, "Identity(%VALUE)", "direct-data"),
+        ("i8", 0, POOL, "Relu(%VALUE)", "direct-data"),
+        ("u8", 128, POOL, "Relu(%VALUE)", "direct-data"),
+        ("u8", 0, POOL, "Relu(%VALUE)", ""),
+        ("u8", 0, POOL, "Clip(%VALUE, %o, %six)", "direct-data"),
+        ("u8", 0, "Cast(%x) {to=2}", "Identity(%VALUE)", "made-by-q"),
+    ],
+)
+def test_data_come_from_q_and_dq(
+    kind: str, zero: int, between: str, behind: str, rule: str
+) -> None:
+    text = DATA.replace("TYPE", kind).replace("ZERO", str(zero))
+    text = text.replace("BETWEEN", between.replace("VALUE", "q"))
+    found = rules_of(text.replace("BEHIND", behind.replace("VALUE", "d")))
+    assert found == ([(rule, "silent", "conv")] if rule else [])
+
+
+def test_integers_from_outside_are_made_by_no_q() -> None:
+    text = """graph (%x: i8[1,8,4,4]) -> (%y)
+  %s = constant f32[] 0.02
+  %w = constant i8[8,8,1,1] random(1, -60..60)
+  %d: f32[1,8,4,4] = DequantizeLinear(%x, %s)
+  %v: f32[8,8,1,1] = DequantizeLinear(%w, %s)
+  %y: f32[1,8,4,4] = Conv(%d, %v) @conv"""
+    assert rules_of(text) == [("made-by-q", "silent", "conv")]
+
+
 def test_convolutions_know_the_rank_of_their_data() -> None:
     """Executed: OpenVINO 2026.4 refuses "the input data tensor's rank has to be known"."""
     text = """graph (%x: f32[...]) -> (%y)

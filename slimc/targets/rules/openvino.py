@@ -10,12 +10,14 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from slimc.ir.graph import Graph
+from slimc.ir.graph import Graph, Node
 from slimc.ir.types import DType, TensorType
+from slimc.ops.op import Quant
+from slimc.passes.emit_qdq import DEQUANTIZE, QUANTIZE
 from slimc.passes.target import Finding, Subject, TargetRule
 from slimc.targets.contractions import Conversion, contractions, weight_of
 from slimc.targets.fixes.storage import store_integers_of_constants
-from slimc.targets.node_units import data_of
+from slimc.targets.node_units import covers, data_of
 from slimc.targets.rules.qdq import SCALES, SYMMETRIC_WEIGHTS
 from slimc.targets.rules.shapes import open_sizes
 from slimc.targets.rules.widths import FOLDED, aligned_channels
@@ -25,6 +27,7 @@ from slimc.targets.rules.widths import FOLDED, aligned_channels
 _PLAIN = ({DType.I8: 0, DType.U8: 0}, {DType.I8: 0, DType.U8: 128})
 _NEED_RANKS = ("Conv", "ConvTranspose")  # openvino/src/frontends/onnx/frontend/src/op/conv.cpp
 _FUSE_SCALES = ("Add", "Mul")
+_MOVES = (Quant.PASS_THROUGH, Quant.SHARED_SCALE)
 
 
 def _symmetric_products(subject: Subject) -> Iterator[Finding]:
@@ -49,6 +52,65 @@ def _is_plain(one: Conversion, plain: Mapping[DType, int]) -> bool:
 
 def _all_are(zero: np.ndarray | None, allowed: int) -> bool:
     return zero is not None and bool((zero == allowed).all())
+
+
+def _made_by_q(subject: Subject) -> Iterator[Finding]:
+    """Find data whose integers no Q of the file makes: a DQ alone becomes no FakeQuantize."""
+    for node, data, _ in _quantized(subject):
+        maker = _moved_from(subject, data.node.inputs[0])[1]
+        if maker is None or maker.op != QUANTIZE:
+            message = f"no Q of the file makes the integers of its data '{data.source}': it runs "
+            help = "let the model take and make floats there, with a Q before the DQ"
+            yield Finding("silent", node.name, f"{message}in float", help)
+
+
+def _direct_data(subject: Subject) -> Iterator[Finding]:
+    """Find convolutions with a clamp behind the DQ of their data, or a Transpose before it.
+
+    A Relu that changes nothing, of u8 around 0, may stand there.
+    """
+    for node, data, behind in _quantized(subject):
+        if node.kind not in _NEED_RANKS:
+            continue
+        before = _moved_from(subject, data.node.inputs[0])[0]
+        wrong = [one for one in behind if _clamps(subject, one, data)]
+        wrong += [one for one in before if one.kind == "Transpose"]
+        for one in wrong[:1]:
+            side = "behind" if one in behind else "before"
+            message = f"'{one.name}' ({one.kind}) stands {side} the DQ of its data: it runs in "
+            help = "put Q/DQ directly before the convolution"
+            yield Finding("silent", node.name, f"{message}float", help)
+
+
+def _clamps(subject: Subject, node: Node, data: Conversion) -> bool:
+    row = subject.ops.get(node.kind)
+    if row is None or row.clamp is None:
+        return False
+    return node.kind != "Relu" or not covers(subject, node, data)
+
+
+def _quantized(subject: Subject) -> Iterator[tuple[Node, Conversion, list[Node]]]:
+    """Yield what has a quantized weight, the DQ of its data, and what stands behind that."""
+    for node, parts in contractions(subject.graph, subject.ops):
+        weight = weight_of(subject, node.inputs[parts.weight])
+        behind, maker = _moved_from(subject, node.inputs[parts.data])
+        if weight is not None and maker is not None and maker.op == DEQUANTIZE:
+            data = Conversion(subject.graph, maker)
+            if not data.stored:
+                yield node, data, behind
+
+
+def _moved_from(subject: Subject, value: str) -> tuple[list[Node], Node | None]:
+    """Return what moves, joins or clamps elements on the way to a value, and what is before it."""
+    found: list[Node] = []
+    maker = subject.graph.producers.get(value)
+    while maker is not None and maker.op not in (QUANTIZE, DEQUANTIZE):
+        row = subject.ops.get(maker.kind)
+        if row is None or row.quant not in _MOVES:
+            break
+        found.append(maker)
+        maker = subject.graph.producers.get(maker.inputs[0])
+    return found, maker
 
 
 def _known_ranks(subject: Subject) -> Iterator[Finding]:
@@ -110,6 +172,8 @@ INTEGERS = (
     *SCALES,
     SYMMETRIC_WEIGHTS,
     TargetRule("L37", "symmetric-products", "products have no zero points", _symmetric_products),
+    TargetRule("L37", "made-by-q", "a Q makes the integers of data", _made_by_q),
+    TargetRule("L37", "direct-data", "no clamp stands behind a DQ of data", _direct_data),
     TargetRule("L37", "summed-blocks", "blocks lie along the summed axis", _summed_blocks),
     TargetRule(
         "L37",

@@ -97,6 +97,8 @@ def _misfit(graph: Graph, one: Conversion) -> str:
         return ""
     if one.block:
         return _block_misfit(one, axis, size, len(kind.shape))
+    if one.scale.ndim != 1:
+        return f"scales of shape {list(one.scale.shape)}, where a list of {size} is due"
     if one.scale.size != size:
         return f"{one.scale.size} scales along axis {axis}, which has {size}"
     return ""
