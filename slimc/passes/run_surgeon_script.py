@@ -64,7 +64,8 @@ def file_of(script: SurgeonScript) -> str:
 
 def script_failed(broken: BaseException, file: str, where: str) -> SlimcError:
     """Return the error of a script: what it raised, and the last line of `file` that led to it."""
-    lines = [f.lineno for f in traceback.extract_tb(broken.__traceback__) if f.filename == file]
+    frames = traceback.extract_tb(broken.__traceback__)
+    lines = [f.lineno for f in frames if Path(f.filename).resolve() == Path(file).resolve()]
     place = f"{where}, line {lines[-1]} of {Path(file).name}" if lines else where
     message = f"the script raised {type(broken).__name__}: {broken}"
     return SlimcError("script-failed", message, place)

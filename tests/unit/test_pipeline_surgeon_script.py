@@ -179,6 +179,16 @@ def test_a_failure_names_script_and_line(
     assert where in caught.value.where
 
 
+def test_a_failure_names_the_line_of_a_script_given_by_a_relative_path(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script_of(tmp_path, "def f(graph):\n    graph.x.y = 1\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SlimcError) as caught:
+        SurgeonScript.of(Path("script.py")).run(model, tmp_path / "made.onnx")
+    assert "line 2" in caught.value.where
+
+
 def test_a_called_function_takes_no_arguments(tmp_path: Path, model: Path) -> None:
     with pytest.raises(SlimcError, match="it takes no arguments"):
         kinds(tmp_path, script_of(tmp_path, EDIT), model, "{in}")
