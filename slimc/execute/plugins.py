@@ -36,7 +36,8 @@ def up_to_plugins(graph: Graph) -> tuple[Graph, tuple[Node, ...]]:
         return graph, ()
     read = (v for node in aside for v in node.reads if v in graph.producers)
     ends = dict.fromkeys(v for v in (*graph.outputs, *read) if v not in behind)
-    nodes = tuple(node for node in graph.nodes if node not in aside)
+    left = {node.name for node in aside}
+    nodes = tuple(node for node in graph.nodes if node.name not in left)
     editor = Editor(replace(graph, nodes=nodes, outputs=tuple(ends)))
     editor.changed = True
     return editor.done(), tuple(aside)

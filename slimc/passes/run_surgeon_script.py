@@ -30,7 +30,7 @@ class RunSurgeonScript(Pass):
             after = surgeon_function(script)(graph)
         except SlimcError:
             raise
-        except Exception as broken:  # the user's own script may raise anything
+        except (Exception, SystemExit) as broken:  # the user's own script may raise anything
             raise script_failed(broken, file_of(script), f"pass {self.name}") from broken
         before_nodes, after_nodes = len(graph.nodes), len(after.nodes)
         return PassResult(after, (note(f"script ran: {before_nodes} -> {after_nodes} nodes"),))

@@ -109,6 +109,11 @@ class Flow:
         self._types: dict[str, Any] = {}
         for one in scopes:
             self._types |= {**one.types, **{k: c.type for k, c in one.constants.items()}}
+        self._conversions: dict[str, Node] = {}  # value -> the DQ that it comes from
+        for node in graph.walk():
+            source = self._conversion(node)
+            if source is not None:
+                self._conversions |= dict.fromkeys(filter(None, node.outputs), source)
 
     def meant(self, node: Node) -> Meant | None:
         """Return how a contraction is meant to compute; None of what is none."""
@@ -121,22 +126,24 @@ class Flow:
         if row is None or row.weighted is None:
             return None
         data, weight = (
-            self._conversion(node.inputs[i]) for i in (row.weighted.data, row.weighted.weight)
+            self._conversions.get(node.inputs[i]) for i in (row.weighted.data, row.weighted.weight)
         )
         if data is not None and weight is not None:
             return "fp8" if self._holds_floats(data) else "integers"
         return "weights" if weight is not None and self._is_stored(weight) else "floats"
 
-    def _conversion(self, value: str) -> Node | None:
-        """Return the DQ that a value comes from, through what keeps its scale."""
-        node = self.makers.get(value)
-        if node is None or node.op == DEQUANTIZE:
+    def _conversion(self, node: Node) -> Node | None:
+        """Return the DQ that results come from, through what keeps its scale.
+
+        Of several operands each must come from one; that of the first counts.
+        """
+        if node.op == DEQUANTIZE:
             return node
         row = self._ops.get(node.kind)
         if row is None or row.quant not in (Quant.PASS_THROUGH, Quant.SHARED_SCALE):
             return None
         operands = node.inputs if row.quant is Quant.SHARED_SCALE else node.inputs[:1]
-        found = [self._conversion(one) for one in operands if one]
+        found = [self._conversions.get(one) for one in operands if one]
         return found[0] if found and all(one is not None for one in found) else None
 
     def _is_stored(self, conversion: Node) -> bool:

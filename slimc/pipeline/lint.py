@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -43,7 +44,7 @@ class Verdict:
         """Layers that are meant to run in integers."""
         return tuple(layer for layer in self.layers if layer.intended)
 
-    @property
+    @cached_property
     def lost(self) -> tuple[Layer, ...]:
         """Those of them that run in float all the same, by the rules."""
         return tuple(layer for layer in self.intended if self.why(layer))
@@ -57,7 +58,7 @@ class Verdict:
         return tuple(one for one in self.findings if one.severity in _EXPLAIN and one.node in near)
 
     def _near(self, node: Node) -> set[str]:
-        return self._flow.near(node) if self.layers else {node.name}
+        return self._flow.near(node) if _sound(self.findings) else {node.name}
 
 
 def lint(path: str | Path, target: Target, ops: OpTable) -> Verdict:
@@ -72,8 +73,12 @@ def lint(path: str | Path, target: Target, ops: OpTable) -> Verdict:
 def judge(subject: Subject) -> Verdict:
     """Check what was read already."""
     findings = check(subject)
-    broken = any(one.rule == SOUND_NODES.name for one in findings)
-    return Verdict(subject, findings, () if broken else layers_of(subject.graph, subject.ops))
+    layers = layers_of(subject.graph, subject.ops) if _sound(findings) else ()
+    return Verdict(subject, findings, layers)
+
+
+def _sound(findings: Sequence[Finding]) -> bool:
+    return not any(one.rule == SOUND_NODES.name for one in findings)
 
 
 def write_mended(subject: Subject, path: str | Path) -> None:

@@ -23,7 +23,7 @@ def run_file(path: str | Path) -> ModuleType:
         spec.loader.exec_module(module)
     except SlimcError:
         raise
-    except Exception as broken:  # the user's own code may raise anything
+    except (Exception, SystemExit) as broken:  # the user's own code may raise anything
         message = f"it raised {type(broken).__name__}: {broken}"
         raise SlimcError("bad-plugin", message, f"plug-in '{path}'") from broken
     return module

@@ -14,8 +14,7 @@ def sparsity_notes(final: Graph, runner: Runner) -> tuple[Remark, ...]:
 
     Weights are seen as kernels get them, behind DQ.
     """
-    pairs = zip(runner.ran, runner.reports[-len(runner.ran) :], strict=True)
-    meant = sum(made.facts.get("sparse", 0) for one, made in pairs if one.sparsifies)
+    meant = sum(made.facts.get("sparse", 0) for one, made in runner.reported if one.sparsifies)
     if not meant:
         return ()
     ops = runner.ctx.ops

@@ -78,11 +78,16 @@ class Runner:
                 self.reports[place] = replace(known, facts={**known.facts, **facts})
 
     @property
+    def reported(self) -> tuple[tuple[Pass, PassReport], ...]:
+        """The passes as they ran, each with its report."""
+        reports = self.reports[len(self.reports) - len(self.ran) :]
+        return tuple(zip(self.ran, reports, strict=True))
+
+    @property
     def removals(self) -> tuple[PassReport, ...]:
         """What passes that removed channels report."""
-        pairs = zip(self.ran, self.reports[-len(self.ran) :], strict=True)
         return tuple(
-            made for one, made in pairs if isinstance(one, RemoveChannels) and made.changed
+            made for one, made in self.reported if isinstance(one, RemoveChannels) and made.changed
         )
 
     def run(self, graph: Graph, passes: Sequence[Pass]) -> Graph:

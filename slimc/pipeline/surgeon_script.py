@@ -131,7 +131,7 @@ class SurgeonScript:
                     edit_file(function, model, made)
         except SlimcError:
             raise
-        except Exception as broken:  # the user's own script may raise anything
+        except (Exception, SystemExit) as broken:  # the user's own script may raise anything
             where = f"script '{self.path}'"
             raise script_failed(broken, str(self.path), where) from broken
         finally:
@@ -253,7 +253,8 @@ def _loaded(tree: ast.Module) -> str:
 def _models(folder: Path) -> Iterator[tuple[Path, str]]:
     """Yield the model files below a folder, with what tells whether they changed."""
     for path in sorted(folder.rglob("*.onnx")):
-        yield path, hashlib.sha256(path.read_bytes()).hexdigest()
+        if path.is_file():
+            yield path, hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _piped(command: Sequence[str], folder: Path, told: Told) -> tuple[int, list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from slimc.analysis.shapes import default_sizes
@@ -58,7 +59,7 @@ class Proof(Verdict):
         """What, by the rules, the target's runtime does not parse or build."""
         return tuple(one for one in self.findings if one.severity == "error")
 
-    @property
+    @cached_property
     def lost(self) -> tuple[Layer, ...]:
         """Layers that were meant to run in integers and do not; of no oracle, by the rules.
 

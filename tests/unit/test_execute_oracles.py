@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,6 +15,7 @@ from types import SimpleNamespace
 import pytest
 
 from slimc.errors import SlimcError
+from slimc.execute.oracles import ask as ask_module
 from slimc.execute.oracles.ask import ORACLES, Answer, ask, ask_onnxruntime, oracle_of
 from slimc.io.write import write
 from slimc.ir.text import parse_text
@@ -106,6 +109,45 @@ def _is_gone(pid: int) -> bool:
             return True
         time.sleep(0.02)
     return False
+
+
+def test_a_child_that_no_one_waits_for_ends_itself(tmp_path: Path) -> None:
+    folder = Path(ask_module.__file__).parent
+    text = (
+        "import sys, time, types\n"
+        f"sys.path.insert(0, {str(folder)!r})\n"
+        "import child\n"
+        "child._load = lambda name: types.SimpleNamespace(ask=lambda *words: time.sleep(60))\n"
+        f"sys.argv[1:] = ['x', 'model.onnx', '{{}}', '0.1', {str(tmp_path / 'answer')!r}]\n"
+        "child.main()"
+    )
+    ended = subprocess.run([sys.executable, "-c", text], timeout=50, check=False)
+    assert ended.returncode == -signal.SIGALRM
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_another_interpreter_has_its_own_packages(
+    elsewhere: bool, tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (
+        "import json, os, sys\n"
+        "version = os.environ.get('PYTHONPATH', '')\n"
+        "open(sys.argv[-1], 'w').write(json.dumps({'version': version}))"
+    )
+    python = answering(tmp_path, text)
+    monkeypatch.setenv("PYTHONPATH", "/of/this/one")
+    if not elsewhere:
+        monkeypatch.setattr(sys, "executable", python)
+    answer = ask(ORACLES["onnxruntime"], model, {}, python if elsewhere else "")
+    assert answer.version == ("" if elsewhere else "/of/this/one")
+
+
+def test_data_files_are_found_beside_a_link(tmp_path: Path, model: Path) -> None:
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "model.onnx").symlink_to(model)
+    python = answering(tmp_path, "import sys; sys.exit(sys.argv[3])")
+    answer = ask(ORACLES["onnxruntime"], tmp_path / "links" / "model.onnx", {}, python)
+    assert answer.silence.endswith(f": {tmp_path / 'links' / 'model.onnx'}")
 
 
 def test_a_runtime_may_say_why_it_says_no_more(tmp_path: Path, model: Path) -> None:

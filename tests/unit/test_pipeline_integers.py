@@ -188,6 +188,25 @@ graph (%x: f32[2,4], %x2: f32[4,4]) -> (%y)
     assert [(layer.node.name, layer.meant) for layer in layers_of(graph, OPS)] == [("m", meant)]
 
 
+def test_values_of_many_paths_are_looked_at_once() -> None:
+    steps = "".join(
+        f"  %c{i}: f32[1,8] = Concat(%x{i}, %x{i}) {{axis=1}}\n"
+        f"  %x{i + 1}: f32[1,4] = Slice(%c{i}, %start, %end, %axis)\n"
+        for i in range(60)
+    )
+    graph = parse_text(f"""
+graph (%q: u8[1,4]) -> (%y)
+  %start = constant i64[1] [0]
+  %end = constant i64[1] [4]
+  %axis = constant i64[1] [1]
+  %s = constant f32[] 0.02
+  %w = constant i8[4,4] random(0)
+  %x0: f32[1,4] = DequantizeLinear(%q, %s)
+{steps}  %v: f32[4,4] = DequantizeLinear(%w, %s)
+  %y: f32[1,4] = MatMul(%x60, %v) @m""")
+    assert [layer.meant for layer in layers_of(graph, OPS)] == ["integers"]
+
+
 def test_8_bit_floats_and_bodies() -> None:
     graph = parse_text("""
 graph (%c: bool[], %x: f32[2,4]) -> (%y)

@@ -131,6 +131,15 @@ def test_one_of_several_results_is_named(tmp_path: Path, model: Path) -> None:
     assert kinds(tmp_path, script, model, result="b.onnx") == "Exp Neg"
 
 
+def test_a_folder_that_is_called_like_a_model_is_none(tmp_path: Path, model: Path) -> None:
+    text = """
+    import shutil, os
+    os.mkdir("parts.onnx")
+    shutil.copy("model.onnx", "parts.onnx/whole.onnx")
+    """
+    assert kinds(tmp_path, script_of(tmp_path, text), model) == "Exp Relu"
+
+
 def test_what_is_printed_is_told(tmp_path: Path, model: Path) -> None:
     heard: list[str] = []
     text = PROGRAM.format(loaded="'model.onnx'", saved="'a.onnx'")
@@ -165,6 +174,7 @@ def test_what_cannot_be_run_is_told_beforehand(
     ("text", "name", "message", "where"),
     [
         ("def f(graph):\n    graph.x.y = 1\n", "script-failed", "AttributeError", "line 2"),
+        ("def f(graph):\n    raise SystemExit(3)\n", "script-failed", "SystemExit: 3", "line 2"),
         ("print('a')\nraise OSError('b')\n", "script-failed", "OSError: b", "line 2"),
         ("import sys\nsys.exit(3)\n", "script-failed", "status 3", "script.py"),
         ("print('a')\n", "script-saved-nothing", "it saved no model", "script.py"),

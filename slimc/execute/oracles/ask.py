@@ -131,8 +131,10 @@ def ask(
     with tempfile.TemporaryDirectory() as folder:
         place, log = Path(folder) / "answer.json", Path(folder) / "log"
         child = Path(__file__).with_name("child.py")
-        words = [_program(python), str(child), oracle.module, str(file.resolve())]
-        status = _run([*words, json.dumps(options), str(place)], log, limit_seconds)
+        # Not resolved: the data files of a link are beside the link.
+        words = [_program(python), str(child), oracle.module, str(file.absolute())]
+        words += [json.dumps(options), str(limit_seconds), str(place)]
+        status = _run(words, _variables(python), log, limit_seconds)
         facts = json.loads(place.read_text("utf-8")) if place.exists() else {}
         said = log.read_text(errors="replace").strip().rpartition("\n")[2]
     if "missing" in facts:
@@ -151,7 +153,15 @@ def _program(python: str) -> str:
     return str(Path(python).absolute()) if os.sep in python else python or sys.executable
 
 
-def _run(words: list[str], log: Path, limit_seconds: float) -> int | None:
+def _variables(python: str) -> dict[str, str]:
+    """Return the environment; another interpreter must not find the packages of this one."""
+    own = () if not python else ("PYTHONHOME", "PYTHONPATH")
+    return {name: value for name, value in os.environ.items() if name not in own}
+
+
+def _run(
+    words: list[str], variables: Mapping[str, str], log: Path, limit_seconds: float
+) -> int | None:
     """Return the exit status of a command, None if it took too long. No process of it is left.
 
     It works in the folder of its log, which takes what libraries drop.
@@ -164,6 +174,7 @@ def _run(words: list[str], log: Path, limit_seconds: float) -> int | None:
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 cwd=log.parent,
+                env=variables,
                 start_new_session=True,
             )
         except OSError as fail:

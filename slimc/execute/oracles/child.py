@@ -1,11 +1,12 @@
 """The process that an oracle works in. It may crash or hang, and leaves what it knew until then.
 
-usage: python child.py ORACLE MODEL OPTIONS ANSWER
+usage: python child.py ORACLE MODEL OPTIONS LIMIT ANSWER
 
 ORACLE: a module of this folder, whose `ask(model, options)` yields facts as they become known.
-OPTIONS: a JSON object. ANSWER: the JSON file to keep the facts in. Facts: `version`; `parsed`,
-`built`; `problems`: [[node, message], ..]; `kernels`: what runs, by the names that
-`ask.Kernel` describes; `silence`: why it cannot say more; `missing`: the package that is not there.
+OPTIONS: a JSON object. LIMIT: seconds. ANSWER: the JSON file to keep the facts in. Facts:
+`version`; `parsed`, `built`; `problems`: [[node, message], ..]; `kernels`: what runs, by the names
+that `ask.Kernel` describes; `silence`: why it cannot say more; `missing`: the package that is not
+there.
 """
 
 from __future__ import annotations
@@ -13,15 +14,20 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
 
+_PATIENCE = 1.1  # of the limit, at which who asked ends this; if that one is gone, it ends itself
+
 
 def main() -> None:
     """Let an oracle speak, and keep each of its facts at once."""
-    name, model, options, place = sys.argv[1:]
-    del sys.path[0]  # this folder: its modules hide no package
+    name, model, options, limit, place = sys.argv[1:]
+    signal.setitimer(signal.ITIMER_REAL, _PATIENCE * float(limit))
+    folder = str(Path(__file__).parent)
+    sys.path[:] = [one for one in sys.path if one != folder]  # its modules hide no package
     facts: dict[str, Any] = {}
     try:
         oracle = _load(name)
