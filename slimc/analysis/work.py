@@ -115,11 +115,12 @@ def work_class(coupling: Coupling, node: Node) -> str:
 
 def _contraction(coupling: Coupling, node: Node, row: Op, bound: Bound) -> str:
     """Tell contractions apart by the labels that data, weight and result share."""
-    if len(row.macs) > 1 or row.weighted is None:
-        return "compound" if len(row.macs) > 1 else "product"
-    if row.taps is None:
-        constant = node.inputs[row.weighted.weight] in coupling.graph.constants
-        return "product" if constant else "activations"
+    products = row.mac_labels(bound)
+    if len(products) > 1:
+        return "compound"
+    if row.weighted is None or row.taps is None:
+        operands = {v for i, v in enumerate(node.inputs) if i in row.macs[0]}
+        return "product" if operands & coupling.graph.constants.keys() else "activations"
     groups, summed, taps = _kernel(bound, row.weighted)
     if groups > 1:
         return "depthwise" if summed == 1 else "grouped"

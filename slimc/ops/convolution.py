@@ -90,10 +90,6 @@ def refit_group(call: Call, bound: Bound, after: Mapping[str, int]) -> Refit:
     return Refit(attrs={"group": after["g"]} if changed else {})
 
 
-def _int32(call: Call) -> tuple[DType | None, ...]:
-    return (DType.I32,)
-
-
 DATA_WEIGHT = Weighted(data=0, weight=1, bias=2, channel="o")
 
 CONVOLUTION = table(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from slimc.analysis.channels import couple
 from slimc.analysis.latency import Amounts, amounts
 from slimc.analysis.shapes import infer
@@ -66,6 +68,24 @@ def test_classes_follow_from_the_rows_of_operators() -> None:
         "foreign": "unknown",
     }
     assert set(works.values()) <= set(CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("line", "work"),
+    [
+        ("MatMul(%w, %x)", "product"),
+        ("Gemm(%x, %x, %w)", "activations"),
+        ('Einsum(%x, %x) {equation="ij,kj->ik"}', "activations"),
+        ('Einsum(%x, %w) {equation="ij,jk->ik"}', "product"),
+        ('Einsum(%x, %x, %w) {equation="ij,jk,kl->il"}', "compound"),
+    ],
+)
+def test_products_are_told_apart_by_what_is_constant(line: str, work: str) -> None:
+    graph = parse_text(f"""graph (%x: f32[8,8]) -> (%y)
+  %w = constant f32[8,8] random(0)
+  %y: f32[8,8] = {line} @one""")
+    (step,) = steps(couple(graph, OPS, infer(graph, OPS)))
+    assert step.work == work
 
 
 def test_what_kernels_do_in_the_same_go_is_one_step() -> None:
