@@ -11,12 +11,15 @@ import onnx
 from onnx import GraphProto, NodeProto, TensorProto
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
+from slimc.io.tensors import DataFiles
+
 
 def named_copy(file: Path, folder: Path) -> Path:
     """Return a file that `io.read` reads, or a copy in `folder` that differs in names of nodes.
 
     A node without a name gets that of the first value it makes, as `io.read` calls it; one whose
-    name is taken gets a number behind it. Data files beside it are linked.
+    name is taken gets a number behind it. Data files in its folder are linked, and none else is:
+    wherever a tensor says they lie, links stay in `folder`. Error: external-data.
     """
     model = onnx.load_model(str(file), load_external_data=False)
     taken = {node.name for node in _nodes(model.graph)}
@@ -33,13 +36,24 @@ def named_copy(file: Path, folder: Path) -> Path:
         seen.add(name)
     if not changed:
         return file
+    _take_along(model.graph, file.parent, folder)
     copy = folder / file.name
     copy.write_bytes(model.SerializeToString())
-    for tensor in _tensors(model.graph):
-        if uses_external_data(tensor):
-            location = ExternalDataInfo(tensor).location
-            _link(file.parent / location, folder / location)
     return copy
+
+
+def _take_along(graph: GraphProto, home: Path, folder: Path) -> None:
+    """Link the data files of a graph's tensors into a folder, and say where they lie there."""
+    files = DataFiles(home)
+    for tensor in _tensors(graph):
+        if not uses_external_data(tensor):
+            continue
+        path = files.inside(ExternalDataInfo(tensor).location, f"tensor '{tensor.name}'")
+        location = path.relative_to(home.resolve()).as_posix()
+        _link(path, folder / location)
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = location
 
 
 def _link(source: Path, place: Path) -> None:
@@ -48,7 +62,7 @@ def _link(source: Path, place: Path) -> None:
         return
     place.parent.mkdir(parents=True, exist_ok=True)
     try:
-        os.link(source.resolve(), place)
+        os.link(source, place)
     except OSError:  # another file system
         shutil.copyfile(source, place)
 

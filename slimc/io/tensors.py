@@ -24,14 +24,17 @@ class DataFiles:
     def map(self, location: str, where: str) -> np.ndarray:
         """Return the bytes of a file, as u8[size]. Error: external-data."""
         if location not in self._maps:
-            path = self._inside(location, where)
+            path = self.inside(location, where)
             size = path.stat().st_size
             mapped = np.memmap(path, np.uint8, "r") if size else np.zeros(0, np.uint8)
             self._maps[location] = np.asarray(mapped)
         return self._maps[location]
 
-    def _inside(self, location: str, where: str) -> Path:
-        """Return the path of a file, which must lie in the folder, links followed."""
+    def inside(self, location: str, where: str) -> Path:
+        """Return the path of a file, which must lie in the folder, links followed.
+
+        Error: external-data.
+        """
         if self._folder is None:
             raise SlimcError(
                 "external-data",

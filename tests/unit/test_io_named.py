@@ -5,6 +5,7 @@ from pathlib import Path
 import onnx
 import pytest
 
+from slimc.errors import SlimcError
 from slimc.io.named import named_copy
 from slimc.io.read import read
 from slimc.io.write import write
@@ -44,18 +45,27 @@ def test_every_node_has_a_name_of_its_own(
     assert [node.name for node in onnx.load(str(file)).graph.node] == names
 
 
-def test_data_files_come_along(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["w.data", "../home/w.data", "{home}/w.data"])
+def test_data_files_come_along(tmp_path: Path, place: str) -> None:
+    """A path that leaves the folder and comes back is no way out of the folder of the copy."""
     text = """graph (%x: f32[2]) -> (%y)
   %w = constant f32[2] random(0)
   %y: f32[2] = Add(%x, %w)"""
-    file = tmp_path / "model.onnx"
+    home, folder = tmp_path / "home", tmp_path / "deep" / "copy"
+    home.mkdir()
+    folder.mkdir(parents=True)
+    file = home / "model.onnx"
     write(parse_text(text), file)
     model = onnx.load(str(file))
     model.graph.node[0].name = ""
     onnx.save(model, str(file), save_as_external_data=True, location="w.data", size_threshold=0)
-    (tmp_path / "copy").mkdir()
-    copy = named_copy(file, tmp_path / "copy")
-    assert copy.parent == tmp_path / "copy"
+    model = onnx.load(str(file), load_external_data=False)
+    model.graph.initializer[0].external_data[0].value = place.format(home=home)
+    onnx.save(model, str(file))
+    copy = named_copy(file, folder)
+    assert copy.parent == folder
+    assert sorted(one.name for one in folder.iterdir()) == ["model.onnx", "w.data"]
+    assert [one.name for one in folder.parent.iterdir()] == ["copy"]
     array = read(copy).array("w")
     assert array is not None
     assert (array == parse_text(text).array("w")).all()
@@ -64,3 +74,19 @@ def test_data_files_come_along(tmp_path: Path) -> None:
 def test_a_file_with_names_stays_where_it_is(tmp_path: Path) -> None:
     file = renamed(tmp_path / "model.onnx", ["one", "two", "three"])
     assert named_copy(file, tmp_path / "nowhere") == file
+
+
+def test_data_files_elsewhere_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(bytes(8))
+    home, folder = tmp_path / "home", tmp_path / "copy"
+    home.mkdir()
+    folder.mkdir()
+    file = renamed(home / "model.onnx", ["", "", ""])
+    model = onnx.load(str(file))
+    tensor = onnx.TensorProto(name="w", data_type=1, dims=[2], data_location=1)
+    tensor.external_data.add(key="location", value="../secret")
+    model.graph.initializer.append(tensor)
+    file.write_bytes(model.SerializeToString())
+    with pytest.raises(SlimcError, match="lies outside the model's folder"):
+        named_copy(file, folder)
+    assert list(folder.iterdir()) == []
