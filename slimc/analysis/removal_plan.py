@@ -100,7 +100,7 @@ def remarks(plan: Plan, explanation: Explanation, unchosen: str) -> tuple[Remark
     made: list[Remark] = []
     for family, lost in zip(plan.families, plan.lost.tolist(), strict=True):
         if lost:
-            made.append(_cut(plan, explanation, family, lost))
+            made.append(_cut(explanation, family, lost))
     made += _inside_bodies(plan.coupling)
     for node in explanation.weighted:
         if plan.coupling.bound_of(node) is None:
@@ -149,7 +149,7 @@ def _why_whole(plan: Plan, explanation: Explanation, labels: Sequence[LabelOf]) 
     return ""
 
 
-def _cut(plan: Plan, explanation: Explanation, family: Family, lost: int) -> Remark:
+def _cut(explanation: Explanation, family: Family, lost: int) -> Remark:
     others = [n for n in explanation.weighted_in(family) if n != family.first_node]
     tied = f", with {listed(others)}" if others else ""
     text = f"width {family.width} -> {family.width - lost}{tied}"

@@ -69,8 +69,8 @@ def misfit(node: Node, opset: int, types: Mapping[str, ValueType]) -> str:
     for key in node.attrs:
         if key not in schema.attributes:
             return f"its attribute '{key}' came with a later opset"
-    return _operand_misfit("operand", node.inputs, schema.inputs, schema, types) or _operand_misfit(
-        "result", node.outputs, schema.outputs, schema, types
+    return _operand_misfit("operand", node.inputs, schema.inputs, types) or _operand_misfit(
+        "result", node.outputs, schema.outputs, types
     )
 
 
@@ -134,7 +134,7 @@ def _operand_fault(
 
 
 def _operand_misfit(
-    word: str, values: tuple[str, ...], formal: Any, schema: Any, types: Mapping[str, ValueType]
+    word: str, values: tuple[str, ...], formal: Any, types: Mapping[str, ValueType]
 ) -> str:
     for i, value in enumerate(values):
         if not value:

@@ -66,10 +66,3 @@ def _typed(key: str, value: Any, where: str) -> Any:
         message = f"its target '{value}' is a Python file, and a recipe runs no code"
         raise SlimcError("bad-recipe", message, where, "name the file yourself, with --target")
     return " ".join(value.split())
-
-
-def save_recipe(recipe: Recipe, path: str | Path) -> None:
-    """Write a recipe; what is not said is left out."""
-    said = {f.name: getattr(recipe, f.name) for f in fields(recipe)}
-    said = {key: value for key, value in said.items() if value}
-    Path(path).write_text(yaml.safe_dump(said, sort_keys=False, allow_unicode=True), "utf-8")
