@@ -5,6 +5,7 @@ Progress shows only where stderr is a terminal; tables are drawn by rich only wh
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,10 +26,17 @@ from slimc.pipeline.steps import Watcher
 from slimc.remarks import PassReport
 from slimc.report.text import table
 
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
 
 def say(text: str = "", err: bool = False) -> None:
-    """Write text."""
-    click.echo(text, err=err)
+    """Write text. Names of strangers' models steer no terminal: controls are written as escapes."""
+    click.echo(harmless(text), err=err)
+
+
+def harmless(text: str) -> str:
+    r"""Return text with its control characters as escapes such as \u001b, which JSON reads too."""
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def say_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -40,7 +48,7 @@ def say_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for i, title in enumerate(head):
         drawn.add_column(title, justify="left" if i == 0 else "right", overflow="fold")
     for row in rows:
-        drawn.add_row(*row)
+        drawn.add_row(*map(harmless, row))
     Console().print(drawn, markup=False)
 
 

@@ -12,6 +12,7 @@ import click
 import slimc
 from slimc.cli.bench import bench_command
 from slimc.cli.compile import compile_command
+from slimc.cli.console import say
 from slimc.cli.data import data_command
 from slimc.cli.demo import demo_command
 from slimc.cli.diff import diff_command
@@ -149,5 +150,5 @@ def main(args: list[str] | None = None) -> None:
 
 
 def _leave(text: str, status: int) -> None:
-    click.echo(text, err=True)
+    say(text, err=True)
     sys.exit(status)

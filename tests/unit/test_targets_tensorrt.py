@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
+from shlex import split
 
 import pytest
 
@@ -95,6 +97,23 @@ def command(text: str, target: Target) -> str:
 )  # fmt: skip
 def test_the_command_depends_on_the_file(target: Target, text: str, flags: str) -> None:
     assert command(text, target) == flags
+
+
+def test_names_are_quoted_for_a_shell() -> None:
+    graph = parse_text(FLOAT.replace("f32[1,", "f32[N,"))
+    name = "x';touch it;'"
+    nodes = tuple(
+        replace(node, inputs=tuple(name if v == "x" else v for v in node.inputs))
+        for node in graph.nodes
+    )
+    types = {name if v == "x" else v: kind for v, kind in graph.types.items()}
+    odd = replace(graph, inputs=(name,), nodes=nodes, types=types)
+    findings = check(Subject(odd, OPS, JETSON_ORIN, FileHeader(17, 8)))
+    (said,) = [one.message for one in findings if one.rule == "build-command"]
+    words = split(said.partition("with: ")[2])
+    assert f"--minShapes={name}:1x32x4x4" in words
+    (help,) = [one.help for one in findings if one.rule == "open-sizes"]
+    assert split(help.partition("largest: ")[2]) == [f"--optShapes={name}:1x32x4x4"]
 
 
 def test_sizes_that_are_not_known_are_reported() -> None:

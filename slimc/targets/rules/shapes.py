@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from shlex import quote
 
 from slimc.analysis.shapes import default_sizes
 from slimc.ir.dims import evaluate
@@ -14,17 +15,17 @@ _WORDS: Mapping[str, tuple[Severity, str, str]] = {
     "profile": (
         "info",
         "an engine is built for a range of its sizes",
-        "give trtexec the least, usual and largest: --optShapes={value}:{sizes}",
+        "give trtexec the least, usual and largest: {profile}",
     ),
     "slower": (
         "perf",
         "{target} is faster with sizes that are numbers",
-        "fix them: --shape {value}={sizes}",
+        "fix them: --shape {shape}",
     ),
     "static": (
         "error",
         "{target} needs sizes that are numbers",
-        "fix them: --shape {value}={sizes}",
+        "fix them: --shape {shape}",
     ),
 }
 _BATCH = 4  # smaller usual sizes are those of batches
@@ -36,7 +37,11 @@ def _open_sizes(subject: Subject) -> Iterator[Finding]:
         return
     severity, fact, help = _WORDS[subject.target.shapes]
     for value, sizes in usual_shapes(subject).items():
-        words = {"target": subject.target.name, "value": value, "sizes": sizes}
+        words = {
+            "target": subject.target.name,
+            "shape": quote(f"{value}={sizes}"),
+            "profile": quote(f"--optShapes={value}:{sizes}"),
+        }
         message = f"input '{value}' is {subject.graph.type_of(value)}: {fact.format(**words)}"
         yield Finding(severity, "", message, help.format(**words))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from shlex import quote
 
 from slimc.ir.types import DType, TensorType
 from slimc.passes.target import Finding, Subject, TargetRule
@@ -18,7 +19,7 @@ def _build_command(subject: Subject) -> Iterator[Finding]:
     command = ["trtexec --onnx=MODEL.onnx --saveEngine=MODEL.engine", *_type_flags(subject)]
     named = ",".join(f"{value}:{shape}" for value, shape in usual_shapes(subject).items())
     if named:
-        command += [f"--{bound}Shapes={named}" for bound in ("min", "opt", "max")]
+        command += [quote(f"--{bound}Shapes={named}") for bound in ("min", "opt", "max")]
     after = "; TensorRT 11 is always strongly typed and takes no such flag" if target.typed else ""
     yield Finding("info", "", f"build the engine with: {' '.join(command)}{after}")
 
@@ -39,7 +40,8 @@ def _type_flags(subject: Subject) -> list[str]:
     return [*flags, "--fp16"] if DType.F16 in target.floats else flags
 
 
+# The command comes first: a compile shows the first advice, and all of it in details.
 BUILD = (
-    open_sizes("L25"),
     TargetRule("L25", "build-command", "the command that builds the engine", _build_command),
+    open_sizes("L25"),
 )
