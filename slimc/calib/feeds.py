@@ -8,9 +8,11 @@ from difflib import get_close_matches
 
 import numpy as np
 
+from slimc.analysis.cost import measure
 from slimc.errors import SlimcError
 from slimc.ir.graph import Graph
 from slimc.ir.types import Dim, DType, TensorType
+from slimc.ops.op import OpTable
 
 Feed = dict[str, np.ndarray]
 
@@ -49,6 +51,18 @@ def samples_of(specs: Specs, graph: Graph) -> int:
     """Return how many samples a feed holds: the leading size of the first input that has axes."""
     shapes = [specs[name].shape for name in graph.inputs]
     return next((shape[0] for shape in shapes if shape), 1)
+
+
+def macs_of(
+    feed: Mapping[str, np.ndarray], graph: Graph, ops: OpTable, sizes: Mapping[str, int]
+) -> tuple[int, int]:
+    """Return the multiply-accumulates of a feed, and how many samples it holds.
+
+    sizes: of names that the feed does not tell.
+    """
+    specs = specs_of(feed)
+    known = {**sizes, **check(graph, specs, "the first feed")}
+    return measure(graph, ops, known).macs, samples_of(specs, graph)
 
 
 def has_sample_axis(graph: Graph) -> bool:

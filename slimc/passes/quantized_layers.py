@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
-from slimc.analysis.cost import measure
 from slimc.analysis.shapes import infer
 from slimc.calib.data import Data
-from slimc.calib.feeds import Feed, check, samples_of, specs_of
+from slimc.calib.feeds import Feed, macs_of
 from slimc.calib.fields import or_fields, tells_channels_apart
 from slimc.calib.moments import Fit
 from slimc.calib.sample_errors import surely_nearer
@@ -134,10 +133,8 @@ def _affordable(graph: Graph, ctx: Context, data: Data) -> int:
     feed = next(iter(data), None)
     if feed is None:
         return least
-    specs = specs_of(feed)
-    sizes = ctx.sizes_of(graph) | check(graph, specs, "the first feed")
-    each = measure(graph, ctx.ops, sizes).macs / max(1, samples_of(specs, graph))
-    return max(least, min(most, int(MACS / max(1.0, each))))
+    macs, samples = macs_of(feed, graph, ctx.ops, ctx.sizes_of(graph))
+    return max(least, min(most, int(MACS / max(1.0, macs / max(1, samples)))))
 
 
 def _layers(

@@ -11,8 +11,7 @@ import numpy as np
 
 from slimc.analysis.cost import measure
 from slimc.analysis.pins import listed
-from slimc.analysis.shapes import default_sizes
-from slimc.calib.feeds import check, samples_of, specs_of
+from slimc.calib.feeds import macs_of
 from slimc.errors import PromiseError, SlimcError, did_you_mean
 from slimc.execute.ort import time_rounds
 from slimc.execute.speedup import MARGIN, Speedup, speedup
@@ -51,11 +50,9 @@ class Stopwatch:
     @classmethod
     def of(cls, graph: Graph, feed: Feed, ctx: Context, time: Timer = time_rounds) -> Stopwatch:
         """Take as many rounds as make about `_MACS`."""
-        specs = specs_of(dict(feed))
-        sizes = default_sizes(graph) | check(graph, specs, "the first feed")
-        each = max(1, measure(graph, ctx.ops, sizes).macs)
+        macs, samples = macs_of(feed, graph, ctx.ops, ctx.sizes_of(graph))
         least, most = _ROUNDS
-        return cls(feed, samples_of(specs, graph), min(most, max(least, _MACS // each)), time)
+        return cls(feed, samples, min(most, max(least, _MACS // max(1, macs))), time)
 
     def compare(
         self, first: Graph, second: Graph, threads: int = ONE_THREAD, times: int = 1
