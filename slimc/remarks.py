@@ -95,6 +95,7 @@ class Latency:
 class Report:
     """The record of a compile; `slimc.report` turns it into text and JSON.
 
+    integer_oracle: who can be asked on this machine how many integer layers run so; "" for none.
     indices: which indices of the initializers of the file stay, plain JSON (`pipeline/index_map`).
     """
 
@@ -110,5 +111,6 @@ class Report:
     integer_achieved: int | None
     notes: tuple[Remark, ...] = ()
     integer_float: tuple[str, ...] = ()
+    integer_oracle: str = ""
     latency: tuple[Latency, ...] = ()
     indices: Mapping[str, Any] = field(default_factory=dict)

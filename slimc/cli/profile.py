@@ -130,7 +130,7 @@ def profile_command(models: tuple[Path, ...], **options: Any) -> None:
 
 
 def _measured(models: tuple[Path, ...], options: dict[str, Any]) -> Profile:
-    _refuse(options, ("layers",), "--from reads files, and none is given")
+    _refuse(options, ("layers",), "--layers has no effect without --from")
     others = options["check"]
     if len(options["calib"]) > len(models) + len(others):
         raise SlimcError(

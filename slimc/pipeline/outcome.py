@@ -70,6 +70,7 @@ def outcome(
         integer_intended=integer,
         integer_achieved=reached,
         integer_float=floating if integer else (),
+        integer_oracle=ctx.target.oracle,
         latency=latency,
         indices=indices.table(),
     )

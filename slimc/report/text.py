@@ -29,6 +29,8 @@ def report_text(report: Report, details: bool = False) -> str:
         lines.append(f"  {one.text:<{width}}  {one.seconds:7.2f} s  {pass_summary(one)}")
         if details:
             lines += [f"      {remark}" for remark in one.remarks]
+        else:
+            lines[-1] += _notes_left(one.remarks)
     lines += ["", *measure_lines(report.before, report.after)]
     lines += latency_lines(report.latency)
     lines += agreement_lines(report.agreement)
@@ -47,6 +49,12 @@ def pass_summary(one: PassReport) -> str:
         parts.append(f"{kinds['skipped']} skipped ({_reasons(one.remarks)})")
     parts += [remark.message for remark in one.remarks if remark.kind == "note"][:1]
     return "; ".join(parts) or ("changed" if one.changed else "nothing to do")
+
+
+def _notes_left(remarks: Sequence[Remark]) -> str:
+    """Say how many notes the summary of a pass leaves out."""
+    left = sum(remark.kind == "note" for remark in remarks) - 1
+    return f"; {left} more {'notes' if left > 1 else 'note'} (--details)" if left > 0 else ""
 
 
 def _narrowed(facts: Mapping[str, Any]) -> list[str]:
@@ -146,7 +154,7 @@ def integer_lines(report: Report) -> list[str]:
         return []
     total = report.integer_intended + len(report.integer_float)
     text = integer_layers(report.integer_achieved, report.integer_intended, total)
-    if report.integer_achieved is None:
+    if report.integer_achieved is None and report.integer_oracle:
         text += f"; how many run so: slimc verify FILE --target {report.target}"
     return ["", text]
 

@@ -90,9 +90,12 @@ def test_a_long_text_of_a_pass_does_not_move_the_others() -> None:
 
 
 def test_what_cannot_be_counted_here_names_the_command_that_does() -> None:
-    assert report_text(replace(REPORT, integer_achieved=None)).splitlines()[-1] == (
-        "integer layers: 20 intended, among 21 contractions; how many run so: "
-        "slimc verify FILE --target jetson"
+    unknown = replace(REPORT, integer_achieved=None)
+    counted = "integer layers: 20 intended, among 21 contractions"
+    assert report_text(unknown).splitlines()[-1] == counted
+    asked = replace(unknown, integer_oracle="tensorrt-rtx:SM86")
+    assert report_text(asked).splitlines()[-1] == (
+        f"{counted}; how many run so: slimc verify FILE --target jetson"
     )
 
 
@@ -138,6 +141,13 @@ def test_numbers_for_people() -> None:
 def test_a_pass_without_remarks_says_whether_it_changed_anything() -> None:
     assert pass_summary(PassReport("a", 0, True)) == "changed"
     assert pass_summary(PassReport("a", 0, False)) == "nothing to do"
+
+
+def test_notes_that_the_summary_leaves_out_are_counted() -> None:
+    said = (note("build it so"), note("sizes are open"), note("channels are padded"))
+    report = replace(REPORT, passes=(PassReport("legalize", 0, False, said),))
+    assert "build it so; 2 more notes (--details)\n" in report_text(report)
+    assert "more notes" not in report_text(report, details=True)
 
 
 def test_a_removal_says_what_it_saves_and_a_repair_how_far_off_layers_are() -> None:
