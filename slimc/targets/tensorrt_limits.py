@@ -21,6 +21,7 @@ Limit = Callable[[Subject, Graph, Node], str]
 _MODES = (b"half_pixel", b"pytorch_half_pixel", b"tf_half_pixel_for_nn", b"asymmetric",
           b"align_corners")  # fmt: skip
 _LARGEST_K = 3840
+_LOOP = ("trip count", "condition")
 _AXES = 5  # of data of convolutions: three of space
 
 
@@ -135,6 +136,19 @@ def _recurrent(subject: Subject, graph: Graph, node: Node) -> str:
     return "other activations in reverse" if given[:half] != given[half:] else ""
 
 
+def _loop(subject: Subject, graph: Graph, node: Node) -> str:
+    """Find inputs of the body that the parser makes only where the loop has an operand for them.
+
+    Source: onnx-tensorrt, importer of Loop.
+    """
+    (body,) = node.bodies
+    read = {*body.outputs, *(v for inner in body.nodes for v in inner.reads)}
+    for given, value, what in zip(node.inputs, body.inputs, _LOOP, strict=False):
+        if not given and value in read:
+            return f"body that reads '{value}' of a loop without a {what}"
+    return ""
+
+
 def _range(subject: Subject, graph: Graph, node: Node) -> str:
     sizes = next(filter(None, (_float_input(subject, node, i) for i in range(3))), "")
     dtype = _dtype(subject, node)
@@ -216,6 +230,7 @@ LIMITS: Mapping[str, Limit] = {
     "GRU": _recurrent,
     "InstanceNormalization": _instance_norm,
     "LSTM": _lstm,
+    "Loop": _loop,
     "LayerNormalization": _one_result,
     "LpPool": _lp_pool,
     "MaxPool": _pool,

@@ -36,6 +36,19 @@ def errors(text: str, target: Target = TRT_A100, opset: int = 17) -> list[Findin
     return [one for one in found if one.severity == "error"]
 
 
+LOOP = """graph (%x: f32[2,3]) -> (%y)
+  %n = constant i64[] 3
+  %yes = constant bool[] true
+  %y: f32[2,3] = Loop(ARGS, %x) @loop
+    body = graph (%i: i64[], %go: bool[], %v: f32[2,3]) -> (%on, %w)
+      %on: bool[] = TEST
+      %w: f32[2,3] = Add(%v, %x)"""
+
+
+def loop(operands: str, test: str) -> str:
+    return LOOP.replace("ARGS", operands).replace("TEST", test)
+
+
 EVERY = {  # refused by every release; TensorRT-RTX 1.7 shows it
     "MaxPool with dilations": IMAGE
     + "  %y: f32[1,4,6,6] = MaxPool(%x) {kernel_shape=[2, 2], dilations=[2, 2]}",
@@ -56,6 +69,8 @@ EVERY = {  # refused by every release; TensorRT-RTX 1.7 shows it
     "  %y: f32[1,4,16,16] = Resize(%x, _, _, %r) {keep_aspect_ratio_policy=\"not_larger\"}",
     "Resize to a float input": "graph (%x: f32[1,4,8,8], %r: f32[4]) -> (%y)\n"
     "  %y: f32[A,B,C,D] = Resize(%x, _, %r)",
+    "a count of no trip count": loop("_, %yes", "Less(%i, %n)"),
+    "a condition that is none": loop("%n, _", "Identity(%go)"),
     "TopK of many": ROWS + "  %k = constant i64[1] [4000]\n"
     "  %y: f32[1,4000], %i: i64[1,4000] = TopK(%x, %k)",
     "EyeLike of open sizes": "graph (%x: f32[N,4]) -> (%y)\n  %y: f32[N,4] = EyeLike(%x)",
@@ -144,6 +159,9 @@ def test_what_older_releases_refuse(case: str) -> None:
 
 
 TAKEN = {
+    "a loop": loop("%n, %yes", "Identity(%go)"),
+    "a loop without a condition": loop("%n, _", "Less(%i, %n)"),
+    "a loop without a trip count": loop("_, %yes", "Not(%go)"),
     "pools": IMAGE + "  %y: f32[1,4,7,7] = MaxPool(%x) {kernel_shape=[2, 2], dilations=[1, 1]}",
     "Resize": IMAGE + RESIZE + '{mode="linear", coordinate_transformation_mode="align_corners"}',
     "LSTM": LSTM + "{hidden_size=4}",
