@@ -123,3 +123,16 @@ def test_clips_are_covered_up_to_their_bounds() -> None:
     assert not found(within, CPU_VNNI)
     assert [f.rule for f in found(beyond, CPU_VNNI)] == ["covered-clamps"]
     assert [integer_kernels(graph) for graph in (within, beyond)] == [1, 0]
+
+
+def test_later_opsets_are_not_loaded() -> None:
+    def found(opset: int) -> list[tuple[str, str]]:
+        subject = Subject(parse_text(CONV), OPS, CPU_VNNI, FileHeader(opset, 10))
+        return [(f.rule, f.severity) for f in check(subject) if f.severity == "error"]
+
+    assert found(22) == []
+    assert found(23) == [("readable-opset", "error")]
+    subject = Subject(parse_text(CONV), OPS, CPU_VNNI, FileHeader(23, 10))
+    (rule,) = [rule for rule in CPU_VNNI.rules if rule.name == "readable-opset"]
+    assert rule.fix is not None
+    assert rule.fix(subject).subject.header.opset == 17

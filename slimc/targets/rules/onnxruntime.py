@@ -23,6 +23,7 @@ from slimc.targets.contractions import (
     integer_contractions,
     weight_of,
 )
+from slimc.targets.fixes.file import write_older_forms
 from slimc.targets.node_units import (
     NodeUnit,
     covers,
@@ -246,7 +247,25 @@ def _guarded_floats(subject: Subject) -> Iterator[Finding]:
         yield Finding("silent", border.node.name, message, help)
 
 
+def _readable_opset(subject: Subject) -> Iterator[Finding]:
+    """Find files of an opset that came after the release (model_load_utils.h)."""
+    header, target = subject.header, subject.target
+    if header.opset > target.opset_max:
+        message = (
+            f"the file is of opset {header.opset}; onnxruntime {target.version} loads "
+            f"{target.opset_max} and older"
+        )
+        yield Finding("error", "", message, "export it in an older opset, or slimc lint --fix")
+
+
 CPU = (
+    TargetRule(
+        "L18",
+        "readable-opset",
+        "the runtime loads files of this opset",
+        _readable_opset,
+        write_older_forms,
+    ),
     open_sizes("L25"),
     *PARAMETERS,
     TargetRule(
