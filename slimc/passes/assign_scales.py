@@ -23,7 +23,7 @@ from slimc.passes.context import Context
 from slimc.passes.integer_nodes import choose
 from slimc.passes.ranges_beside import with_every_value
 from slimc.passes.scale_groups import ScaleGroup, groups
-from slimc.passes.schemes import FLOATS, Scheme, schemes_of
+from slimc.passes.schemes import FLOAT, FLOATS, FP32, STORED, Scheme, schemes_of
 from slimc.passes.stored_weights import beside_integers, choose_weights
 from slimc.passes.target import Target
 from slimc.remarks import Remark, note, skipped
@@ -69,6 +69,11 @@ class AssignScales(Pass):
     percentile: float = option(PERCENTILE, "of the elements that the range covers, in percent")
     samples: int = option(0, "samples to calibrate on; 0: all", least=0)
     keep: tuple[str, ...] = option((), "nodes to leave in float (names, with * and ?)")
+
+    @property
+    def integers(self) -> bool:
+        schemes = {self.scheme, *(one.rpartition("=")[2] for one in self.mixed)}
+        return any(one not in (*FLOATS, FLOAT, FP32, *STORED) for one in schemes)
 
     def run(self, graph: Graph, ctx: Context) -> PassResult:
         """Quantize what the scheme says.

@@ -63,6 +63,11 @@ class Pass(ABC):
                     where=f"pass {self.name}",
                 )
 
+    @property
+    def integers(self) -> bool:
+        """Tell whether it chooses nodes that compute in integers."""
+        return False
+
     @abstractmethod
     def run(self, graph: Graph, ctx: Context) -> PassResult:
         """Return the next graph, and a remark for every node changed or left alone."""
@@ -86,8 +91,8 @@ class Pass(ABC):
 
 
 def quantizes(passes: Iterable[Pass]) -> bool:
-    """Tell whether a pass leads to integers."""
-    return any(one.promise == "integers" for one in passes)
+    """Tell whether a pass chooses nodes that compute in integers."""
+    return any(one.integers for one in passes)
 
 
 def _text(value: object) -> str:

@@ -28,6 +28,7 @@ Scheme = Literal[
     "bf16",
 ]
 FLOATS = {"fp16": DType.F16, "bf16": DType.BF16}  # schemes that are no integers
+STORED = ("int8-weights", "int4-weights", "uint4-weights")  # schemes that compute in floats
 FLOAT = "float"  # of a node that does not run in integers
 FP32 = "fp32"  # of one that stays in f32 where others compute in 16 bits
 AUTO = "auto"

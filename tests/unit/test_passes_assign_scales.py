@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,9 +18,10 @@ from slimc.ir.text import parse_text
 from slimc.ir.types import DType
 from slimc.ops import OPS
 from slimc.passes.assign_scales import AssignScales
-from slimc.passes.base import PassResult
+from slimc.passes.base import PassResult, quantizes
 from slimc.passes.context import Context
 from slimc.passes.insert_qdq import place
+from slimc.passes.remove_channels import RemoveChannels
 from slimc.passes.target import Grid, Placement, Quantize, Target
 from slimc.targets.onnxruntime import CPU_ARM64, CPU_VNNI
 
@@ -427,6 +429,22 @@ def test_what_shares_a_scale_with_a_known_range_keeps_its_own() -> None:
     assert high > 1
     assert result.facts["ranges"]["s"] == result.facts["ranges"]["joined"] == [low, high]
     assert result.facts["ranges"]["padded"] == [-9.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("options", "integers"),
+    [
+        ({}, True),
+        ({"scheme": "int8-dynamic"}, True),
+        ({"scheme": "fp16"}, False),
+        ({"scheme": "int4-weights", "mixed": ("first=float", "last=fp32")}, False),
+        ({"scheme": "int8-weights", "mixed": ("first=int8",)}, True),
+    ],
+)
+def test_what_comes_before_suits_integers_where_some_compute_in_them(
+    options: dict[str, Any], integers: bool
+) -> None:
+    assert quantizes([RemoveChannels(), AssignScales(**options)]) is integers
 
 
 def test_a_clamp_that_q_covers_is_no_node_of_integers() -> None:
