@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from qdq_graphs import ONE_LOST
 
 from slimc.cli.main import main
 from slimc.io.write import write
@@ -15,28 +16,10 @@ FLOATS = """graph (%x: f32[N,32]) -> (%y)
   %w = constant f32[32,64] random(0)
   %y: f32[N,64] = MatMul(%x, %w) @first"""
 
-# Both products are meant for integers; of the second, no Q stands behind.
-FILE = """graph (%x: f32[N,32]) -> (%y)
-  %s = constant f32[] 0.02
-  %z = constant u8[] 0
-  %sw = constant f32[] 0.01
-  %v = constant i8[32,32] random(0, -100..100)
-  %w = constant i8[32,32,1,1] random(1, -100..100)
-  %shape = constant i64[4] [-1, 32, 1, 1]
-  %q: u8[N,32] = QuantizeLinear(%x, %s, %z) @q
-  %d: f32[N,32] = DequantizeLinear(%q, %s, %z) @d
-  %dv: f32[32,32] = DequantizeLinear(%v, %sw) @dv
-  %m: f32[N,32] = MatMul(%d, %dv) @first
-  %qm: u8[N,32] = QuantizeLinear(%m, %s, %z) @qm
-  %dm: f32[N,32] = DequantizeLinear(%qm, %s, %z) @dm
-  %r: f32[N,32,1,1] = Reshape(%dm, %shape) @reshape
-  %dw: f32[32,32,1,1] = DequantizeLinear(%w, %sw) @dw
-  %y: f32[N,32,1,1] = Conv(%r, %dw) @second"""
-
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    write(parse_text(FILE), tmp_path / "model.onnx", 17, 8)
+    write(parse_text(ONE_LOST), tmp_path / "model.onnx", 17, 8)
     return tmp_path / "model.onnx"
 
 

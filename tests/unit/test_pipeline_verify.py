@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from qdq_graphs import ONE_LOST
 
 from slimc.errors import SlimcError
 from slimc.io.write import write
@@ -21,31 +22,6 @@ from slimc.report.verify import proof_dict, proof_text
 from slimc.targets.coreml import COREML
 from slimc.targets.onnxruntime import CPU_VNNI
 
-# The first product is as onnxruntime wants it. Of the second, Q stands behind a HardSwish alone.
-FILE = """graph (%x: f32[N,32]) -> (%y)
-  %s = constant f32[] 0.02
-  %z = constant u8[] 0
-  %sw = constant f32[] 0.01
-  %v = constant i8[32,32] random(0, -100..100)
-  %w = constant i8[32,32,1,1] random(1, -100..100)
-  %u = constant f32[32,32] random(2)
-  %shape = constant i64[4] [-1, 32, 1, 1]
-  %flat = constant i64[2] [-1, 32]
-  %q: u8[N,32] = QuantizeLinear(%x, %s, %z) @q
-  %d: f32[N,32] = DequantizeLinear(%q, %s, %z) @d
-  %dv: f32[32,32] = DequantizeLinear(%v, %sw) @dv
-  %m: f32[N,32] = MatMul(%d, %dv) @first
-  %qm: u8[N,32] = QuantizeLinear(%m, %s, %z) @qm
-  %dm: f32[N,32] = DequantizeLinear(%qm, %s, %z) @dm
-  %r: f32[N,32,1,1] = Reshape(%dm, %shape) @reshape
-  %dw: f32[32,32,1,1] = DequantizeLinear(%w, %sw) @dw
-  %c: f32[N,32,1,1] = Conv(%r, %dw) @second
-  %h: f32[N,32,1,1] = HardSwish(%c) @swish
-  %qh: u8[N,32,1,1] = QuantizeLinear(%h, %s, %z) @qh
-  %dh: f32[N,32,1,1] = DequantizeLinear(%qh, %s, %z) @dh
-  %f: f32[N,32] = Reshape(%dh, %flat) @flatten
-  %y: f32[N,32] = MatMul(%f, %u) @third"""
-
 FLOATS = """graph (%x: f32[N,32]) -> (%y)
   %w = constant f32[32,64] random(0)
   %v = constant f32[64,32] random(1)
@@ -56,7 +32,7 @@ FLOATS = """graph (%x: f32[N,32]) -> (%y)
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    write(parse_text(FILE), tmp_path / "model.onnx", 17, 8)
+    write(parse_text(ONE_LOST), tmp_path / "model.onnx", 17, 8)
     return tmp_path / "model.onnx"
 
 
@@ -123,7 +99,7 @@ def test_compile_verify_and_lint_count_integer_layers_alike(tmp_path: Path) -> N
 
 
 def test_nodes_that_are_not_as_onnx_allows_them_are_told(tmp_path: Path) -> None:
-    broken = FILE.replace("MatMul(%d, %dv)", "MatMul(%d)")
+    broken = ONE_LOST.replace("MatMul(%d, %dv)", "MatMul(%d)")
     write(parse_text(broken), tmp_path / "broken.onnx", 17, 8)
     proof = verify(tmp_path / "broken.onnx", CPU_VNNI, OPS)
     assert (proof.layers, proof.lost, proof.passed) == ((), (), False)
@@ -187,7 +163,7 @@ def test_sizes_are_checked(file: Path) -> None:
 
 
 def test_a_runtime_is_asked_up_to_plugins(tmp_path: Path) -> None:
-    text = FILE.replace("(%y)", "(%found)") + "\n  %found: i32[N,4] = Detect_TRT(%y) @detect"
+    text = ONE_LOST.replace("(%y)", "(%found)") + "\n  %found: i32[N,4] = Detect_TRT(%y) @detect"
     write(parse_text(text), tmp_path / "plugin.onnx", 17, 8)
     target = replace(CPU_VNNI, plugins=frozenset({"Detect_TRT"}))
     proof = verify(tmp_path / "plugin.onnx", target, OPS)
@@ -206,3 +182,21 @@ graph (%x: f32[N,7,9]) -> (%y)
     made.save(tmp_path / "made.onnx")
     proof = verify(tmp_path / "made.onnx", CPU_VNNI, OPS, against=tmp_path / "given.onnx")
     assert [(one.output, one.max_abs) for one in proof.agreement] == [("y", 0)]
+
+
+def test_sizes_given_leave_the_branches_of_the_file(tmp_path: Path) -> None:
+    text = """graph (%x: f32[N,3]) -> (%y)
+  %at = constant i64[] 0
+  %two = constant i64[] 2
+  %sizes: i64[2] = Shape(%x)
+  %size: i64[] = Gather(%sizes, %at)
+  %c: bool[] = Equal(%size, %two)
+  %y: f32[N,3] = If(%c) @if
+    then_branch = graph () -> (%t)
+      %t: f32[N,3] = Abs(%x) @abs
+    else_branch = graph () -> (%e)
+      %e: f32[N,3] = Neg(%x) @neg"""
+    write(parse_text(text), tmp_path / "branches.onnx", 17, 8)
+    proof = verify(tmp_path / "branches.onnx", CPU_VNNI, OPS, shape={"x": "2x3"})
+    assert str(proof.subject.graph.types["x"]) == "f32[2,3]"
+    assert [node.op for node in proof.subject.graph.nodes][-1] == "If"

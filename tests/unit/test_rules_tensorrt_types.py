@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pytest
+from qdq_graphs import CONV
 
 from slimc.io.read import FileHeader
 from slimc.ir.text import parse_text
@@ -22,17 +23,6 @@ from slimc.targets.tensorrt import (
     TRT_ADA,
 )
 
-CONV = """graph (%x: f32[1,32,4,4]) -> (%y)
-  %s = constant f32[] 0.02
-  %z = constant i8[] 0
-  %w.q = constant i8[32,32,1,1] random(0, -64..64)
-  %w.s = constant f32[32] random(1, 0.01..0.02)
-  %w.z = constant i8[32] fill(0)
-  %b = constant f32[32] random(2)
-  %q: i8[1,32,4,4] = QuantizeLinear(%x, %s, %z) @q
-  %a: f32[1,32,4,4] = DequantizeLinear(%q, %s, %z) @dq
-  %w: f32[32,32,1,1] = DequantizeLinear(%w.q, %w.s, %w.z) {axis=0} @dqw
-  %y: f32[1,32,4,4] = Conv(%a, %w, %b) @conv"""
 BEFORE_Q = CONV.replace("%w.q = constant i8", "%w.f = constant f32").replace(
     "  %q: i8",
     "  %w.q: i8[32,32,1,1] = QuantizeLinear(%w.f, %w.s, %w.z) {axis=0} @qw\n  %q: i8",

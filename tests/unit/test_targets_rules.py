@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from qdq_graphs import ADD, CONV, JOIN
 
 from slimc.io.read import FileHeader
 from slimc.ir.graph import Graph
@@ -16,46 +17,7 @@ from slimc.targets.onnxruntime import CPU_AVX2
 from slimc.targets.openvino import OPENVINO
 from slimc.targets.tensorrt import JETSON_NANO, JETSON_ORIN
 
-TENSORRT = """graph (%x: f32[1,32,4,4]) -> (%y)
-  %s = constant f32[] 0.02
-  %z = constant i8[] 0
-  %w.q = constant i8[32,32,1,1] random(0, -64..64)
-  %w.s = constant f32[32] random(1, 0.01..0.02)
-  %w.z = constant i8[32] fill(0)
-  %b = constant f32[32] random(2)
-  %q: i8[1,32,4,4] = QuantizeLinear(%x, %s, %z) @q
-  %a: f32[1,32,4,4] = DequantizeLinear(%q, %s, %z) @dq
-  %w: f32[32,32,1,1] = DequantizeLinear(%w.q, %w.s, %w.z) {axis=0} @dqw
-  %y: f32[1,32,4,4] = Conv(%a, %w, %b) @conv"""
-ONNXRUNTIME = """graph (%x: f32[1,32,4,4]) -> (%y)
-  %s = constant f32[] 0.02
-  %z = constant u8[] 128
-  %w.q = constant i8[32,32,1,1] random(0, -64..64)
-  %w.s = constant f32[32] random(1, 0.01..0.02)
-  %w.z = constant i8[32] fill(0)
-  %q: u8[1,32,4,4] = QuantizeLinear(%x, %s, %z) @q
-  %a: f32[1,32,4,4] = DequantizeLinear(%q, %s, %z) @dq
-  %w: f32[32,32,1,1] = DequantizeLinear(%w.q, %w.s, %w.z) {axis=0} @dqw
-  %c: f32[1,32,4,4] = Conv(%a, %w) @conv
-  %d: u8[1,32,4,4] = QuantizeLinear(%c, %s, %z) @cq
-  %e: f32[1,32,4,4] = DequantizeLinear(%d, %s, %z) @cdq
-  %f: f32[1,32,4,4] = Add(%e, %a) @add
-  %g: u8[1,32,4,4] = QuantizeLinear(%f, %s, %z) @fq
-  %y: f32[1,32,4,4] = DequantizeLinear(%g, %s, %z) @fdq"""
-TWO_SCALES = """graph (%x: f32[1,16,4,4]) -> (%y)
-  %s = constant f32[] 0.02
-  %t = constant f32[] 0.03
-  %z = constant i8[] 0
-  %w.q = constant i8[32,32,1,1] random(0, -64..64)
-  %w.s = constant f32[32] random(1, 0.01..0.02)
-  %w.z = constant i8[32] fill(0)
-  %p: i8[1,16,4,4] = QuantizeLinear(%x, %s, %z)
-  %q: i8[1,16,4,4] = QuantizeLinear(%x, %t, %z)
-  %a: f32[1,16,4,4] = DequantizeLinear(%p, %s, %z)
-  %b: f32[1,16,4,4] = DequantizeLinear(%q, %t, %z)
-  %c: f32[1,32,4,4] = Concat(%a, %b) {axis=1} @join
-  %w: f32[32,32,1,1] = DequantizeLinear(%w.q, %w.s, %w.z) {axis=0}
-  %y: f32[1,32,4,4] = Conv(%c, %w) @conv"""
+TWO_SCALES = JOIN.replace("%t = constant f32[] 0.02", "%t = constant f32[] 0.03")
 
 
 def check(text: str, target: Target, edits: dict[str, str]) -> list[Finding]:
@@ -72,7 +34,7 @@ def findings(graph: Graph, target: Target) -> list[Finding]:
 
 
 @pytest.mark.parametrize(
-    ("text", "target"), [(TENSORRT, JETSON_ORIN), (ONNXRUNTIME, CPU_AVX2), (TENSORRT, OPENVINO)]
+    ("text", "target"), [(CONV, JETSON_ORIN), (ADD, CPU_AVX2), (CONV, OPENVINO)]
 )
 def test_a_graph_that_is_as_it_should_be_has_no_findings(text: str, target: Target) -> None:
     assert check(text, target, {}) == []
@@ -114,7 +76,7 @@ TENSORRT_CASES = {
 @pytest.mark.parametrize("rule", list(TENSORRT_CASES))
 def test_tensorrt_rules(rule: str) -> None:
     node, edits = TENSORRT_CASES[rule]
-    found = [f for f in check(TENSORRT, JETSON_ORIN, edits) if f.rule == rule]
+    found = [f for f in check(CONV, JETSON_ORIN, edits) if f.rule == rule]
     assert found
     assert found[0].node == node
 
@@ -122,7 +84,7 @@ def test_tensorrt_rules(rule: str) -> None:
 def test_scales_of_an_axis_are_a_list() -> None:
     edits = {"%w.s = constant f32[32]": "%w.s = constant f32[32,1,1,1]",
              "%w.z = constant i8[32]": "%w.z = constant i8[32,1,1,1]"}  # fmt: skip
-    found = [f for f in check(TENSORRT, JETSON_ORIN, edits) if f.rule == "fitting-scales"]
+    found = [f for f in check(CONV, JETSON_ORIN, edits) if f.rule == "fitting-scales"]
     assert [one.node for one in found] == ["dqw"]
 
 
@@ -143,7 +105,7 @@ ONNXRUNTIME_CASES = {
 @pytest.mark.parametrize("rule", list(ONNXRUNTIME_CASES))
 def test_onnxruntime_rules(rule: str) -> None:
     node, edits = ONNXRUNTIME_CASES[rule]
-    found = [f for f in check(ONNXRUNTIME, CPU_AVX2, edits) if f.rule == rule]
+    found = [f for f in check(ADD, CPU_AVX2, edits) if f.rule == rule]
     assert [f.node for f in found] == [node]
 
 
@@ -162,7 +124,7 @@ def test_one_branch_of_an_add_is_for_the_contraction() -> None:
         "  %yd: f32[1,32,4,4] = DequantizeLinear(%yq, %s, %z)\n"
         "  %o: f32[1,32,4,4] = Add(%yd, %a) @add",
     }
-    assert [(f.rule, f.node) for f in check(TENSORRT, JETSON_ORIN, both)] == [("one-branch", "add")]
+    assert [(f.rule, f.node) for f in check(CONV, JETSON_ORIN, both)] == [("one-branch", "add")]
 
 
 def test_operators_that_swap_with_q_and_dq_may_stand_between() -> None:
@@ -170,17 +132,17 @@ def test_operators_that_swap_with_q_and_dq_may_stand_between() -> None:
         "%w: f32": "%r: f32[1,32,4,4] = Identity(%a)\n  %w: f32",
         "Conv(%a": "Conv(%r",
     }
-    assert check(TENSORRT, JETSON_ORIN, between) == []
+    assert check(CONV, JETSON_ORIN, between) == []
 
 
 def test_a_gpu_without_int8_takes_no_q_and_dq() -> None:
-    found = [f for f in check(TENSORRT, JETSON_NANO, {}) if f.rule == "no-integers"]
+    found = [f for f in check(CONV, JETSON_NANO, {}) if f.rule == "no-integers"]
     assert [f.node for f in found] == ["q", "dq", "dqw"]
 
 
 def test_weights_of_openvino_are_symmetric() -> None:
     found = check(
-        TENSORRT, OPENVINO, {"%w.z = constant i8[32] fill(0)": "%w.z = constant i8[32] fill(2)"}
+        CONV, OPENVINO, {"%w.z = constant i8[32] fill(0)": "%w.z = constant i8[32] fill(2)"}
     )
     assert [(f.rule, f.node) for f in found] == [("symmetric-weights", "conv")]
 
@@ -221,4 +183,4 @@ def test_a_contraction_of_unknown_rank_is_no_fault() -> None:
         "%q: i8[1,32,4,4]": "%q: i8[...]",
         "%a: f32[1,32,4,4]": "%a: f32[...]",
     }
-    assert check(TENSORRT, JETSON_ORIN, edits) == []
+    assert check(CONV, JETSON_ORIN, edits) == []
