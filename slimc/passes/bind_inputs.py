@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -43,12 +43,10 @@ class BindInputs(Pass):
 
     def run(self, graph: Graph, ctx: Context) -> PassResult:
         said: list[Remark] = []
-        sizes: dict[str, int] = {}
+        graph = with_shapes(graph, self.shapes)
         for text in self.shapes:
-            name, value = _split(text, graph)
-            graph = _with_shape(graph, name, value, sizes)
+            name, _ = _split(text, graph)
             said.append(note(f"input '{name}' is {graph.types[name]}"))
-        graph = _with_sizes(graph, sizes)
         for text in self.values:
             name, value = _split(text, graph)
             constant = _constant(name, value, graph.types.get(name))
@@ -66,6 +64,15 @@ class BindInputs(Pass):
             return PassResult(graph, tuple(said))
         chosen = written_out(graph, ctx)
         return PassResult(chosen.graph, (*said, *chosen.remarks))
+
+
+def with_shapes(graph: Graph, shapes: Iterable[str]) -> Graph:
+    """State shapes of inputs, each as `name=1x3x224x224`, and else leave the graph as it is."""
+    sizes: dict[str, int] = {}
+    for text in shapes:
+        name, value = _split(text, graph)
+        graph = _with_shape(graph, name, value, sizes)
+    return _with_sizes(graph, sizes)
 
 
 def _split(text: str, graph: Graph) -> tuple[str, str]:

@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from slimc.analysis.shapes import default_sizes
-from slimc.calib.data import Data
+from slimc.analysis.shapes import default_sizes, retype
 from slimc.errors import SlimcError
 from slimc.execute.oracles.ask import (
     LIMIT_SECONDS,
@@ -30,13 +29,13 @@ from slimc.ir import dims
 from slimc.ir.graph import Graph
 from slimc.ir.types import TensorType, static_shape
 from slimc.ops.op import OpTable
-from slimc.passes.context import Context
+from slimc.passes.bind_inputs import with_shapes
 from slimc.passes.target import Finding, Subject, Target
 from slimc.pipeline.agreement import agreement, comparable
 from slimc.pipeline.integers import ONNXRUNTIME, Layer, takes_signed, traced
 from slimc.pipeline.lint import Verdict, judge
 from slimc.pipeline.outcome import AGREEMENT_SAMPLES
-from slimc.pipeline.prepare import DataSource, binding_passes, load, samples_from
+from slimc.pipeline.prepare import DataSource, load, samples_from
 from slimc.remarks import Agreement
 
 
@@ -117,7 +116,7 @@ def verify(
         if asked != file:
             graph, header = read_with_header(asked)
         asked, plugins = _before_plugins(asked, graph, header, Path(folder))
-        sized = _sized(graph, ops, target, shape or {})
+        sized = _sized(graph, ops, shape or {})
         options = {"variant": variant, "signed": takes_signed(target), **_sizes(graph, sized)}
         answer = ask(oracle, asked, options, python if target.oracle else "", limit_seconds)
     verdict = judge(Subject(sized, ops, target, header))
@@ -148,12 +147,11 @@ def _before_plugins(
     return before, (f"asked up to its plug-ins ({kinds}): no one looks at them here",)
 
 
-def _sized(graph: Graph, ops: OpTable, target: Target, shape: Mapping[str, str]) -> Graph:
-    """Return the graph with numbers for the sizes given."""
-    nothing = Data(graph, "no samples", lambda: iter(()), ())
-    for one in binding_passes({}, shape):
-        graph = one.run(graph, Context(ops, target, nothing)).graph
-    return graph
+def _sized(graph: Graph, ops: OpTable, shape: Mapping[str, str]) -> Graph:
+    """Return the graph with numbers for the sizes given; branches stay, since the file has them."""
+    if not shape:
+        return graph
+    return retype(with_shapes(graph, [f"{name}={sizes}" for name, sizes in shape.items()]), ops)
 
 
 def _sizes(graph: Graph, sized: Graph) -> dict[str, object]:
