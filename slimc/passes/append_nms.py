@@ -139,6 +139,7 @@ class AppendNms(Pass):
             agnostic=self.class_agnostic,
             background=self.background_class if self.background_class >= 0 else None,
             classes=head.classes if isinstance(head.classes, int) else 0,
+            may_be_none=not isinstance(head.boxes, int),
         )
 
 

@@ -21,11 +21,12 @@ _TELL = "tell which they are: head=NAME, or boxes=NAME,scores=NAME"
 class Head:
     """Boxes and scores: two outputs, [B,N,4] and [B,N,C], or one, joined along `axis` (1 or 2).
 
-    classes: C; objectness: a number behind the box that all scores are multiplied with.
+    boxes: N; classes: C; objectness: a number behind the box that all scores are multiplied with.
     """
 
     outputs: tuple[str, ...]
     batch: Dim
+    boxes: Dim
     classes: Dim
     dtype: DType
     axis: int = 0
@@ -101,7 +102,8 @@ def _joined(graph: Graph, name: str, objectness: bool) -> Head | None:
     classes = sizes[axis] - least
     if classes < 1:
         return None
-    return Head((name,), shape[0], classes, _dtype(graph, name), axis, objectness)
+    dtype = _dtype(graph, name)
+    return Head((name,), shape[0], shape[3 - axis], classes, dtype, axis, objectness)
 
 
 def _apart(graph: Graph, boxes: str, scores: str) -> Head | None:
@@ -111,7 +113,7 @@ def _apart(graph: Graph, boxes: str, scores: str) -> Head | None:
         return None
     if not dtype.is_float or _dtype(graph, boxes) is not dtype:
         return None
-    return Head((boxes, scores), second[0], second[2], dtype)
+    return Head((boxes, scores), *second, dtype)
 
 
 def _refuse(graph: Graph, *names: str) -> Head:

@@ -22,8 +22,18 @@ _CONSTANTS = """\
   %one = constant i64[1] [1]
   %two = constant i64[1] [2]
   %three = constant i64[1] [3]
-  %boxes_in = Cast(%given_boxes) {{to=1}}
-  %scores_in = Cast(%given_scores) {{to=1}}
+  %boxes_cast = Cast(%given_boxes) {{to=1}}
+  %scores_cast = Cast(%given_scores) {{to=1}}
+"""
+_SOME = """\
+  %boxes_in = Identity(%boxes_cast)
+  %scores_in = Identity(%scores_cast)
+"""
+# An image may have no box: there is always one to take from, that is never picked.
+_PERHAPS_NONE = """\
+  %row = constant i64[6] [0, 0, 0, 0, 1, 0]
+  %boxes_in = Pad(%boxes_cast, %row)
+  %scores_in = Pad(%scores_cast, %row, %unscored)
 """
 _CORNERS = """\
   %b = Identity(%boxes_in)
@@ -98,7 +108,8 @@ _RESULTS = """\
 class Suppression:
     """How to suppress: thresholds of score and overlap, detections per image, and the rest.
 
-    background: the class that is none, of so many `classes`; None: there is none.
+    background: the class that is none, of so many `classes`; None: there is none. may_be_none: how
+    many boxes there are is not known, there may be none.
     """
 
     least: float
@@ -109,12 +120,14 @@ class Suppression:
     agnostic: bool
     background: int | None
     classes: int
+    may_be_none: bool
 
     def graph(self, dtype: DType) -> Graph:
         """Return it as a graph, of boxes and scores of an element type."""
         but = ["-inf" if i == self.background else "0" for i in range(self.classes)]
         parts = (
             _CONSTANTS.format(most=self.most, overlap=self.overlap, least=self.least),
+            _PERHAPS_NONE if self.may_be_none else _SOME,
             _CENTERS if self.centers else _CORNERS,
             _SIGMOID if self.logits else _NO_SIGMOID,
             _NO_BACKGROUND

@@ -111,6 +111,14 @@ def test_operators_compute_what_the_plugin_does(options: dict[str, Any]) -> None
             np.testing.assert_allclose(each[name], [w[name] for w in wanted], rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.parametrize("options", [{}, {"class_agnostic": True}, {"score_activation": True}])
+def test_images_may_have_no_boxes(options: dict[str, Any]) -> None:
+    made = appended(JOINED, AppendNms(max_output_boxes=3, score_threshold=0, **options))
+    got = run(made, {"x": np.zeros((2, 7, 0), np.float32)})
+    assert got["num_detections"].tolist() == [[0], [0]]
+    assert not any(got[name].any() for name in RESULTS)
+
+
 def test_an_objectness_is_multiplied_in() -> None:
     graph = parse_text("graph (%x: f32[B,N,8]) -> (%y)\n  %y: f32[B,N,8] = Identity(%x)")
     one = AppendNms(objectness=True, score_threshold=0.2)
