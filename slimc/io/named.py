@@ -24,13 +24,14 @@ def named_copy(file: Path, folder: Path) -> Path:
     model = onnx.load_model(str(file), load_external_data=False)
     taken = {node.name for node in _nodes(model.graph)}
     seen: set[str] = set()
+    last: dict[str, int] = {}  # numbers behind names, as far as they are taken
     changed = False
     for node in _nodes(model.graph):
         wanted = node.name or next((value for value in node.output if value), node.op_type)
-        name, number = wanted, 0
+        name = wanted
         while name in seen or (name in taken and name != node.name):
-            number += 1
-            name = f"{wanted}_{number}"
+            last[wanted] = last.get(wanted, 0) + 1
+            name = f"{wanted}_{last[wanted]}"
         changed = changed or name != node.name
         node.name = name
         seen.add(name)
