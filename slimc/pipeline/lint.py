@@ -35,6 +35,15 @@ class Verdict:
     def _flow(self) -> Flow:
         return Flow(self.subject.graph, self.subject.ops)
 
+    @cached_property
+    def _explaining(self) -> dict[str, list[int]]:
+        """Numbers of findings that can explain floats, by their node."""
+        found: dict[str, list[int]] = {}
+        for i, one in enumerate(self.findings):
+            if one.severity in _EXPLAIN:
+                found.setdefault(one.node, []).append(i)
+        return found
+
     def count(self, severity: Severity) -> int:
         """Count the findings of a severity."""
         return sum(one.severity == severity for one in self.findings)
@@ -54,8 +63,8 @@ class Verdict:
 
         They stand on the layer, or on what lies between it and the Q and DQ around it.
         """
-        near = self._near(layer.node)
-        return tuple(one for one in self.findings if one.severity in _EXPLAIN and one.node in near)
+        found = (i for name in self._near(layer.node) for i in self._explaining.get(name, ()))
+        return tuple(self.findings[i] for i in sorted(found))
 
     def _near(self, node: Node) -> set[str]:
         return self._flow.near(node) if _sound(self.findings) else {node.name}
