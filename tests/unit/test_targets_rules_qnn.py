@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from qdq_graphs import ADD
 
 from slimc.io.read import FileHeader
 from slimc.ir.text import parse_text
@@ -9,18 +10,8 @@ from slimc.passes.target import Subject
 from slimc.targets.check import check
 from slimc.targets.qnn import SNAPDRAGON_HTP
 
-TEXT = """graph (%x: f32[1,32,4,4]) -> (%y)
-  %s = constant f32[] 0.02
-  %z = constant u8[] 128
-  %w.q = constant i8[32,32,1,1] random(0, -64..64)
-  %w.s = constant f32[32] random(1, 0.01..0.02)
-  %w.z = constant i8[32] fill(0)
-  %q: u8[1,32,4,4] = QuantizeLinear(%x, %s, %z) @q
-  %a: f32[1,32,4,4] = DequantizeLinear(%q, %s, %z) @dq
-  %w: f32[32,32,1,1] = DequantizeLinear(%w.q, %w.s, %w.z) {axis=0} @dqw
-  %c: f32[1,32,4,4] = Conv(%a, %w) @conv
-  %d: u8[1,32,4,4] = QuantizeLinear(%c, %s, %z) @cq
-  %y: f32[1,32,4,4] = DequantizeLinear(%d, %s, %z) @cdq"""
+# Without its sum.
+TEXT = ADD.partition("\n  %f: ")[0].replace("%e: ", "%y: ")
 _C = "%c: f32[1,32,4,4] = Conv(%a, %w) @conv\n  "
 _NORM = "%v = constant f32[32] fill(1)\n  %q: "
 
