@@ -16,6 +16,7 @@ from slimc.passes.target import Subject
 
 # What may stand between a stored weight and its reader: runtimes work it out when they load.
 MOVES = frozenset({"Cast", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
+LONGEST = 100  # nodes that rules look back: no network moves elements more often in a row
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +113,16 @@ class Conversion:
         return self.node.inputs[i] if i < len(self.node.inputs) else ""
 
 
+def makers(graph: Graph, value: str) -> Iterator[Node]:
+    """Yield what makes a value, what makes the first operand of that, and so on."""
+    for _ in range(LONGEST):
+        maker = graph.producers.get(value)
+        if maker is None:
+            return
+        yield maker
+        value = maker.inputs[0] if maker.inputs else ""
+
+
 def conversions(graph: Graph) -> Iterator[Conversion]:
     """Yield every Q and DQ of a graph."""
     for node in graph.nodes:
@@ -135,14 +146,16 @@ class Weight:
 
 def weight_of(subject: Subject, value: str) -> Weight | None:
     """Return the DQ that makes a weight, seen through what only moves its elements."""
-    graph, moves = subject.graph, []
-    maker = graph.producers.get(value)
-    while maker is not None and maker.kind in MOVES:
+    moves: list[Node] = []
+    for maker in makers(subject.graph, value):
+        if maker.kind not in MOVES:
+            break
         moves.append(maker)
-        maker = graph.producers.get(maker.inputs[0])
-    if maker is None or maker.op != DEQUANTIZE:
+    else:
         return None
-    found = Conversion(graph, maker)
+    if maker.op != DEQUANTIZE:
+        return None
+    found = Conversion(subject.graph, maker)
     axis = found.axis
     for node in reversed(moves):
         axis = _moved(subject, node, axis)

@@ -19,7 +19,7 @@ from slimc.ops.op import Quant, Weighted
 from slimc.passes.emit_qdq import DEQUANTIZE, QUANTIZE
 from slimc.passes.target import Subject
 from slimc.rewrite.summed import Summed, sole_sum
-from slimc.targets.contractions import Conversion, contractions, dequantized, weight_of
+from slimc.targets.contractions import Conversion, contractions, dequantized, makers, weight_of
 
 # A DQ before, or a Q behind, one of these is moved to its other side (CanNodePropagate).
 PROPAGATES = frozenset({"MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
@@ -108,10 +108,11 @@ def data_of(graph: Graph, value: str) -> Conversion | None:
 
     It moves a DQ with one reader (PropagateDQForward).
     """
-    maker, moved = graph.producers.get(value), False
-    while maker is not None and maker.kind in PROPAGATES:
+    moved = False
+    for maker in makers(graph, value):
+        if maker.kind not in PROPAGATES:
+            break
         value, moved = maker.inputs[0], True
-        maker = graph.producers.get(value)
     found = dequantized(graph, value)
     return None if moved and found is not None and _edges(graph, value) > 1 else found
 
@@ -121,15 +122,15 @@ def hidden_data(subject: Subject, node: Node, parts: Weighted) -> Node | None:
 
     Only operators that move, pick or join elements, or clamp them, are looked through.
     """
-    graph, first = subject.graph, None
-    maker = graph.producers.get(node.inputs[parts.data])
-    while maker is not None and maker.op != DEQUANTIZE:
+    first = None
+    for maker in makers(subject.graph, node.inputs[parts.data]):
+        if maker.op == DEQUANTIZE:
+            return first
         row = subject.ops.get(maker.kind)
         if row is None or row.quant not in (Quant.PASS_THROUGH, Quant.SHARED_SCALE):
             return None
         first = first or maker
-        maker = graph.producers.get(maker.inputs[0])
-    return first if maker is not None else None
+    return None
 
 
 def _result(subject: Subject, node: Node) -> Result:

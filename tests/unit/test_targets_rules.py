@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from qdq_graphs import ADD, CONV, JOIN
 
@@ -79,6 +80,14 @@ def test_tensorrt_rules(rule: str) -> None:
     found = [f for f in check(CONV, JETSON_ORIN, edits) if f.rule == rule]
     assert found
     assert found[0].node == node
+
+
+def test_large_numbers_of_64_bits_are_finite() -> None:
+    text = """graph (%x: f64[4,2]) -> (%y)
+  %w = constant f64[2,3] [1e300, 1, 1, 1, 1, 1]
+  %y: f64[4,3] = MatMul(%x, %w) @product"""
+    with np.errstate(all="raise"):
+        assert [f.rule for f in check(text, JETSON_ORIN, {}) if f.rule == "sound-constants"] == []
 
 
 def test_scales_of_an_axis_are_a_list() -> None:

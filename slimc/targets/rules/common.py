@@ -59,7 +59,9 @@ def _unsound(constant: Constant, weight: bool) -> str:
     """Return what a constant holds that is no number; empty if it is sound."""
     if not constant.dtype.is_float:
         return ""
-    array = constant.array.astype(np.float32)
+    array = constant.array
+    if not constant.dtype.in_numpy:
+        array = array.astype(np.float32)
     if np.isnan(array).any():
         return "NaN"
     return "infinity" if weight and np.isinf(array).any() else ""

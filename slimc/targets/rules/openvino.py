@@ -15,7 +15,7 @@ from slimc.ir.types import DType, TensorType
 from slimc.ops.op import Quant
 from slimc.passes.emit_qdq import DEQUANTIZE, QUANTIZE
 from slimc.passes.target import Finding, Subject, TargetRule
-from slimc.targets.contractions import Conversion, contractions, weight_of
+from slimc.targets.contractions import Conversion, contractions, makers, weight_of
 from slimc.targets.fixes.storage import store_integers_of_constants
 from slimc.targets.node_units import covers, data_of
 from slimc.targets.rules.qdq import SCALES, SYMMETRIC_WEIGHTS
@@ -103,14 +103,12 @@ def _quantized(subject: Subject) -> Iterator[tuple[Node, Conversion, list[Node]]
 def _moved_from(subject: Subject, value: str) -> tuple[list[Node], Node | None]:
     """Return what moves, joins or clamps elements on the way to a value, and what is before it."""
     found: list[Node] = []
-    maker = subject.graph.producers.get(value)
-    while maker is not None and maker.op not in (QUANTIZE, DEQUANTIZE):
+    for maker in makers(subject.graph, value):
         row = subject.ops.get(maker.kind)
-        if row is None or row.quant not in _MOVES:
-            break
+        if row is None or row.quant not in _MOVES or maker.op in (QUANTIZE, DEQUANTIZE):
+            return found, maker
         found.append(maker)
-        maker = subject.graph.producers.get(maker.inputs[0])
-    return found, maker
+    return found, None
 
 
 def _known_ranks(subject: Subject) -> Iterator[Finding]:

@@ -15,7 +15,7 @@ from slimc.ops.op import OpTable, Weighted
 from slimc.passes.emit_qdq import DEQUANTIZE
 from slimc.passes.integer_nodes import channels_of
 from slimc.passes.target import Finding, Subject, Target, TargetRule
-from slimc.targets.contractions import Conversion, contractions, dequantized, weight_of
+from slimc.targets.contractions import LONGEST, Conversion, contractions, dequantized, weight_of
 from slimc.targets.fixes.file import fold_normalisations
 from slimc.targets.rules.widths import aligned_channels, folded_normalisation
 
@@ -63,6 +63,8 @@ def _origin(graph: Graph, ops: OpTable, value: str) -> _Origin:
     hidden = None
     while todo:
         one = todo.pop()
+        if len(seen) > LONGEST:
+            return _Origin((), (one,), None)
         maker = graph.producers.get(one)
         found = dequantized(graph, one)
         if found is not None:
@@ -96,13 +98,15 @@ def _is_moved(graph: Graph, node: Node) -> bool:
 
 def _hides(graph: Graph, ops: OpTable, node: Node | None) -> bool:
     """Tell whether a DQ stands before a node, with operators of one computed operand between."""
-    while node is not None and node.op != DEQUANTIZE:
+    for _ in range(LONGEST):
+        if node is None or node.op == DEQUANTIZE:
+            return node is not None
         row = ops.get(node.kind)
         computed = [v for v in node.inputs if v and v not in graph.constants]
         if len(computed) != 1 or (row is not None and row.weighted is not None):
             return False
         node = graph.producers.get(computed[0])
-    return node is not None
+    return False
 
 
 @dataclass(frozen=True)
