@@ -201,6 +201,10 @@ def test_operators_that_are_onnx_functions_need_no_way_of_ours() -> None:
         (OLD, """graph (%x: i64[2], %d: i64[]) -> (%y)
   %v = constant f32[2] [0, 1]
   %y: f32[2,D] = OneHot(%x, %d, %v) @node""", "its depth or its values are computed"),
+        (OLD, """graph (%x: i64[2]) -> (%y)
+  %d = constant i64[] 5
+  %v = constant f32[3] fill(1)
+  %y: f32[2,5] = OneHot(%x, %d, %v) @node""", "it has 3 values where two are due"),
         (OLD, "graph (%x: f32[2,N]) -> (%y)\n  %y: f32[2,N] = Hardmax(%x) @node", "axis 1"),
         (OLD, """graph (%x: f32[4,4], %k: i64[]) -> (%y)
   %y: f32[4,4] = Trilu(%x, %k) @node""", "k is computed"),

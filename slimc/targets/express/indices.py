@@ -16,8 +16,10 @@ def _one_hot(old: OldNode) -> None:
     An index beyond the depth is like none of them.
     """
     depth, values = old.array(1), old.array(2)
-    if depth is None or values is None or values.size != 2:
-        raise old.refusal("its depth, or one of its two values, is not known before it runs")
+    if depth is None or values is None:
+        raise old.refusal("its depth or its values are computed at run time")
+    if values.size != 2:
+        raise old.refusal(f"it has {values.size} values where two are due")
     count, rank = int(depth.reshape(-1)[0]), old.rank
     axis = old.whole("axis", -1) % (rank + 1)
     kind = old.dtype if old.dtype in (DType.I32, DType.I64) else DType.I64
