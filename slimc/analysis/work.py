@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 
-from slimc.analysis.channels import Coupling, labels_of, sizes_of
+from slimc.analysis.channels import Coupling, is_float, labels_of, sizes_of
 from slimc.analysis.index_space import AxisOf, LabelOf
 from slimc.analysis.removal_cost import Size, Term, mac_terms_of
 from slimc.ir.graph import Node
@@ -102,15 +102,17 @@ def work_class(coupling: Coupling, node: Node) -> str:
         return _contraction(coupling, node, row, bound)
     if row.windowed:
         return "pooling"
-    labels = bound.labels().values()
     taken = [in_order(axes) for axes in bound.inputs if axes is not None]
-    in_place = any(in_order(axes) in taken for axes in bound.outputs if axes)
+    kept = max((taken.count(in_order(axes)) for axes in bound.outputs if axes), default=0)
     moves = row.quant in (Quant.PASS_THROUGH, Quant.SHARED_SCALE) and row.clamp is None
-    if any(label.soft or (label.pinned and in_place and not moves) for label in labels):
-        return "statistics"
-    if moves or not in_place:
-        return "view" if in_place else "moving"
-    return "elementwise"
+    made, floats = labels_of(bound.outputs), is_float(coupling.facts, node.outputs[0])
+    for label in bound.labels().values():
+        summed = floats and not label.pinned and label.name not in made  # it may leave: adds to all
+        if label.soft or (not moves and (summed or (label.pinned and kept))):
+            return "statistics"
+    if not kept:
+        return "moving"
+    return "view" if moves and kept == 1 else "elementwise"  # of several values one is chosen
 
 
 def _contraction(coupling: Coupling, node: Node, row: Op, bound: Bound) -> str:

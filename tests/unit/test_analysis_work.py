@@ -75,15 +75,23 @@ def test_classes_follow_from_the_rows_of_operators() -> None:
     [
         ("MatMul(%w, %x)", "product"),
         ("Gemm(%x, %x, %w)", "activations"),
+        ("ReduceSum(%x, %axis) {keepdims=0}", "statistics"),
+        ("ReduceL2(%x, %axis)", "statistics"),
+        ("ReduceMax(%x, %axis)", "statistics"),
+        ("Gather(%x, %axis) {axis=0}", "moving"),
+        ("Shape(%x)", "moving"),
+        ("Where(%x, %w, %w)", "elementwise"),
+        ("Unsqueeze(%x, %axis)", "view"),
         ('Einsum(%x, %x) {equation="ij,kj->ik"}', "activations"),
         ('Einsum(%x, %w) {equation="ij,jk->ik"}', "product"),
         ('Einsum(%x, %x, %w) {equation="ij,jk,kl->il"}', "compound"),
     ],
 )
-def test_products_are_told_apart_by_what_is_constant(line: str, work: str) -> None:
+def test_what_a_node_does_alone(line: str, work: str) -> None:
     graph = parse_text(f"""graph (%x: f32[8,8]) -> (%y)
   %w = constant f32[8,8] random(0)
-  %y: f32[8,8] = {line} @one""")
+  %axis = constant i64[1] [1]
+  %y = {line} @one""")
     (step,) = steps(couple(graph, OPS, infer(graph, OPS)))
     assert step.work == work
 
