@@ -89,12 +89,12 @@ def compile(
     promise = promised(min_sqnr, max_drop, score, stop_after)
     spend = budget_of(budget, stop_after)
     made = prepared(
-        model, passes, target, data, bind, shape, seed, names, watcher=watcher, curves=curves
-    ).keeping(calib_cache)
+        model, passes, target, data, bind, shape, seed, names,
+        watcher=watcher, curves=curves, lowers=not stop_after,
+    ).keeping(calib_cache)  # fmt: skip
     made.predict_by(profile, spend)
-    made.check_end(stop_after)
-    runner, graph = made.runner, made.graph
-    timed = measure or require
+    made.ending.check(stop_after)
+    runner, graph, timed = made.runner, made.graph, measure or require
     watch = Stopwatch.of(graph, runner.checker.feeds[0], runner.ctx, timer) if timed else None
     runner.watch = watch if measure else None
     runner.dump = Path(dump) if dump else None

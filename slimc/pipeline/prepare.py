@@ -56,12 +56,6 @@ class Prepared:
     runner: Runner
     ending: Ending
 
-    def check_end(self, stop_after: str) -> None:
-        """Refuse an end that cannot be, before any work. Raises SlimcError."""
-        self.ending.check(stop_after)
-        if not stop_after:
-            refuse_early(self.graph, self.runner.ctx.target, self.runner.ctx.ops)
-
     def keeping(self, calib_cache: str | Path | None) -> Prepared:
         """Let calibrated ranges be kept in a file or folder, and taken from there."""
         if calib_cache is not None:
@@ -89,8 +83,12 @@ def prepared(
     *,
     watcher: Watcher | None = None,
     curves: Curves | str | Path | None = None,
+    lowers: bool = False,
 ) -> Prepared:
-    """Read all that a compile starts from: as `compile`."""
+    """Read all that a compile starts from: as `compile`.
+
+    lowers: the target gets the result, so what it refuses of the inputs is told before samples run.
+    """
     names = names or catalogue()
     given_passes = names.parse(passes) if isinstance(passes, str) else passes
     chosen = tuple(part for one in given_passes for part in one.parts())
@@ -110,6 +108,8 @@ def prepared(
         progress=watcher.progress,
     )
     graph, ending = set_aside(graph, chosen, ctx)
+    if lowers:
+        refuse_early(graph, goal, names.ops)
     feeds = [dict(feed) for feed in samples.head(CHECK_FEEDS)]
     checker = Checker.of(graph, feeds, samples.synthetic)
     canonical = (Canonicalize(),) if graph.form is Form.IMPORTED else ()

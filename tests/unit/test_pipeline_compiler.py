@@ -169,6 +169,15 @@ def test_a_model_that_its_samples_do_not_suit_is_told_with_them() -> None:
     assert "--calib SAMPLES, --shape x=SIZES, --bind sr=VALUE" in caught.value.help
 
 
+def test_what_a_target_refuses_of_inputs_is_told_before_samples_run() -> None:
+    with pytest.raises(SlimcError) as caught:
+        compile(RATES, bind={"sr": "8000"}, target="openvino-npu")
+    assert caught.value.name == "target-refuses"
+    with pytest.raises(SlimcError) as caught:
+        compile(RATES, bind={"sr": "8000"}, target="openvino-npu", stop_after="canonicalize")
+    assert caught.value.name == "model-does-not-run"
+
+
 def test_data_of_several_sorts() -> None:
     feeds = [{"x": np.ones((2, 3, 8, 8), np.float32)}]
     given = compile(GRAPH, data=feeds).report
