@@ -142,6 +142,19 @@ def test_data_come_from_q_and_dq(
     assert found == ([(rule, "silent", "conv")] if rule else [])
 
 
+def test_a_computed_scale_runs_in_float() -> None:
+    text = """graph (%x: f32[1,8,4,4], %t: f32[]) -> (%y)
+  %f = constant f32[] 0.02
+  %z = constant i8[] 0
+  %w = constant i8[8,8,1,1] random(1, -60..60)
+  %s: f32[] = Abs(%t)
+  %q: i8[1,8,4,4] = QuantizeLinear(%x, %s, %z)
+  %d: f32[1,8,4,4] = DequantizeLinear(%q, %s, %z)
+  %v: f32[8,8,1,1] = DequantizeLinear(%w, %f)
+  %y: f32[1,8,4,4] = Conv(%d, %v) @conv"""
+    assert rules_of(text) == [("made-by-q", "silent", "conv")]
+
+
 def test_integers_from_outside_are_made_by_no_q() -> None:
     text = """graph (%x: i8[1,8,4,4]) -> (%y)
   %s = constant f32[] 0.02

@@ -55,10 +55,13 @@ def _all_are(zero: np.ndarray | None, allowed: int) -> bool:
 
 
 def _made_by_q(subject: Subject) -> Iterator[Finding]:
-    """Find data whose integers no Q of the file makes: a DQ alone becomes no FakeQuantize."""
+    """Find data that become no FakeQuantize: a DQ without a Q, or with a scale that is computed."""
     for node, data, _ in _quantized(subject):
         maker = _moved_from(subject, data.node.inputs[0])[1]
-        if maker is None or maker.op != QUANTIZE:
+        if data.scale is None:
+            message = f"the scale of its data '{data.source}' is computed: it runs in float"
+            yield Finding("silent", node.name, message, "quantize with ranges fixed ahead (int8)")
+        elif maker is None or maker.op != QUANTIZE:
             message = f"no Q of the file makes the integers of its data '{data.source}': it runs "
             help = "let the model take and make floats there, with a Q before the DQ"
             yield Finding("silent", node.name, f"{message}in float", help)
