@@ -12,12 +12,14 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
+from scipy.linalg.lapack import dtrtri
 
 from slimc.ir.types import DType
 
 DAMP = 0.01  # of the mean of diag H: what GPTQ takes
 NOISE = 1e-8  # of the mean over groups: H of a group without data is rounding errors of others
 BLOCK = 128  # columns whose errors are handed on together
+BY_TRIANGLE = 64  # columns from which a triangle is worth a call for every group
 EXACT = 9  # columns up to which all roundings to one of the two neighbours are compared: 3 x 3 taps
 
 
@@ -99,8 +101,22 @@ def inverse_factor(h: np.ndarray) -> np.ndarray:
     diagonal = np.einsum("gpp->gp", damped)
     damp = np.maximum(DAMP * diagonal.mean(axis=1, keepdims=True), NOISE * diagonal.mean())
     diagonal += np.where(damp > 0, damp, 1.0)
-    root = np.linalg.inv(np.linalg.cholesky(damped))
-    return np.linalg.cholesky(root.transpose(0, 2, 1) @ root).transpose(0, 2, 1)
+    return exact_inverse_factor(damped)
+
+
+def exact_inverse_factor(h: np.ndarray) -> np.ndarray:
+    """Return U, upper, with U' U = H^-1. h: [g, p, p], positive definite.
+
+    With J, which reverses columns, and J H J = L L': H = R R' of the upper R = J L J, U = R^-1.
+    """
+    root = np.linalg.cholesky(h[:, ::-1, ::-1])
+    if h.shape[1] < BY_TRIANGLE:
+        inverse = np.linalg.inv(root)
+    else:
+        for one in root:
+            one[:] = dtrtri(one.T, lower=0, overwrite_c=1)[0].T
+        inverse = root
+    return np.ascontiguousarray(inverse[:, ::-1, ::-1])
 
 
 def _best_neighbours(w: np.ndarray, lattice: Lattice, h: np.ndarray) -> np.ndarray:

@@ -82,7 +82,7 @@ class _Rounding:
         ways["rounded"] = self._rounded(real, train, free)
         ridge = None
         if self._refits:
-            *_, ridge = best_ridge(train, held, real, self._b, free_bias=self._free, free=free)
+            ridge = best_ridge(train, held, real, self._b, free_bias=self._free, free=free)
         if ridge:
             fitted = least_squares(real, *normal_equations(train, self._fixed), ridge, free)
             ways["refitted"] = self._rounded(fitted, train, free)

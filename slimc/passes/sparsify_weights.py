@@ -38,8 +38,8 @@ class SparsifyWeights(Pass):
     at each layer, in order, weights are fitted by least squares to what the layer made, from what
     it reads now; of each group the two go whose loss the columns that follow make up for best
     (`calib.sparse_columns`), and those that stay are fitted again. A layer keeps this if it is
-    nearer on samples held out than the two largest (`score=magnitude`), refitted; dense layers
-    behind are refitted too (`rewrite.repair`). Later passes keep the zeros. Approximate.
+    nearer on samples held out than the two largest (`score=magnitude`); dense layers behind are
+    refitted (`rewrite.repair`). Later passes keep the zeros. Approximate.
     Source: Frantar and Alistarh, SparseGPT, ICML 2023, section 3; Mishra et al., 2021 (magnitude).
     """
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from slimc.calib.moments import Moments, Split, refit
+from slimc.calib.moments import JUDGED, Moments, Split, refit
 
 RNG = np.random.default_rng(0)
 
@@ -129,3 +129,29 @@ def test_rows_held_out_may_stay_unseen() -> None:
     seen, unseen = (refit(split.train, split.held, *zero, again=again) for again in (True, False))
     assert seen.after == unseen.after
     assert not np.array_equal(seen.w, unseen.w)
+
+
+def test_moments_of_some_outputs_are_those_of_their_columns() -> None:
+    x, y = rows(200, o=6)
+    whole, alone = Moments(), Moments()
+    whole.add(x, y)
+    alone.add(x, y[:, :, ::2])
+    some = whole.of(slice(None, None, 2))
+    np.testing.assert_allclose(some.xy, alone.xy, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(some.yy, alone.yy, rtol=1e-6)
+    w, b = RNG.standard_normal((2, 3, 5)), RNG.standard_normal((2, 3))
+    assert some.error(w, b) == pytest.approx(alone.error(w, b), rel=1e-6)
+
+
+def test_of_many_outputs_some_choose_the_ridge_and_all_are_fitted() -> None:
+    x, y = rows(1000, groups=1, o=2 * JUDGED)
+    split = Split()
+    split.add(x, y, np.arange(1000) % 5 == 4)
+    w, b = np.zeros((1, 2 * JUDGED, 5)), np.zeros((1, 2 * JUDGED))
+    found = refit(split.train, split.held, w, b, again=False)
+    assert found.ridge
+    assert np.abs(found.w).min(axis=2).all()
+    # what is told is the error of all outputs, not of those that chose
+    wanted = split.held.error(found.w, found.b) / split.held.yy.sum()
+    assert found.after == pytest.approx(wanted)
+    assert found.after < 0.01 * found.before

@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from slimc.calib.rounding import Lattice, inverse_factor, round_columns
+from slimc.calib.rounding import Lattice, exact_inverse_factor, inverse_factor, round_columns
 from slimc.ir.types import DType
 
 RNG = np.random.default_rng(0)
@@ -95,3 +95,13 @@ def test_a_group_without_data_is_damped_by_the_others() -> None:
     factor = inverse_factor(h)
     assert np.isfinite(factor).all()
     np.testing.assert_array_equal(factor[0], inverse_factor(h[:1])[0])
+
+
+@pytest.mark.parametrize("columns", [4, 80])
+def test_the_exact_factor_is_upper_and_its_square_the_inverse(columns: int) -> None:
+    h = covariance(columns, groups=2) + 0.1 * np.eye(columns)
+    factor = exact_inverse_factor(h)
+    np.testing.assert_array_equal(factor, np.triu(factor))
+    np.testing.assert_allclose(
+        factor.transpose(0, 2, 1) @ factor, np.linalg.inv(h), rtol=0, atol=1e-9
+    )
