@@ -12,6 +12,7 @@ import click
 from slimc.cli.console import Progress, say, say_table, working
 from slimc.cli.options import (
     PATH,
+    beside,
     calib_cache_option,
     calib_option,
     check_place,
@@ -24,7 +25,6 @@ from slimc.cli.options import (
 from slimc.errors import SlimcError
 from slimc.io.write import replaced
 from slimc.passes.recipe import Recipe, load_recipe
-from slimc.pipeline.catalogue import TARGET_FILES
 from slimc.pipeline.compiler import Compiled, compile
 from slimc.report.json import report_json
 from slimc.report.text import report_text
@@ -184,8 +184,7 @@ def _recipe(options: dict[str, Any]) -> Recipe:
 
 
 def _output(model: Path, output: Path | None, target: str) -> Path:
-    label = Path(target).stem if Path(target).suffix in TARGET_FILES else target
-    path = output or model.with_name(f"{model.stem}.{label}.onnx")
+    path = output or beside(model, target)
     check_place(path, model, "-o")
     return path
 

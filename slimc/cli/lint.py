@@ -14,6 +14,7 @@ from slimc.calib.images import Images
 from slimc.cli.console import say, working
 from slimc.cli.options import (
     PATH,
+    beside,
     calib_option,
     check_place,
     json_option,
@@ -68,11 +69,11 @@ def lint_command(file: Path, **options: Any) -> int:
     computes something else, without a word. perf: it is slower than it could be. info: what whoever
     runs it must know.
 
-    Exit status: 1 if there are errors (with --fix: errors left), else 0.
+    Exit status: 1 if there are errors (with --fix: errors left), 2 if FILE cannot be read, else 0.
     """
     names = names_with(options["plugin"])
     target = names.target(options["target"])
-    output = _output(file, options, target.name)
+    output = _output(file, options)
     with working(f"checking {file.name}"):
         verdict = lint(file, target, names.ops)
     if not options["fix"]:
@@ -88,7 +89,7 @@ def lint_command(file: Path, **options: Any) -> int:
     return _status(verdict, options["strict"])
 
 
-def _output(file: Path, options: dict[str, Any], target: str) -> Path:
+def _output(file: Path, options: dict[str, Any]) -> Path:
     """Return where to write, before any work."""
     path: Path | None = options["output"]
     for name, value in (("-o", path), ("--calib", options["calib"])):
@@ -97,7 +98,7 @@ def _output(file: Path, options: dict[str, Any], target: str) -> Path:
                 "bad-option-value", f"{name} has no effect without --fix", f"option {name}",
                 "add --fix, or leave it out",
             )  # fmt: skip
-    output = path or file.with_name(f"{file.stem}.{target}.onnx")
+    output = path or beside(file, options["target"])
     if options["fix"]:
         check_place(output, file, "-o")
     return output

@@ -13,7 +13,7 @@ from slimc.calib.images import Images
 from slimc.calib.preprocess import Preprocess
 from slimc.errors import SlimcError
 from slimc.ir.graph import Graph
-from slimc.pipeline.catalogue import Catalogue, catalogue
+from slimc.pipeline.catalogue import TARGET_FILES, Catalogue, catalogue
 from slimc.pipeline.sizing import made_up_samples
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -129,6 +129,12 @@ def pairs(texts: Iterable[str], option: str, example: str) -> dict[str, str]:
             )
         found[name] = value
     return found
+
+
+def beside(model: Path, target: str) -> Path:
+    """Return the file to write beside a model: named after the target as the user named it."""
+    label = Path(target).stem if Path(target).suffix in TARGET_FILES else target
+    return model.with_name(f"{model.stem}.{label}.onnx")
 
 
 def check_place(path: Path, read: Path, option: str) -> None:

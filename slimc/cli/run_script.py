@@ -29,8 +29,19 @@ from slimc.pipeline.surgeon_script import SurgeonScript
 from slimc.report.json import agreement_dict, remark_dict, report_dict
 from slimc.report.text import agreement_lines, report_text
 
+_EXAMPLES = """\b
+Examples:
+  slimc run-script modify.py model.onnx -o modified.onnx
+  slimc run-script surgery.py model.onnx --function fold_scales --same
+  slimc run-script add_nms.py model.onnx --target jetson -- --onnx {in} --output {out}
+"""
 
-@click.command("run-script", short_help="Run a GraphSurgeon script on a model, and check it.")
+
+@click.command(
+    "run-script",
+    short_help="Run a GraphSurgeon script on a model, and check it.",
+    epilog=_EXAMPLES,
+)
 @click.argument("script", type=PATH)
 @click.argument("model", type=PATH)
 @click.argument("arguments", nargs=-1)
@@ -78,11 +89,6 @@ def run_script_command(
     SCRIPT is a function of a gs.Graph, a function of two paths, or a program. A program runs in a
     folder of its own, where the model lies under the name that it loads (else model.onnx); what it
     saves there is taken. Where ARGUMENTS name the files, write {in} and {out} for them.
-
-    Examples:
-    slimc run-script modify.py model.onnx -o modified.onnx;
-    slimc run-script surgery.py model.onnx --function fold_scales --same;
-    slimc run-script add_nms.py model.onnx --target jetson -- --onnx {in} --output {out}
     """
     _run(script, model, arguments, calib, options)
 
