@@ -73,7 +73,8 @@ def fit_layers(graph: Graph, ctx: Context, samples: int, fitter: FitterOf) -> Pa
 
     The student computes with the numbers of all grids, in floats; the teacher in floats only.
     samples: to fit on; 0: as many as cost `MACS`. Without any random fields stand in. Where outputs
-    are not surely nearer in the end, on samples held out, all stays as it is. fitter: gives
+    are not surely nearer in the end, on samples held out, all stays as it is; nor may they be
+    farther on the made-up samples that ranges are of: fields differ from these. fitter: gives
     `Chosen`.
     """
     if not graph.records:
@@ -105,6 +106,11 @@ def fit_layers(graph: Graph, ctx: Context, samples: int, fitter: FitterOf) -> Pa
     if not sure:
         why = f"outputs are not surely nearer on samples held out ({nearer:+.2f} dB)"
         return PassResult(graph, (note(f"all stays as it is: {why}"),), facts)
+    if ctx.data.synthetic:
+        seen, _ = _gain(graph, made, ctx, ctx.data.first_samples(JUDGES))
+        if seen < 0:
+            why = f"outputs are farther on the made-up samples that ranges are of ({seen:+.2f} dB)"
+            return PassResult(graph, (note(f"all stays as it is: {why}"),), facts)
     fields = (_FIELDS,) if ctx.data.synthetic else ()
     whole = f"outputs are {nearer:.2f} dB nearer on samples held out"
     if not nearer:
@@ -121,7 +127,7 @@ def _applied(graph: Graph, done: Iterable[tuple[Layer, Fit | str]]) -> Graph:
     return editor.done(form=graph.form) if editor.changed else graph
 
 
-def _gain(before: Graph, after: Graph, ctx: Context, data: Data) -> tuple[float, bool]:
+def _gain(before: Graph, after: Graph, ctx: Context, data: Iterable[Feed]) -> tuple[float, bool]:
     """Return by how many dB outputs are nearer, in the mean over samples, and if surely so."""
     floats = replace(before, records={})
     return surely_nearer(floats, simulated(before, ctx), simulated(after, ctx), [*data])

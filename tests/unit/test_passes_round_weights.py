@@ -143,6 +143,19 @@ def test_made_up_samples_are_replaced_by_fields_and_told_of() -> None:
     assert error(scaled, made.graph) < error(scaled, scaled)
 
 
+def test_fields_that_ranges_do_not_hold_for_change_nothing() -> None:
+    graph = retype(parse_text(CONVS), OPS)
+    rng = np.random.default_rng(0)
+    shape = (2, *graph.types["x"].shape[1:])
+    faint = [{"x": (rng.standard_normal(shape) / 50).astype(np.float32)} for _ in range(8)]
+    data = replace(Data.from_feeds(faint, graph), synthetic=True)
+    ctx = Context(OPS, coarse(3), data, {"N": 2})
+    scaled = AssignScales().run(graph, ctx).graph
+    made = RoundWeights().run(scaled, ctx)
+    assert made.graph is scaled
+    assert "farther on the made-up samples that ranges are of" in made.remarks[0].message
+
+
 def test_weights_of_two_readers_stay_the_nearest() -> None:
     text = """
 graph (%x: f32[N,16]) -> (%y)
