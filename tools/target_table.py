@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 Row = dict[str, Any]
 CLEAN = ("error", "silent")  # findings that a file of ours must not have
@@ -35,6 +36,18 @@ def slimc(*words: str | Path) -> tuple[int, str, str]:
     return run.returncode, run.stdout, run.stderr
 
 
+def sizes_of(calib: Path, bound: list[str]) -> list[str]:
+    """Return the sizes of the first sample as options, of inputs that are not bound."""
+    first = next(iter(sorted(calib.glob("*.npz"))), None)
+    if first is None:
+        return []
+    with np.load(first) as feed:
+        shapes = {
+            name: "x".join(map(str, feed[name].shape)) for name in feed.files if name not in bound
+        }
+    return [word for name, shape in shapes.items() for word in ("--shape", f"{name}={shape}")]
+
+
 def row_of(model: Path, target: str, calib: Path, options: argparse.Namespace) -> Row:
     """Compile one model for one target, lint the file and verify it."""
     made = options.out / f"{model.stem}.{target}.onnx"
@@ -43,10 +56,9 @@ def row_of(model: Path, target: str, calib: Path, options: argparse.Namespace) -
     bind = [w for name, said in options.bind if name == model.stem for w in ("--bind", said)]
     command = [model, "--passes", options.passes, "--target", target, *samples, *bind, "--json"]
     status, said, error = slimc(*command, "-o", made)
-    sizes = re.findall(r"--shape \S+=\S+", error)  # what the help of the refusal says to add
-    if status and sizes:
-        fixed = [word for one in sizes for word in one.split()]
-        status, said, error = slimc(*command, *fixed, "-o", made)
+    sizes = sizes_of(calib, [said.partition("=")[0] for said in bind[1::2]])
+    if status and "--shape" in error:  # the target needs sizes that are numbers
+        status, said, error = slimc(*command, *sizes, "-o", made)
     if status:
         return {**found, "refused": error.strip().split("\n")}
     report = json.loads(said)
@@ -55,7 +67,7 @@ def row_of(model: Path, target: str, calib: Path, options: argparse.Namespace) -
     )
     status, said, error = slimc("lint", made, "--target", target, "--json")
     found["lint"] = json.loads(said)["counts"] if status in (0, 1) else error.strip()
-    command = ["verify", made, "--target", target, "--json"]
+    command = ["verify", made, "--target", target, "--json", *sizes]
     command += ["--with", options.python] if options.python else []
     status, said, error = slimc(*command)
     found["verify"] = json.loads(said) if status in (0, 1) else error.strip()
