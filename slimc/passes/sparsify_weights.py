@@ -117,6 +117,9 @@ class SparsifyWeights(Pass):
             )
             help = "NVIDIA GPUs since Ampere have them; sparsify{force=true} does it even so"
             raise SlimcError("no-sparse-kernels", text, where, help)
+        if self.score == "magnitude" and self.samples != SAMPLES:
+            text = "samples has no effect with score=magnitude: nothing is fitted"
+            raise SlimcError("bad-option-value", text, where, "leave out one of them")
         if self.score == "second-order" and ctx.data.synthetic:
             text = "score=second-order needs samples, and there are none"
             raise SlimcError("calib-missing", text, where, "give --calib, or score=magnitude")

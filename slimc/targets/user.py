@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from slimc.errors import did_you_mean
+from slimc.errors import SlimcError, did_you_mean
 from slimc.io.json_file import read_text
 from slimc.io.schemas import find_schema
 from slimc.ir.graph import OPSET
@@ -30,7 +30,7 @@ Known = Callable[[str], Target]
 
 
 def read_target(path: Path, known: Known, depth: int = 0) -> Target:
-    """Read a target from a file. Error: bad-target, and those of `known`, which finds the base.
+    """Read a target from a file; `known` finds its base by name. Error: bad-target.
 
     A base that ends in .toml is a file, beside this one unless its path is absolute.
     """
@@ -47,13 +47,20 @@ def read_target(path: Path, known: Known, depth: int = 0) -> Target:
         base_name = str(path.parent / base_name)
         base = read_target(Path(base_name), known, depth + 1)
     else:
-        base = known(base_name)
+        base = _known(base_name, known, place / "base")
     made = replace(_merged(table, base, place), base=base_name, chosen="")
     made = replace(made, name=_name(table, path, place))
     if "summary" not in table:
         made = replace(made, summary=f"{base.summary}; changed by {path.name}")
     _check(made, base, place)
     return made
+
+
+def _known(name: str, known: Known, place: Place) -> Target:
+    try:
+        return known(name)
+    except SlimcError as unknown:
+        raise place.wrong(unknown.message, unknown.help) from unknown
 
 
 def _parsed(path: Path, place: Place) -> dict[str, Any]:

@@ -151,6 +151,7 @@ def test_what_is_sparse_stays_as_it_is() -> None:
     ("one", "name"),
     [
         (SparsifyWeights(align=6), "bad-option-value"),
+        (SparsifyWeights(score="magnitude", samples=8), "bad-option-value"),
         (SparsifyWeights(keep=("nowhere",)), "unknown-node"),
     ],
 )

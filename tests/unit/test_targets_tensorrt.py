@@ -56,6 +56,7 @@ def test_weights_are_stored_in_integers_from_8_5_on() -> None:
 FLOAT = """graph (%x: f32[1,32,4,4]) -> (%y)
   %w = constant f32[32,32,1,1] random(0)
   %y: f32[1,32,4,4] = Conv(%x, %w)"""
+SPARSE = FLOAT.replace("random(0)", f"[{', '.join(['1', '2', '0', '0'] * 256)}]")
 QUANTIZED = """graph (%x: f32[1,32,4,4]) -> (%y)
   %s = constant f32[] 0.02
   %z = constant i8[] 0
@@ -84,6 +85,8 @@ def command(text: str, target: Target) -> str:
     ("target", "text", "flags"),
     [
         (JETSON_ORIN, FLOAT, " --fp16"),
+        (JETSON_ORIN, SPARSE, " --fp16 --sparsity=enable"),
+        (JETSON_XAVIER_JP46, SPARSE, " --fp16"),
         (JETSON_ORIN, QUANTIZED, " --int8 --fp16"),
         (JETSON_ORIN, HALF, " --stronglyTyped"),
         (JETSON_ORIN, QUANTIZED.replace("f32", "f16"), " --stronglyTyped"),

@@ -91,6 +91,7 @@ def test_a_part_may_be_taken_away(tmp_path: Path) -> None:
     [
         ("base = ", "it is no TOML: invalid value", ""),
         ("opset = 17", "it names no target to start from", "'base' in "),
+        ('base = "jetson-orion"', "there is no target 'jetson-orion'", "'base' in "),
         ('base = "board.toml"', "is it a circle", "'base' in "),
         ('base = "cpu-avx2"\nopset_maxx = 3', "there is no such key", "'opset_maxx' in "),
         ('base = "cpu-avx2"\nsuit = "x"', "it comes from the base", "'suit' in "),

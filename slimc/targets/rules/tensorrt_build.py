@@ -9,6 +9,7 @@ from slimc.ir.types import DType, TensorType
 from slimc.passes.target import Finding, Subject, TargetRule
 from slimc.targets.contractions import conversions
 from slimc.targets.rules.shapes import open_sizes, usual_shapes
+from slimc.targets.rules.sparsity import SparseWeight, sparse_weights
 
 _FLAGS = {DType.I8: "--int8", DType.I4: "--int4", DType.F8E4M3FN: "--fp8"}
 
@@ -17,11 +18,21 @@ def _build_command(subject: Subject) -> Iterator[Finding]:
     """Say how trtexec builds an engine that computes as the file says."""
     target = subject.target
     command = ["trtexec --onnx=MODEL.onnx --saveEngine=MODEL.engine", *_type_flags(subject)]
+    if target.sparsity and any(_is_sparse(one) for one in _weights(subject)):
+        command.append("--sparsity=enable")
     named = ",".join(f"{value}:{shape}" for value, shape in usual_shapes(subject).items())
     if named:
         command += [quote(f"--{bound}Shapes={named}") for bound in ("min", "opt", "max")]
     after = "; TensorRT 11 is always strongly typed and takes no such flag" if target.typed else ""
     yield Finding("info", "", f"build the engine with: {' '.join(command)}{after}")
+
+
+def _weights(subject: Subject) -> Iterator[SparseWeight]:
+    return sparse_weights(subject.graph, subject.ops, subject.facts)
+
+
+def _is_sparse(one: SparseWeight) -> bool:
+    return one.is_sparse and one.is_meant and one.groups == 1
 
 
 def _type_flags(subject: Subject) -> list[str]:
