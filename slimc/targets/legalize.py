@@ -66,10 +66,14 @@ def refuse_early(graph: Graph, target: Target, ops: OpTable) -> None:
 
     Raises SlimcError "target-refuses".
     """
-    early = replace(target, rules=tuple(rule for rule in target.rules if rule.early))
-    header = FileHeader(target.opset, target.ir_version)
-    refused = [f for f in check(Subject(graph, ops, early, header)) if f.severity == "error"]
-    if refused and early.rules:
+    rules = tuple(rule for rule in target.rules if rule.early)
+    if not rules:
+        return
+    subject = Subject(
+        graph, ops, replace(target, rules=rules), FileHeader(target.opset, target.ir_version)
+    )
+    refused = [f for f in check(subject) if f.severity == "error"]
+    if refused:
         raise _error("target-refuses", refused, target)
 
 
