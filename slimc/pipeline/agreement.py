@@ -84,11 +84,8 @@ def agreement(
     onnxruntime run Q/DQ in its integer kernels; not those of a simulation, whose weights are
     floats: it would quantize them again, with one scale for all channels.
     """
-    # Exact: what the target computes, not what saturates in the kernels of this machine.
     first = Session(original)
-    second = Session(
-        final, original.outputs, exact_integers=fuse_integers, fuse_integers=fuse_integers
-    )
+    second = Session(final, original.outputs, fuse_integers=fuse_integers)
     sums: dict[str, _Sums] = {}
     for feed in feeds:
         wanted = first.run(feed)
