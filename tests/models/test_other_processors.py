@@ -29,6 +29,8 @@ pytestmark = [
     pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="no x86 libraries"),
 ]
 HASWELL = [str(QEMU), "-cpu", "Haswell"]  # AVX2 and FMA, no AVX-512
+# Sorts of numpy in AVX2 crash, or give a wrong order, in qemu 7.2: it gets its plain ones there.
+PLAIN_NUMPY = " ".join(np.show_config(mode="dicts")["SIMD Extensions"].get("found", ()))
 ROOT = Path(__file__).parents[2]
 KERNELS = [
     "tests/unit/test_execute_exact_sums.py",
@@ -57,19 +59,24 @@ PRODUCTS = """graph (%x: f32[N,64]) -> (%y)
 TIMES = re.compile(r" +\d+\.\d+ s ")
 
 
-def run(command: list[str], cwd: Path = ROOT) -> str:
-    result = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+def run(command: list[str]) -> str:
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
 
 
+def run_there(command: list[str]) -> str:
+    """Run a command on the emulated processor."""
+    return run(["env", f"NPY_DISABLE_CPU_FEATURES={PLAIN_NUMPY}", *HASWELL, *command])
+
+
 def test_the_emulated_processor_saturates() -> None:
-    assert int(run([*HASWELL, sys.executable, "-c", PROBE])) < 64 * 255 * 127
+    assert int(run_there([sys.executable, "-c", PROBE])) < 64 * 255 * 127
 
 
 @pytest.mark.parametrize("file", KERNELS)
 def test_what_runs_integer_kernels_passes_there(file: str) -> None:
-    run([*HASWELL, sys.executable, "-m", "pytest", "-p", "no:cacheprovider", file])
+    run_there([sys.executable, "-m", "pytest", "-p", "no:cacheprovider", file])
 
 
 @pytest.mark.parametrize(
@@ -87,11 +94,11 @@ def test_a_compile_there_makes_the_same_bytes(target: str, scheme: str, tmp_path
     x = np.random.default_rng(0).standard_normal((32, 64)).astype(np.float32)
     np.savez(tmp_path / "calib.npz", x=x)
     files, reports = [], []
-    for emulator in ([], HASWELL):
-        command = [*emulator, sys.executable, "-m", "slimc", str(tmp_path / "net.onnx")]
-        command += ["--target", target, "--passes", f"quant{{scheme={scheme}}}"]
-        command += ["--calib", str(tmp_path / "calib.npz"), "-o", str(tmp_path / "out.onnx")]
-        reports.append(TIMES.sub(" ", run(command)))
+    command = [sys.executable, "-m", "slimc", str(tmp_path / "net.onnx"), "--target", target]
+    command += ["--passes", f"quant{{scheme={scheme}}}", "--calib", str(tmp_path / "calib.npz")]
+    command += ["-o", str(tmp_path / "out.onnx")]
+    for runs in (run, run_there):
+        reports.append(TIMES.sub(" ", runs(command)))
         files.append((tmp_path / "out.onnx").read_bytes())
         (tmp_path / "out.onnx").unlink()
     assert reports[0] == reports[1]
