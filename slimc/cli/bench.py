@@ -19,6 +19,7 @@ from slimc.execute.ort import time_rounds
 from slimc.execute.speedup import speedup
 from slimc.ir.graph import Graph
 from slimc.pipeline.prepare import load
+from slimc.pipeline.sizing import at_sizes_of
 from slimc.pipeline.steps import TEXT_SUFFIX
 
 ROUNDS = 50
@@ -80,7 +81,7 @@ def bench_command(
         graph if file.suffix == TEXT_SUFFIX else file
         for file, graph in zip(files, graphs, strict=True)
     ]
-    feed = _feed(graphs[0], calib)
+    feed = _feed(at_sizes_of(graphs[0], graphs[-1]), calib)
     found: list[dict[str, Any]] = []
     for count in dict.fromkeys(threads):
         with working(f"{rounds} rounds, {_threads_text(count)}"):

@@ -72,7 +72,7 @@ def with_shapes(graph: Graph, shapes: Iterable[str]) -> Graph:
     for text in shapes:
         name, value = _split(text, graph)
         graph = _with_shape(graph, name, value, sizes)
-    return _with_sizes(graph, sizes)
+    return with_sizes(graph, sizes)
 
 
 def _split(text: str, graph: Graph) -> tuple[str, str]:
@@ -117,12 +117,12 @@ def _with_shape(graph: Graph, name: str, text: str, sizes: dict[str, int]) -> Gr
     return replace(graph, types={**graph.types, name: TensorType(kind.dtype, tuple(shape))})
 
 
-def _with_sizes(graph: Graph, sizes: Mapping[str, int]) -> Graph:
+def with_sizes(graph: Graph, sizes: Mapping[str, int]) -> Graph:
     """Write numbers for names of sizes, in bodies too."""
     if not sizes:
         return graph
     nodes = tuple(
-        replace(node, attrs=with_bodies(node, lambda body: _with_sizes(body, sizes)))
+        replace(node, attrs=with_bodies(node, lambda body: with_sizes(body, sizes)))
         if node.bodies
         else node
         for node in graph.nodes

@@ -62,7 +62,4 @@ def _typed(key: str, value: Any, where: str) -> Any:
         raise SlimcError("bad-recipe", f"'seed' takes a whole number, not '{value}'", where)
     if not isinstance(value, str):
         raise SlimcError("bad-recipe", f"'{key}' takes a text, not '{value}'", where)
-    if key == "target" and value.strip().lower().endswith(".py"):
-        message = f"its target '{value}' is a Python file, and a recipe runs no code"
-        raise SlimcError("bad-recipe", message, where, "name the file yourself, with --target")
     return " ".join(value.split())

@@ -46,16 +46,21 @@ class Catalogue:
         """Read the text of passes."""
         return parse_passes(text, self.passes, self.stages)
 
-    def target(self, name: str) -> Target:
+    def target(self, name: str, runs_code: bool = True) -> Target:
         """Return a target by its name, or by its file: .toml, or .py with a TARGET.
 
-        Raises SlimcError "unknown-target", "bad-target", "bad-plugin".
+        runs_code: False where a recipe names it, which may be a stranger's. Raises SlimcError
+        "unknown-target", "bad-target", "bad-plugin", "bad-recipe".
         """
         path = Path(name)
         if name in self.targets or path.suffix not in TARGET_FILES:
             return resolve(name, self.targets)
         if path.suffix == SUFFIX:
             made = read_target(path, lambda base: resolve(base, self.targets))
+        elif not runs_code:
+            message = f"its target '{name}' is a Python file, and a recipe runs no code"
+            help = "name the file yourself, with --target"
+            raise SlimcError("bad-recipe", message, "recipe", help)
         else:
             found = getattr(run_file(path), "TARGET", None)
             if not isinstance(found, Target):

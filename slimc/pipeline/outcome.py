@@ -32,14 +32,20 @@ AGREEMENT_SAMPLES = 64  # of the comparison at the end: enough for a stable SQNR
 def outcome(
     recipe: str,
     model: Graph | str | Path,
-    graphs: tuple[Graph, Graph, Graph, Graph, Graph],
+    graphs: tuple[Graph, Graph, Graph, Graph, Graph, Graph],
     runner: Runner,
     latency: tuple[Latency, ...],
 ) -> Report:
-    """Measure and compare: the model as given, bound, with integers marked, lowered, and whole."""
-    given, bound, marked, final, whole = graphs
+    """Measure and compare graphs.
+
+    graphs: the model as given, with its inputs fixed, what of that runs, with integers marked,
+    lowered, and whole.
+    """
+    given, fixed, bound, marked, final, whole = graphs
     ctx = runner.ctx
     before = measure_sample(given, ctx.ops, ctx.sizes)
+    if fixed is not given:  # MACs before and after are those at the sizes of the result
+        before = replace(before, macs=measure_sample(fixed, ctx.ops, ctx.sizes).macs)
     after = measure_sample(whole, ctx.ops, ctx.sizes)
     size, origin = _source(given, None if isinstance(model, Graph) else Path(model))
     integer, floating = intended(marked, ctx.ops)

@@ -23,6 +23,7 @@ from slimc.passes.base import Pass
 from slimc.pipeline.agreement import agreement, comparable
 from slimc.pipeline.outcome import AGREEMENT_SAMPLES
 from slimc.pipeline.prepare import CHECK_FEEDS, DataSource, load, samples_from
+from slimc.pipeline.sizing import at_sizes_of
 from slimc.pipeline.surgeon_script import SurgeonScript, Told
 from slimc.remarks import Agreement, Remark, note
 
@@ -101,7 +102,7 @@ def _compared(path: Path, before: Graph, after: Graph, ops: OpTable, data: DataS
     unchecked = _unchecked(before, after, first.outputs)
     found: tuple[Agreement, ...] = ()
     apart = 0.0
-    samples = samples_from(data, before, 0)
+    samples = samples_from(data, at_sizes_of(before, after), 0)
     try:
         if runs.outputs:
             Session(runs, threads=1)

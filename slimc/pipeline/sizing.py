@@ -11,12 +11,30 @@ from slimc.calib.data import Data
 from slimc.ir.graph import Graph
 from slimc.ir.types import TensorType
 from slimc.ops.op import OpTable
+from slimc.passes.bind_inputs import with_sizes
 from slimc.remarks import Measure
 
 
 def made_up_samples(graph: Graph, seed: int = 0) -> Data:
     """Make up samples of usual sizes."""
     return Data.synthesize(graph, default_sizes(graph), seed)
+
+
+def at_sizes_of(graph: Graph, other: Graph) -> Graph:
+    """Return a graph with the sizes of inputs that it leaves open and another fixes.
+
+    What is counted or run of both is then the same. A size that `other` fixes at several numbers
+    stays open.
+    """
+    numbers: dict[str, set[int]] = {}
+    for value in graph.inputs:
+        open_type, fixed_type = graph.types.get(value), other.types.get(value)
+        if not (isinstance(open_type, TensorType) and isinstance(fixed_type, TensorType)):
+            continue
+        for size, number in zip(open_type.shape or (), fixed_type.shape or (), strict=False):
+            if isinstance(size, str) and isinstance(number, int):
+                numbers.setdefault(size, set()).add(number)
+    return with_sizes(graph, {name: min(n) for name, n in numbers.items() if len(n) == 1})
 
 
 def sizes_of_a_sample(graph: Graph, known: Mapping[str, int] | None = None) -> dict[str, int]:

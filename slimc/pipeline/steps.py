@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,6 +11,7 @@ from typing import Any
 
 from slimc.errors import SlimcError, did_you_mean
 from slimc.execute.threads import one_blas_thread
+from slimc.io.write import replaced
 from slimc.ir.graph import Graph
 from slimc.ir.text import to_text
 from slimc.passes.assign_scales import AssignScales
@@ -143,13 +145,20 @@ class Runner:
             return error
         self.dump.mkdir(parents=True, exist_ok=True)
         target = self.ctx.target
-        path = self.dump / f"before-{one.name}{TEXT_SUFFIX}"
-        path.write_text(to_text(graph) + "\n", encoding="utf-8")
-        command = f"slimc {path} --passes '{one}' --target {target.source or target.name}"
+        path = dumped(self.dump, one.name)
+        with replaced(path) as file:
+            file.write(f"{to_text(graph)}\n".encode())
+        options = ["--passes", str(one), "--target", target.source or target.name]
+        command = shlex.join(["slimc", str(path), *options])
         help = (
             f"{error.help}; to repeat it: {command}" if error.help else f"to repeat it: {command}"
         )
         return type(error)(error.name, error.message, error.where, help)
+
+
+def dumped(folder: Path, name: str) -> Path:
+    """Return the file that the graph before a failing pass is left in."""
+    return folder / f"before-{name}{TEXT_SUFFIX}"
 
 
 def differs(a: Graph, b: Graph) -> bool:

@@ -36,6 +36,7 @@ from slimc.pipeline.integers import ONNXRUNTIME, Layer, takes_signed, traced
 from slimc.pipeline.lint import Verdict, judge
 from slimc.pipeline.outcome import AGREEMENT_SAMPLES
 from slimc.pipeline.prepare import DataSource, load, samples_from
+from slimc.pipeline.sizing import at_sizes_of
 from slimc.remarks import Agreement
 
 
@@ -214,8 +215,8 @@ def _compared(original: Graph, graph: Graph, source: DataSource) -> tuple[Agreem
             f"{_ends(original)} and {_ends(graph)}",
             "give the model that the file was made of",
         )
-    samples = samples_from(source, original, seed=0).first_samples(AGREEMENT_SAMPLES)
-    return agreement(first, second, samples)
+    data = samples_from(source, at_sizes_of(original, graph), seed=0)
+    return agreement(first, second, data.first_samples(AGREEMENT_SAMPLES))
 
 
 def _ends(graph: Graph) -> str:

@@ -56,6 +56,20 @@ def read_target(path: Path, known: Known, depth: int = 0) -> Target:
     return made
 
 
+def target_files(path: Path) -> tuple[Path, ...]:
+    """Return a target's file and those that it starts from, as far as they can be read."""
+    files = [path]
+    while files[-1].suffix == SUFFIX and len(files) <= _DEEPEST:
+        try:
+            base = _parsed(files[-1], Place(str(files[-1]))).get("base")
+        except SlimcError:  # whoever reads the target tells
+            break
+        if not isinstance(base, str) or not base.endswith(SUFFIX):
+            break
+        files.append(files[-1].parent / base)
+    return tuple(files)
+
+
 def _known(name: str, known: Known, place: Place) -> Target:
     try:
         return known(name)

@@ -220,6 +220,23 @@ def test_bench_gives_the_ratio(slimc: Slimc, model: Path, tmp_path: Path) -> Non
     assert run["models"][0]["quartile_seconds"][0] <= run["models"][0]["median_seconds"]
 
 
+def test_sizes_that_one_of_two_models_fixes_hold_for_both(
+    slimc: Slimc, model: Path, tmp_path: Path
+) -> None:
+    """At 2 samples of 64 x 64, which are made up for open sizes, the second model cannot run."""
+    model.write_text(TEXT.replace("N,3,8,8", "N,3,H,W").replace("N,4,6,6", "N,4,P,Q"))
+    fixed = tmp_path / "fixed.onnx"
+    assert slimc(model, "--shape", "x=1x3x8x8", "-o", fixed)[0] == 0
+    for pair in ((model, fixed), (fixed, model)):
+        status, out, _ = slimc("diff", *pair, "--json")
+        found = json.loads(out)
+        assert (status, found["before"]["macs"], found["after"]["macs"]) == (0, 3888, 3888)
+        assert found["agreement"]
+        status, out, _ = slimc("bench", *pair, "--rounds", 6, "--threads", 1, "--json")
+        assert (status, json.loads(out)["feed"]) == (0, "x f32[1,3,8,8]")
+    assert slimc("verify", fixed, "--target", "cpu", "--against", model)[0] == 0
+
+
 def test_bench_reads_weights_beside_the_file(slimc: Slimc, tmp_path: Path) -> None:
     write(parse_text(TEXT), tmp_path / "o.onnx", external=True)
     status, out, _ = slimc("bench", tmp_path / "o.onnx", "--rounds", 6, "--threads", 2)

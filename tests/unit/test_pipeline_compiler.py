@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -128,10 +129,34 @@ def test_a_pass_that_breaks_the_graph_is_named() -> None:
 def test_the_graph_before_a_failing_pass_is_kept_with_a_command(tmp_path: Path) -> None:
     error = error_of(Edit(scaled(2)), dump=tmp_path / "dump")
     path = tmp_path / "dump" / "before-edit-graph.txt"
-    assert f"to repeat it: slimc {path} --passes 'edit-graph'" in error.help
+    assert f"to repeat it: slimc {path} --passes edit-graph --target" in error.help
     before = parse_text(path.read_text())
     assert before.form is Form.CANONICAL
     assert [node.op for node in before.nodes] == ["Conv", "Relu"]
+
+
+def test_the_command_holds_names_that_a_shell_would_run(tmp_path: Path) -> None:
+    class Named(Edit):
+        def __str__(self) -> str:
+            return "edit-graph{keep=[\"a'; touch ran; '\"]}"
+
+    one = Named(scaled(2))
+    error = error_of(one, dump=tmp_path / "a folder")
+    words = shlex.split(error.help.partition("to repeat it: ")[2])
+    path = tmp_path / "a folder" / "before-edit-graph.txt"
+    assert words == ["slimc", str(path), "--passes", str(one), "--target", "generic-onnx"]
+
+
+def test_macs_before_and_after_are_of_one_size() -> None:
+    shape = {"x": "2x3x8x8"}
+    open_sizes = parse_text("""
+    graph (%x: f32[N,3,H,W]) -> (%y)
+      %w = constant f32[4,3,3,3] random(0)
+      %y: f32[N,4,P,Q] = Conv(%x, %w) @conv
+    """)
+    for graph in (open_sizes, GRAPH):
+        report = compile(graph, shape=shape).report
+        assert report.before.macs == report.after.macs == 2 * 4 * 3 * 9 * 6 * 6
 
 
 def test_a_model_that_does_not_run_is_refused() -> None:

@@ -51,6 +51,12 @@ def test_weights_in_a_file_beside_the_model_come_along(tmp_path: Path) -> None:
     assert list(tmp_path.glob("*.data"))
 
 
+def test_a_script_may_fix_a_size(tmp_path: Path) -> None:
+    with scripted(tmp_path, "graph.inputs[0].shape = [3, 64]") as made:
+        made.hold()
+        assert len(made.agreement) == 2
+
+
 def test_what_changed_breaks_the_promise(tmp_path: Path) -> None:
     with scripted(tmp_path, "graph.nodes[1].op = 'Abs'") as made:
         assert made.apart > 0.1
