@@ -223,3 +223,18 @@ def test_rights_follow_the_umask(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "net.onnx").stat().st_mode) == 0o640
+
+
+def test_a_link_into_another_folder_takes_no_data_file(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    link = tmp_path / "latest.onnx"
+    link.symlink_to("real/net.onnx")
+    with pytest.raises(SlimcError, match="a link into another folder") as caught:
+        write(parse_text(NET), link, external=True)
+    assert caught.value.name == "unwritable"
+    assert list((tmp_path / "real").iterdir()) == []
+    link.unlink()
+    link.symlink_to("net.onnx")  # in its own folder both names find the data
+    write(parse_text(NET), link, external=True)
+    for name in (link, tmp_path / "net.onnx"):
+        assert run(read(name), feeds())["y"].tolist() == run(parse_text(NET), feeds())["y"].tolist()
