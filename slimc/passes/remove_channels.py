@@ -136,7 +136,7 @@ class RemoveChannels(Pass):
         ranked = rank_by_outputs if by_outputs else rank
         rankings = ranked(coupling, found, self.score, ctx)
         free = tuple(
-            Range(ranking.damage, step, limit.least, limit.most)
+            Range(ranking.damage, step, ranking.width if ranking.refusal else limit.least, limit.most)
             for ranking, step, limit in zip(rankings, steps, limits, strict=True)
         )
         costs = costs_of(coupling, found, ctx.target.speed, align, ctx.integers)
@@ -145,4 +145,5 @@ class RemoveChannels(Pass):
         removed = np.zeros(len(coupling.pinned), bool)
         for family, ranking, count in zip(found, rankings, lost.tolist(), strict=True):
             removed[family.units[ranking.order[:count]]] = True
-        return Plan(coupling, found, free, lost, removed, costs)
+        refusals = {f.name: r.refusal for f, r in zip(found, rankings, strict=True) if r.refusal}
+        return Plan(coupling, found, free, lost, removed, costs, refusals)
