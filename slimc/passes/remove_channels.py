@@ -18,6 +18,7 @@ from slimc.analysis.widths import Range
 from slimc.ir.graph import Graph
 from slimc.passes.base import Pass, PassResult, Promise, option
 from slimc.passes.context import Context
+from slimc.passes.float_weights import check_float_weights
 from slimc.passes.rankings import chosen_score, compares_outputs, rank, rank_by_outputs
 from slimc.passes.removal_options import bounds, check_options, kept_nodes, named
 from slimc.passes.removal_report import plan_remarks, removal_tables
@@ -25,6 +26,9 @@ from slimc.passes.repair_weights import RepairWeights
 from slimc.remarks import Remark, note
 from slimc.rewrite.mask_axes import mask_axes
 from slimc.rewrite.slice_axes import kept_of_values, slice_axes
+
+
+_IN_FLOATS = "give the model in floats, and put prune before quant: --passes prune,quant"
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ class RemoveChannels(Pass):
     )
 
     def run(self, graph: Graph, ctx: Context) -> PassResult:
-        check_options(graph, self.ratio, self.budget, self.choose)
+        check_options(self.ratio, self.budget, self.choose)
         coupling = self._couple(graph, ctx)
         plan = self._plan(coupling, ctx)
         score = chosen_score(self.score, ctx)
@@ -122,6 +126,7 @@ class RemoveChannels(Pass):
         return tuple(note(text, n.name) for n in said.weighted for text in said.explain(n))
 
     def _couple(self, graph: Graph, ctx: Context) -> Coupling:
+        check_float_weights(graph, ctx.ops, "channels cannot leave", f"pass {self.name}", _IN_FLOATS)
         facts = infer(graph, ctx.ops, ctx.sizes_of(graph))
         return couple(graph, ctx.ops, facts, kept_nodes(graph, self.keep))
 
