@@ -190,20 +190,17 @@ def _pin_dynamic(space: IndexSpace, symbolic: Facts) -> None:
             space.pin(space.of(place), f"value '{place.value}', whose size a run decides")
 
 
-def _pin_computed_runs(
-    space: IndexSpace, node: Node, bound: Bound, symbolic: Bound | None
-) -> None:
+def _pin_computed_runs(space: IndexSpace, node: Node, bound: Bound, symbolic: Bound | None) -> None:
     """Pin every axis that a run cuts into parts: where it is cut holds at these sizes alone.
 
     A Slice up to a computed end ties the part that it takes, and nothing ties what lies behind.
     symbolic: the signature as it is laid without numbers for named sizes.
     """
-    fixed = _cut_axes(symbolic) if symbolic is not None else {}
+    fixed, sizes = (_cut_axes(symbolic), symbolic.sizes) if symbolic is not None else ({}, {})
     for at, axis in _cut_axes(bound).items():
         names = labels_of(((axis,),))
-        if symbolic is not None and fixed.get(at) == axis:
-            if all(isinstance(symbolic.sizes[name], int) for name in names):
-                continue
+        if fixed.get(at) == axis and all(isinstance(sizes.get(name), int) for name in names):
+            continue
         reason = f"{said(node)}, which cuts it where a run decides"
         for name in names:
             space.pin(space.of(LabelOf(node.name, name)), reason)

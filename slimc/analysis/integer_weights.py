@@ -21,7 +21,9 @@ def integer_weights(graph: Graph, ops: OpTable) -> tuple[str, ...]:
     """
     types = infer(graph, ops).types
     fixed: set[str] = set()
-    return tuple(node.name for scope in graph.scopes() for node in _holders(scope, ops, types, fixed))
+    return tuple(
+        node.name for scope in graph.scopes() for node in _holders(scope, ops, types, fixed)
+    )
 
 
 def _holders(

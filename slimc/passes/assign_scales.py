@@ -107,7 +107,8 @@ class AssignScales(Pass):
             shared = with_every_value(graph, shared, choice)
         ranges = self._measure(graph, ctx, data, shared)
         weights = beside_integers(weights, {v for one in shared for v in one.values}, ctx)
-        made = attach(graph, ctx.ops, choice, weights, ranges)
+        kept = [name for name, scheme in schemes.of.items() if scheme == FLOAT]
+        made = attach(graph, ctx.ops, choice, weights, ranges, kept)
         report = {
             "calibrator": self.calibrator,
             "samples": data.samples,

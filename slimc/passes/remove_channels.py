@@ -27,7 +27,6 @@ from slimc.remarks import Remark, note
 from slimc.rewrite.mask_axes import mask_axes
 from slimc.rewrite.slice_axes import kept_of_values, slice_axes
 
-
 _IN_FLOATS = "give the model in floats, and put prune before quant: --passes prune,quant"
 
 
@@ -126,7 +125,9 @@ class RemoveChannels(Pass):
         return tuple(note(text, n.name) for n in said.weighted for text in said.explain(n))
 
     def _couple(self, graph: Graph, ctx: Context) -> Coupling:
-        check_float_weights(graph, ctx.ops, "channels cannot leave", f"pass {self.name}", _IN_FLOATS)
+        check_float_weights(
+            graph, ctx.ops, "channels cannot leave", f"pass {self.name}", _IN_FLOATS
+        )
         facts = infer(graph, ctx.ops, ctx.sizes_of(graph))
         return couple(graph, ctx.ops, facts, kept_nodes(graph, self.keep))
 
@@ -141,7 +142,9 @@ class RemoveChannels(Pass):
         ranked = rank_by_outputs if by_outputs else rank
         rankings = ranked(coupling, found, self.score, ctx)
         free = tuple(
-            Range(ranking.damage, step, ranking.width if ranking.refusal else limit.least, limit.most)
+            Range(
+                ranking.damage, step, ranking.width if ranking.refusal else limit.least, limit.most
+            )
             for ranking, step, limit in zip(rankings, steps, limits, strict=True)
         )
         costs = costs_of(coupling, found, ctx.target.speed, align, ctx.integers)

@@ -45,7 +45,9 @@ class RepairWeights(Pass):
 
     def run(self, graph: Graph, ctx: Context) -> PassResult:
         help = "give the model in floats, and put repair before quant: --passes prune,quant"
-        check_float_weights(graph, ctx.ops, "weights cannot be fitted in", f"pass {self.name}", help)
+        check_float_weights(
+            graph, ctx.ops, "weights cannot be fitted in", f"pass {self.name}", help
+        )
         reference = ctx.reference
         if reference is None:
             return PassResult(

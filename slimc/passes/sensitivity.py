@@ -19,6 +19,7 @@ RATIOS = (0.25, 0.5, 0.75)
 MADE_BY = "sensitivity"
 _NOT_RUN = ("runtime-refuses", "run-failed")
 
+
 class CutFails(SlimcError):  # noqa: N818 - a finding about a family, which may stay whole
     """State that the runtime cannot load or run the graph without some units of a family."""
 

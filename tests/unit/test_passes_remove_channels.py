@@ -183,9 +183,7 @@ def test_a_family_without_which_the_graph_does_not_run_stays_whole() -> None:
     whole = parse_text(MISDESCRIBED)
     ops = OPS | table(Op("com.microsoft.BiasGelu", "*a b, c -> *a b"))  # c is b in truth
     feed = {"x": np.random.default_rng(0).standard_normal((8, 6)).astype(np.float32)}
-    seen = replace(
-        context(), ops=ops, data=Data.from_feeds([feed], whole), sizes={"N": 8}
-    )
+    seen = replace(context(), ops=ops, data=Data.from_feeds([feed], whole), sizes={"N": 8})
     result = RemoveChannels(ratio=0.3, score="magnitude").run(whole, seen)
     said = {remark.node: remark for remark in result.remarks if remark.node}
     for node in ("a", "gelu"):
