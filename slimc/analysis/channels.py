@@ -84,7 +84,7 @@ def couple(graph: Graph, ops: OpTable, facts: Facts, keep: Collection[str] = ())
     """
     opened = open_bodies(graph, ops)
     ops = OpTable({**ops.rows, **{row.kind: row for row in RESULTS_OF.values()}})
-    symbolic, facts = infer(graph, ops), open_facts(opened, facts)
+    symbolic, facts = open_facts(opened, infer(graph, ops)), open_facts(opened, facts)
     keep = _inside(keep, opened)
     graph = opened.graph
     space = IndexSpace()
@@ -101,6 +101,7 @@ def couple(graph: Graph, ops: OpTable, facts: Facts, keep: Collection[str] = ())
             _pin_node(space, graph, shared, facts, node, reason)
             continue
         _Laying(space, graph, shared, facts, node, bound, products).lay(ops.rows[node.kind])
+        _pin_computed_runs(space, node, bound, symbolic.bounds.get(node.name))
         if node.name in keep:
             _pin_node(space, graph, shared, facts, node, f"{said(node)}, which is kept")
     for read in sizes_read(graph, ops, facts):
@@ -187,6 +188,34 @@ def _pin_dynamic(space: IndexSpace, symbolic: Facts) -> None:
         known = shape is not None and place.axis < len(shape)
         if shape is None or not known or not isinstance(shape[place.axis], int):
             space.pin(space.of(place), f"value '{place.value}', whose size a run decides")
+
+
+def _pin_computed_runs(space: IndexSpace, node: Node, bound: Bound, symbolic: Bound | None) -> None:
+    """Pin every axis that a run cuts into parts: where it is cut holds at these sizes alone.
+
+    A Slice up to a computed end ties the part that it takes, and nothing ties what lies behind.
+    symbolic: the signature as it is laid without numbers for named sizes.
+    """
+    fixed, sizes = (_cut_axes(symbolic), symbolic.sizes) if symbolic is not None else ({}, {})
+    for at, axis in _cut_axes(bound).items():
+        names = labels_of(((axis,),))
+        if fixed.get(at) == axis and all(isinstance(sizes.get(name), int) for name in names):
+            continue
+        reason = f"{said(node)}, which cuts it where a run decides"
+        for name in names:
+            space.pin(space.of(LabelOf(node.name, name)), reason)
+
+
+def _cut_axes(bound: Bound) -> dict[tuple[str, int, int], Axis]:
+    """Return the axes that are concatenations, by where they stand."""
+    sides = (("in", bound.inputs), ("out", bound.outputs))
+    return {
+        (side, operand, number): axis
+        for side, operands in sides
+        for operand, axes in enumerate(operands)
+        for number, axis in enumerate(axes or ())
+        if len(axis) > 1
+    }
 
 
 def _pin_node(

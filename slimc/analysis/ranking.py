@@ -13,10 +13,12 @@ class Ranking:
 
     order: i64[width], positions in `family.units`. damage: f64[width + 1], damage[k] is what the
     loss of order[:k] costs: damage[0] = 0, it never falls, and it compares between families.
+    refusal: why the family has to stay whole; "": it need not.
     """
 
     order: np.ndarray
     damage: np.ndarray
+    refusal: str = ""
 
     @property
     def width(self) -> int:

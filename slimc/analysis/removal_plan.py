@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -24,7 +24,8 @@ from slimc.remarks import Remark, applied, note, skipped
 class Plan:
     """Units to remove. lost: how many per family; removed: per unit; costs: by quantity.
 
-    ranges: per family, the widths it may have and the damage they do.
+    ranges: per family, the widths it may have and the damage they do. refusals: by name, why
+    families stay whole that cannot be narrower after all.
     """
 
     coupling: Coupling
@@ -33,6 +34,7 @@ class Plan:
     lost: np.ndarray
     removed: np.ndarray
     costs: Mapping[str, Cost]
+    refusals: Mapping[str, str] = field(default_factory=dict)
 
     def share(self, quantity: str) -> float:
         """Return the share of a quantity that leaves, 0..1."""
@@ -101,6 +103,7 @@ def remarks(plan: Plan, explanation: Explanation, unchosen: str) -> tuple[Remark
     for family, lost in zip(plan.families, plan.lost.tolist(), strict=True):
         if lost:
             made.append(_cut(explanation, family, lost))
+    made += _refused(plan, explanation)
     made += _inside_bodies(plan.coupling)
     for node in explanation.weighted:
         if plan.coupling.bound_of(node) is None:
@@ -116,6 +119,13 @@ def remarks(plan: Plan, explanation: Explanation, unchosen: str) -> tuple[Remark
         else:
             made.append(skipped(node.name, _why_whole(plan, explanation, labels) or unchosen))
     return tuple(made)
+
+
+def _refused(plan: Plan, explanation: Explanation) -> Iterator[Remark]:
+    """Say of refused families why they are whole, where no weighted node of theirs does."""
+    for family in plan.families:
+        if family.name in plan.refusals and not explanation.weighted_in(family):
+            yield skipped(family.first_node, f"whole: {plan.refusals[family.name]}")
 
 
 def _inside_bodies(coupling: Coupling) -> list[Remark]:
@@ -141,6 +151,8 @@ def _why_whole(plan: Plan, explanation: Explanation, labels: Sequence[LabelOf]) 
     if not families:
         return ""
     widest = families[0]
+    if widest.name in plan.refusals:
+        return f"whole: {plan.refusals[widest.name]}"
     one = plan.range_of(widest)
     if all(plan.range_of(f).floor == f.width for f in families):
         if one.least > 1:

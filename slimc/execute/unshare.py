@@ -45,3 +45,5 @@ def _own(editor: Editor, graph: Graph, node: Node, reader: Node) -> None:
     for index, operand in enumerate(reader.inputs):
         if operand == result:
             editor.set_input(reader.name, index, real)
+    if reader.bodies:
+        editor.reread_inside(reader.name, {result: real})

@@ -226,6 +226,11 @@ class Editor:
         inputs[index] = value
         self.update(name, inputs=tuple(inputs))
 
+    def reread_inside(self, name: str, mapping: Mapping[str, str]) -> None:
+        """Let the bodies of a node read captured values under other names, its operands not."""
+        node = self._nodes[name]
+        self.update(name, attrs=with_bodies(node, lambda body: substitute(body, mapping)))
+
     def set_type(self, value: str, value_type: ValueType | None) -> None:
         """State the type of a value (None: forget it)."""
         if value_type is None:

@@ -20,6 +20,7 @@ from slimc.passes.attach_records import attach, said
 from slimc.passes.base import Pass, PassResult, Promise, option
 from slimc.passes.bodies_in_float import left_in_bodies
 from slimc.passes.context import Context
+from slimc.passes.float_weights import check_float_weights
 from slimc.passes.integer_nodes import choose
 from slimc.passes.ranges_beside import with_every_value
 from slimc.passes.scale_groups import ScaleGroup, groups
@@ -96,6 +97,7 @@ class AssignScales(Pass):
         inside = left_in_bodies(graph, ctx.ops)
         left = (*(skipped(n, f"stays in float: {why}") for n, why in reasons.items()), *inside)
         if not choice.sites and not weights.found:
+            _check_quantized(self, graph, ctx)
             nothing = f"nothing in this graph runs in integers on {ctx.target.name}"
             freed = next((f": {one.help}" for one in inside if one.help), "")
             return PassResult(graph, (note(nothing + freed), *left), {"integer": 0})
@@ -105,7 +107,8 @@ class AssignScales(Pass):
             shared = with_every_value(graph, shared, choice)
         ranges = self._measure(graph, ctx, data, shared)
         weights = beside_integers(weights, {v for one in shared for v in one.values}, ctx)
-        made = attach(graph, ctx.ops, choice, weights, ranges)
+        kept = [name for name, scheme in schemes.of.items() if scheme == FLOAT]
+        made = attach(graph, ctx.ops, choice, weights, ranges, kept)
         report = {
             "calibrator": self.calibrator,
             "samples": data.samples,
@@ -176,6 +179,12 @@ def _check(options: AssignScales, graph: Graph) -> None:
             where,
             "start from the model as it was before quantization",
         )
+
+
+def _check_quantized(options: AssignScales, graph: Graph, ctx: Context) -> None:
+    """Raise SlimcError "already-quantized" where integers are all that is left to quantize."""
+    what, help = "no layer in floats is left to quantize in", "start from the model in floats"
+    check_float_weights(graph, ctx.ops, what, f"pass {options.name}", help)
 
 
 def _joined(graph: Graph, group: ScaleGroup, measured: Mapping[str, Range]) -> Range:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from slimc.calib.table import Range
 from slimc.ir.editor import Editor
@@ -25,8 +25,12 @@ def attach(
     choice: Choice,
     weights: StoredWeights,
     ranges: Mapping[ScaleGroup, Range],
+    kept: Collection[str] = (),
 ) -> Graph:
-    """Mark the nodes, and attach a record to each of their values."""
+    """Mark the nodes, and attach a record to each of their values.
+
+    kept: nodes, those of bodies included, that read weights in floats as they are.
+    """
     editor = Editor(graph, made_by=MADE_BY)
     for group, of in ranges.items():
         record = activation_record(group.grid, of)
@@ -48,7 +52,9 @@ def attach(
         array = graph.constants[one.value].array
         editor.set_record(value, weight_record(one.grid, array, one.axis, one.sums))
     chosen = {*choice.sites, *(one.node.name for one in every)}
-    _keep_floats(editor, graph, ops, {*taken, *laid}, chosen)
+    floats: dict[str, str] = {}
+    _keep_floats(editor, graph, ops, {*taken, *laid}, chosen, floats)
+    _keep_captured(editor, graph, {*taken, *laid}, kept, floats)
     return editor.done(form=Form.QUANTIZED)
 
 
@@ -61,17 +67,50 @@ def _site_weights(choice: Choice) -> Iterator[StoredWeight]:
 
 
 def _keep_floats(
-    editor: Editor, graph: Graph, ops: OpTable, recorded: set[str], chosen: set[str]
+    editor: Editor,
+    graph: Graph,
+    ops: OpTable,
+    recorded: set[str],
+    chosen: set[str],
+    floats: dict[str, str],
 ) -> None:
-    """Give nodes that stay in float a weight without a record, where others have one on it."""
+    """Give nodes that stay in float a weight without a record, where others have one on it.
+
+    floats: the copy of a weight that all of them read; it is added to.
+    """
     for node in graph.nodes:
         row = ops.get(node.kind)
         operand = row.parameter if row is not None else None
         if operand is None or node.name in chosen or operand >= len(node.inputs):
             continue
         value = node.inputs[operand]
-        if value in graph.constants and value in recorded:
-            _own_copy(editor, graph, node.name, operand)
+        if value not in graph.constants or value not in recorded:
+            continue
+        if value in floats:
+            editor.set_input(node.name, operand, floats[value])
+        else:
+            floats[value] = _own_copy(editor, graph, node.name, operand)
+
+
+def _keep_captured(
+    editor: Editor,
+    graph: Graph,
+    recorded: set[str],
+    kept: Collection[str],
+    floats: dict[str, str],
+) -> None:
+    """Give bodies that are kept in float, or have such nodes, the copies in `floats`."""
+    for node in graph.nodes:
+        inner = (one.name for body in node.bodies for one in body.walk())
+        if not node.bodies or not any(name in kept for name in (node.name, *inner)):
+            continue
+        captured = {value for body in node.bodies for value in body.captured}
+        held = sorted(captured & recorded & set(graph.constants))
+        for value in held:
+            if value not in floats:
+                name = editor.add_constant(graph.constants[value], f"{node.name}.weight")
+                floats[value] = name
+        editor.reread_inside(node.name, {value: floats[value] for value in held})
 
 
 def _own_copy(editor: Editor, graph: Graph, node: str, operand: int) -> str:

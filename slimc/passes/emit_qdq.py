@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -110,6 +111,27 @@ class Emitter:
         real = self._stored(bias.reader.inputs[bias.index], elements, steps, node.name)
         self._editor.set_input(bias.reader.name, bias.index, real)
 
+    def dequantize_captured(self) -> Iterator[tuple[Node, str]]:
+        """Let bodies read what the integers of a weight stand for, or floats that others read.
+
+        Else the weight would be stored twice. Yield the nodes whose bodies read integers, with the
+        weights.
+        """
+        for node in self.graph.nodes:
+            for value in dict.fromkeys(v for body in node.bodies for v in body.captured):
+                record, array = self.graph.records.get(value), self.graph.array(value)
+                if record is None or array is None:
+                    continue
+                if floats := self._floats_of(value):
+                    self._editor.reread_inside(node.name, {value: floats})
+                    continue
+                kept = self._kept.get((value, id(record)))
+                if kept is None:
+                    real = self._stored(value, array, record, node.name)
+                    kept = self._kept[value, id(record)] = _Kept(record, real)
+                self._editor.reread_inside(node.name, {value: kept.real})
+                yield node, value
+
     # --- inside ------------------------------------------------------------------------------
 
     def _bias(self, node: Node, weighted: Weighted) -> Bias | None:
@@ -132,6 +154,16 @@ class Emitter:
         scale = self.graph.records[node.inputs[weighted.weight]].scale
         fits = not scale.ndim or found.elements.size in (1, scale.size)
         return found if fits else None
+
+    def _floats_of(self, value: str) -> str:
+        """Return the name under which a node outside of bodies reads the floats of a constant."""
+        constant = self.graph.constants[value]
+        names = (name for name, other in self.graph.constants.items() if other is constant)
+        return next((name for name in names if self._is_read_outside(name)), "")
+
+    def _is_read_outside(self, value: str) -> bool:
+        users = self._editor.users(value)
+        return self._editor.is_output(value) or any(value in user.inputs for user in users)
 
     def _renamed(self, node: str, output: str) -> str:
         """Give the result of a node that is a graph output another name: the DQ gets this one."""

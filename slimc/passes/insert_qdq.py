@@ -162,6 +162,9 @@ def _insert(
             remarks.append(_quantize_operands(emitter, graph, ops, node, order))
         else:
             remarks.append(_quantize_contraction(emitter, graph, node, weighted))
+    for node, value in emitter.dequantize_captured():
+        kind = graph.records[value].dtype.text
+        remarks.append(applied(node.name, f"its bodies read '{value}' rounded to {kind}"))
     return emitter.done(), remarks
 
 

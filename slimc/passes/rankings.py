@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,11 +15,11 @@ from slimc.analysis.family_view import FamilyView, views
 from slimc.analysis.ranking import Ranking, by_importance
 from slimc.analysis.scores import SCORES, Score
 from slimc.calib.fields import or_fields, tells_channels_apart
-from slimc.calib.loss import unseen_error
+from slimc.calib.loss import Loss, unseen_error
 from slimc.errors import SlimcError, did_you_mean
 from slimc.passes.context import Context
 from slimc.passes.reader_rankings import READER_SCORES, SAMPLES, ReaderRankings
-from slimc.passes.sensitivity import measure_curves
+from slimc.passes.sensitivity import CutFails, Refit, measure_curves
 from slimc.passes.sensitivity_curves import calibrated
 
 AUTO = "auto"
@@ -73,7 +74,8 @@ def rank_by_outputs(
 
     Each family is cut by `RATIOS`, its readers are refitted if the compile repairs weights, and the
     error of the outputs is measured on samples that no moment was summed of. A family that makes no
-    difference there (its branch is never taken) costs what its ranking says.
+    difference there (its branch is never taken) costs what its ranking says; one without whose
+    units the graph does not run gets a refusal.
     """
     name = chosen_score(score, ctx)
     data = or_fields(ctx.data, ctx.sizes_of(coupling.opened.whole), ctx.seed)
@@ -82,12 +84,19 @@ def rank_by_outputs(
     with moments_if(wanted, coupling, families, ctx) as moments:
         rankings = rank_with(coupling, families, name, ctx, moments)
         refit = moments.refit if ctx.repairs and moments is not None else None
-        curves = measure_curves(coupling, families, rankings, RATIOS, loss, refit)
-    pairs = zip(rankings, curves, strict=True)
-    return tuple(
-        calibrate(ranking, curve) if any(point.error > 0 for point in curve.points) else ranking
-        for ranking, curve in pairs
-    )
+        pairs = zip(families, rankings, strict=True)
+        return tuple(_measured(coupling, *pair, loss, refit) for pair in pairs)
+
+
+def _measured(
+    coupling: Coupling, family: Family, ranking: Ranking, loss: Loss, refit: Refit | None
+) -> Ranking:
+    """Return the ranking of a family with the costs that are measured of it alone."""
+    try:
+        (curve,) = measure_curves(coupling, [family], [ranking], RATIOS, loss, refit)
+    except CutFails as failure:
+        return replace(ranking, refusal=f"narrower the graph does not run: {failure.message}")
+    return calibrate(ranking, curve) if any(p.error > 0 for p in curve.points) else ranking
 
 
 def moments_if(

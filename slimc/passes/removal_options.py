@@ -31,8 +31,8 @@ class Bounds:
         return Bounds(max(self.least, other.least), min(self.most, other.most))
 
 
-def check_options(graph: Graph, ratio: float, budget: str, choose: str) -> None:
-    """Raise SlimcError "bad-option-value" or "already-quantized" where nothing can be removed."""
+def check_options(ratio: float, budget: str, choose: str) -> None:
+    """Raise SlimcError "bad-option-value" where nothing can be removed."""
     where = "pass remove-channels"
     if not 0 < ratio < 1:
         raise SlimcError(
@@ -47,13 +47,6 @@ def check_options(graph: Graph, ratio: float, budget: str, choose: str) -> None:
             "choose=exact chooses nothing if every family is cut by the same ratio",
             where,
             "give another budget: macs, parameters, bytes or latency",
-        )
-    if graph.records:
-        raise SlimcError(
-            "already-quantized",
-            "channels cannot leave a graph whose scales are already chosen",
-            where,
-            "put prune before quant: --passes prune,quant",
         )
 
 

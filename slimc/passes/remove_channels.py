@@ -18,6 +18,7 @@ from slimc.analysis.widths import Range
 from slimc.ir.graph import Graph
 from slimc.passes.base import Pass, PassResult, Promise, option
 from slimc.passes.context import Context
+from slimc.passes.float_weights import check_float_weights
 from slimc.passes.rankings import chosen_score, compares_outputs, rank, rank_by_outputs
 from slimc.passes.removal_options import bounds, check_options, kept_nodes, named
 from slimc.passes.removal_report import plan_remarks, removal_tables
@@ -25,6 +26,8 @@ from slimc.passes.repair_weights import RepairWeights
 from slimc.remarks import Remark, note
 from slimc.rewrite.mask_axes import mask_axes
 from slimc.rewrite.slice_axes import kept_of_values, slice_axes
+
+_IN_FLOATS = "give the model in floats, and put prune before quant: --passes prune,quant"
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class RemoveChannels(Pass):
     )
 
     def run(self, graph: Graph, ctx: Context) -> PassResult:
-        check_options(graph, self.ratio, self.budget, self.choose)
+        check_options(self.ratio, self.budget, self.choose)
         coupling = self._couple(graph, ctx)
         plan = self._plan(coupling, ctx)
         score = chosen_score(self.score, ctx)
@@ -122,6 +125,9 @@ class RemoveChannels(Pass):
         return tuple(note(text, n.name) for n in said.weighted for text in said.explain(n))
 
     def _couple(self, graph: Graph, ctx: Context) -> Coupling:
+        check_float_weights(
+            graph, ctx.ops, "channels cannot leave", f"pass {self.name}", _IN_FLOATS
+        )
         facts = infer(graph, ctx.ops, ctx.sizes_of(graph))
         return couple(graph, ctx.ops, facts, kept_nodes(graph, self.keep))
 
@@ -136,7 +142,9 @@ class RemoveChannels(Pass):
         ranked = rank_by_outputs if by_outputs else rank
         rankings = ranked(coupling, found, self.score, ctx)
         free = tuple(
-            Range(ranking.damage, step, limit.least, limit.most)
+            Range(
+                ranking.damage, step, ranking.width if ranking.refusal else limit.least, limit.most
+            )
             for ranking, step, limit in zip(rankings, steps, limits, strict=True)
         )
         costs = costs_of(coupling, found, ctx.target.speed, align, ctx.integers)
@@ -145,4 +153,5 @@ class RemoveChannels(Pass):
         removed = np.zeros(len(coupling.pinned), bool)
         for family, ranking, count in zip(found, rankings, lost.tolist(), strict=True):
             removed[family.units[ranking.order[:count]]] = True
-        return Plan(coupling, found, free, lost, removed, costs)
+        refusals = {f.name: r.refusal for f, r in zip(found, rankings, strict=True) if r.refusal}
+        return Plan(coupling, found, free, lost, removed, costs, refusals)

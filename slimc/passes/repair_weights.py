@@ -15,6 +15,7 @@ from slimc.calib.fields import or_fields, tells_channels_apart
 from slimc.ir.graph import Graph
 from slimc.passes.base import Pass, PassResult, Promise, option
 from slimc.passes.context import Context, Reference
+from slimc.passes.float_weights import check_float_weights
 from slimc.passes.sparse_layers import with_zeros
 from slimc.remarks import Remark, note
 from slimc.rewrite.merge_channels import Merged, merge
@@ -43,6 +44,10 @@ class RepairWeights(Pass):
     )
 
     def run(self, graph: Graph, ctx: Context) -> PassResult:
+        help = "give the model in floats, and put repair before quant: --passes prune,quant"
+        check_float_weights(
+            graph, ctx.ops, "weights cannot be fitted in", f"pass {self.name}", help
+        )
         reference = ctx.reference
         if reference is None:
             return PassResult(

@@ -17,6 +17,12 @@ from slimc.rewrite.slice_axes import Sliced, slice_axes
 
 RATIOS = (0.25, 0.5, 0.75)
 MADE_BY = "sensitivity"
+_NOT_RUN = ("runtime-refuses", "run-failed")
+
+
+class CutFails(SlimcError):  # noqa: N818 - a finding about a family, which may stay whole
+    """State that the runtime cannot load or run the graph without some units of a family."""
+
 
 Refit = Callable[[Sliced], Graph]
 
@@ -83,4 +89,5 @@ def _error(
         return loss(refit(sliced) if refit is not None else sliced.graph)
     except SlimcError as error:
         where = f"family '{family.name}' with {kept} of {family.width} units; {error.where}"
-        raise SlimcError(error.name, error.message, where, error.help) from error
+        kind = CutFails if error.name in _NOT_RUN else SlimcError
+        raise kind(error.name, error.message, where, error.help) from error

@@ -19,6 +19,7 @@ from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph
 from slimc.passes.base import Pass, PassResult, Promise, option
 from slimc.passes.context import Context
+from slimc.passes.float_weights import check_float_weights
 from slimc.passes.sparse_layers import Bounds, SparseLayer, sparse_layers
 from slimc.passes.two_of_four import TwoOfFour
 from slimc.remarks import Remark, applied, note
@@ -107,10 +108,8 @@ class SparsifyWeights(Pass):
         if self.align % GROUP:
             text = f"align is {self.align}, it must be a multiple of {GROUP}"
             raise SlimcError("bad-option-value", text, where)
-        if graph.records:
-            text = "weights of a graph whose scales are already chosen cannot become zero"
-            help = "put sparsify before quant: --passes sparsify,quant"
-            raise SlimcError("already-quantized", text, where, help)
+        help = "give the model in floats, and put sparsify before quant: --passes sparsify,quant"
+        check_float_weights(graph, ctx.ops, "weights cannot become zero in", where, help)
         if not (ctx.target.sparsity or self.force):
             text = (
                 f"target {ctx.target.name} has no sparse kernels: zeros make nothing faster there"

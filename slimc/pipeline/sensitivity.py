@@ -26,6 +26,7 @@ from slimc.ir.digest import digest
 from slimc.ir.graph import Form, Graph
 from slimc.passes.canonicalize import Canonicalize
 from slimc.passes.context import Context
+from slimc.passes.float_weights import check_float_weights
 from slimc.passes.rankings import chosen_score, moments_if, rank_with
 from slimc.passes.reader_rankings import READER_SCORES, SAMPLES
 from slimc.passes.sensitivity import RATIOS, measure_points
@@ -190,13 +191,8 @@ def _canonical(
     ctx = Context(names.ops, target, samples, sizes, seed, names.scores)
     if graph.form is Form.IMPORTED:
         graph = Canonicalize().run(graph, ctx).graph
-    if graph.records:
-        raise SlimcError(
-            "already-quantized",
-            "channels cannot leave a graph whose scales are already chosen",
-            "slimc sensitivity",
-            "measure the float model",
-        )
+    where, help = "slimc sensitivity", "measure the model in floats"
+    check_float_weights(graph, ctx.ops, "channels cannot leave", where, help)
     return graph, ctx
 
 

@@ -40,7 +40,7 @@ def slice_axes(coupling: Coupling, removed: np.ndarray, made_by: str) -> Sliced:
         refit = _refit(coupling, removed, node)
         if refit is not None:
             _apply(editor, node, refit)
-    for value in coupling.opened.carried:
+    for value in coupling.graph.types:  # what inference cannot follow keeps the recorded type
         editor.set_type(value, _narrowed(coupling, removed, value))
     graph = retype(coupling.opened.closed(editor.done()), coupling.ops)
     return Sliced(graph, sliced.kept, sliced.origin)
@@ -53,8 +53,9 @@ def _narrowed(coupling: Coupling, removed: np.ndarray, value: str) -> ValueType 
         return kind
     shape = list(kind.shape)
     for axis, size in enumerate(shape):
-        if isinstance(size, int):
-            shape[axis] = size - int(removed[coupling.units_at(AxisOf(value, axis))].sum())
+        place = AxisOf(value, axis)
+        if isinstance(size, int) and place in coupling.space.start:
+            shape[axis] = size - int(removed[coupling.units_at(place)].sum())
     return TensorType(kind.dtype, tuple(shape))
 
 

@@ -52,3 +52,29 @@ def test_every_reader_gets_a_weight_of_its_own(text: str) -> None:
 def test_a_graph_with_nothing_shared_is_left_alone() -> None:
     graph = parse_text(SHARED.replace("Conv(%d, %w)", "Neg(%d)"))
     assert unshared(graph) is graph
+
+
+def test_a_body_reads_a_weight_of_its_own() -> None:
+    graph = parse_text("""graph (%x: f32[1,4], %c: bool[]) -> (%y)
+  %s = constant f32[] 0.02
+  %z = constant u8[] 128
+  %k = constant i8[4,4] random(0, -120..120)
+  %ks = constant f32[4] fill(0.002)
+  %kz = constant i8[4] fill(0)
+  %w: f32[4,4] = DequantizeLinear(%k, %ks, %kz) {axis=1} @weight
+  %q: u8[1,4] = QuantizeLinear(%x, %s, %z)
+  %a: f32[1,4] = DequantizeLinear(%q, %s, %z)
+  %b: f32[1,4] = MatMul(%a, %w) @outside
+  %y: f32[1,4] = If(%c) @choice
+    then_branch = graph () -> (%t)
+      %t: f32[1,4] = MatMul(%b, %w) @inside
+    else_branch = graph () -> (%e)
+      %e: f32[1,4] = Neg(%b) @else""")
+    made = unshared(graph)
+    verify(made)
+    outside = made.by_name["outside"].inputs[1]
+    assert outside not in {v for body in made.by_name["choice"].bodies for v in body.captured}
+    feed = {"x": np.ones((1, 4), np.float32), "c": np.array(True)}
+    exact = Session(graph, exact_integers=True).run(feed)["y"]
+    plain = Session(graph, optimize=False).run(feed)["y"]
+    np.testing.assert_allclose(exact, plain, atol=1e-4)

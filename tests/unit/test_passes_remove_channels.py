@@ -11,6 +11,7 @@ from slimc.ir.graph import Graph, Quantization
 from slimc.ir.text import parse_text, to_text
 from slimc.ir.types import DType
 from slimc.ops import OPS
+from slimc.ops.op import Op, table
 from slimc.passes.context import Context
 from slimc.passes.remove_channels import RemoveChannels
 from slimc.passes.target import Target
@@ -161,3 +162,32 @@ graph (%x: f32[N,6]) -> (%y)
     seen = replace(context(), data=Data.from_feeds([feed], whole), sizes={"N": 8})
     made = RemoveChannels().run(whole, seen)
     assert made.graph.constants["w"].shape[1] < whole.constants["w"].shape[1]
+
+
+MISDESCRIBED = """
+graph (%x: f32[N,6]) -> (%y)
+  opset "com.microsoft" 1
+  %wa = constant f32[6,32] random(0)
+  %bias = constant f32[32] random(1)
+  %wb = constant f32[32,32] random(2)
+  %wc = constant f32[32,3] random(3)
+  %a: f32[N,32] = MatMul(%x, %wa) @a
+  %g: f32[N,32] = com.microsoft.BiasGelu(%a, %bias) @gelu
+  %b: f32[N,32] = MatMul(%g, %wb) @b
+  %r: f32[N,32] = Relu(%b) @r
+  %y: f32[N,3] = MatMul(%r, %wc) @c
+"""
+
+
+def test_a_family_without_which_the_graph_does_not_run_stays_whole() -> None:
+    whole = parse_text(MISDESCRIBED)
+    ops = OPS | table(Op("com.microsoft.BiasGelu", "*a b, c -> *a b"))  # c is b in truth
+    feed = {"x": np.random.default_rng(0).standard_normal((8, 6)).astype(np.float32)}
+    seen = replace(context(), ops=ops, data=Data.from_feeds([feed], whole), sizes={"N": 8})
+    result = RemoveChannels(ratio=0.3, score="magnitude").run(whole, seen)
+    said = {remark.node: remark for remark in result.remarks if remark.node}
+    for node in ("a", "gelu"):
+        assert said[node].kind == "skipped"
+        assert said[node].message.startswith("whole: narrower the graph does not run: ")
+    widths = {row["name"]: row["kept"] for row in result.facts["families"]}
+    assert widths["a"] == widths["gelu"] == 32 > widths["b"]
