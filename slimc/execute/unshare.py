@@ -1,43 +1,70 @@
-"""Give every reader of a stored weight one of its own."""
+"""Give every reader of stored integers its own copy."""
 
 from __future__ import annotations
 
-from slimc.ir.editor import Editor
+from slimc.ir.constant import Constant
+from slimc.ir.editor import Editor, all_names, with_bodies
 from slimc.ir.graph import Graph, Node
+from slimc.ir.types import DType
 
 DEQUANTIZE = "DequantizeLinear"
 
 
 def unshared(graph: Graph) -> Graph:
-    """Copy integer constants, their scales and the DQ behind them, for one reader each; exact.
+    """Copy i8 constants, and DequantizeLinear of constants, for one reader each; exact.
 
-    onnxruntime 1.32 with exact integers makes weights, and their zero points, unsigned, and fails
-    on one that it meets twice ("Attempt to replace the existing tensor").
+    onnxruntime 1.32 with exact integers makes weights and their zero points unsigned, whichever
+    operator reads them, and fails on one that it meets twice ("Attempt to replace the existing
+    tensor"). Copies share their elements.
     """
-    editor = Editor(graph)
-    taken: set[str] = set()
+    return _Copies(all_names(graph)).unshared(graph)
+
+
+class _Copies:
+    """The names in use, the i8 constants of graphs seen so far, and those with a reader."""
+
+    def __init__(self, names: set[str]) -> None:
+        self._names = names
+        self._constants: dict[str, Constant] = {}
+        self._read: set[str] = set()
+
+    def unshared(self, graph: Graph) -> Graph:
+        """Return a graph, or a body, in which no two operands are one i8 constant."""
+        editor = Editor(_dequantized_apart(graph, self._names), self._names)
+        self._constants |= {v: c for v, c in graph.constants.items() if c.dtype is DType.I8}
+        for node in editor.graph.nodes:
+            for index, value in enumerate(node.inputs):
+                if value in self._read:
+                    copy = editor.add_constant(self._constants[value], value)
+                    editor.set_input(node.name, index, copy)
+                elif value in self._constants:
+                    self._read.add(value)
+            attrs = with_bodies(node, self.unshared)
+            if any(attrs[key] is not node.attrs[key] for key in attrs):
+                editor.update(node.name, attrs=attrs)
+        return editor.done(keep_dead=True)
+
+
+def _dequantized_apart(graph: Graph, names: set[str]) -> Graph:
+    """Let every reader of a DQ of constants but the first read a DQ of its own."""
+    editor = Editor(graph, names)
     for node in graph.nodes:
         if node.op != DEQUANTIZE or not all(v in graph.constants for v in node.inputs):
             continue
-        for index, value in enumerate(node.inputs):
-            if value in taken:
-                copy = editor.add_constant(graph.constants[value], value)
-                editor.set_input(node.name, index, copy)
-        taken.update(node.inputs)
-        readers = editor.users(node.outputs[0])
-        first = 0 if editor.is_output(node.outputs[0]) else 1
-        for reader in readers[first:]:
-            _own(editor, graph, node, reader)
-    return editor.done() if editor.changed else graph
+        result = node.outputs[0]
+        readers = editor.users(result)
+        for reader in readers[0 if editor.is_output(result) else 1 :]:
+            _dequantize_for(editor, node, reader)
+    return editor.done(keep_dead=True)
 
 
-def _own(editor: Editor, graph: Graph, node: Node, reader: Node) -> None:
-    """Let `reader` read a copy of what the DQ `node` gives."""
+def _dequantize_for(editor: Editor, node: Node, reader: Node) -> None:
+    """Let `reader` read a copy of the DQ `node`."""
     result = node.outputs[0]
     (real,) = editor.add(
         DEQUANTIZE,
-        [editor.add_constant(graph.constants[v], v) for v in node.inputs if v in graph.constants],
-        types=[graph.type_of(result)],
+        node.inputs,
+        types=[editor.type_of(result)],
         attrs=node.attrs,
         name=node.name,
         near=node.name,

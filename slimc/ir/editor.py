@@ -54,6 +54,18 @@ def with_bodies(node: Node, change: Callable[[Graph], Graph]) -> Mapping[str, At
     return attrs
 
 
+def without_dead(graph: Graph) -> Graph:
+    """Return a graph, and its bodies, without nodes and constants that nothing reads."""
+    editor = Editor(graph)
+    for node in graph.nodes:
+        attrs = with_bodies(node, without_dead)
+        if any(attrs[key] is not node.attrs[key] for key in attrs):
+            editor.update(node.name, attrs=attrs)
+    alive = editor.done()
+    kept = len(alive.nodes) == len(graph.nodes) and len(alive.constants) == len(graph.constants)
+    return graph if kept and not editor.changed else alive
+
+
 class Editor:
     """Collect changes to a frozen graph, then make the next one.
 

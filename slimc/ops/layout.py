@@ -80,7 +80,7 @@ def refit_reshape(call: Call, bound: Bound, after: Mapping[str, int]) -> Refit:
     """Elements of the target that repeat a changed size; -1 and most 0 follow by themselves."""
     target, changed = call.value(1), _changed(bound, after)
     new = Bound(bound.inputs, bound.outputs, after)
-    copied = [new.size(axis) for axis in bound.inputs[0] or ()]
+    copied = [] if call.attr("allowzero", 0) else [new.size(a) for a in bound.inputs[0] or ()]
     for i, element in enumerate([] if target is None else target.ravel().tolist()):
         if element == -1 or (element == 0 and copied[i : i + 1] == [changed.get(i)]):
             changed.pop(i, None)

@@ -14,6 +14,7 @@ from slimc.calib.floors import floors
 from slimc.calib.observers import Calibrator, observer
 from slimc.calib.table import Range
 from slimc.errors import SlimcError
+from slimc.ir.editor import without_dead
 from slimc.ir.graph import Graph
 from slimc.ir.types import DType
 from slimc.passes.attach_records import attach, said
@@ -85,6 +86,7 @@ class AssignScales(Pass):
         _check(self, graph)
         if self.scheme in FLOATS and not self.mixed:
             return PassResult(graph)  # lower-float16 does it
+        graph = without_dead(graph)
         schemes = schemes_of(
             graph, ctx.target, self.scheme, self.mixed, self.keep, self.block, self.name
         )

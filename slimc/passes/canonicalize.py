@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from slimc.ir.graph import Form, Graph
+from slimc.ir.editor import without_dead
+from slimc.ir.graph import Form, Graph, Node
 from slimc.passes.base import Pass, PassResult, option
 from slimc.passes.context import Context
 from slimc.passes.fold_batch_norm import FoldBatchNorm
@@ -46,7 +47,8 @@ ROUNDS = 12  # two or three do for real models; each branch in a branch takes on
 class Canonicalize(Pass):
     """Run the passes of CANONICAL, in order and again, until none of them changes the graph.
 
-    Exact up to rounding. The graph is then of form canonical; running it again changes nothing.
+    Nodes and constants that nothing reads go first. Exact up to rounding. The graph is then of form
+    canonical; running it again changes nothing.
     """
 
     name: ClassVar[str] = "canonicalize"
@@ -63,6 +65,7 @@ class Canonicalize(Pass):
         said: list[Remark] = []
         removed = dict.fromkeys((one.name for one in passes), 0)
         left: Sequence[Remark] = ()
+        graph = without_dead(graph)
         for _ in range(ROUNDS):
             before, left = graph, []
             for one in passes:
@@ -81,5 +84,20 @@ class Canonicalize(Pass):
 
 
 def _same(a: Graph, b: Graph) -> bool:
-    """Tell whether nothing but types changed."""
-    return a.nodes == b.nodes and set(a.constants) == set(b.constants)
+    """Return whether nothing but types differs, in bodies too: passes make those anew."""
+    if set(a.constants) != set(b.constants) or len(a.nodes) != len(b.nodes):
+        return False
+    return all(map(_same_node, a.nodes, b.nodes))
+
+
+def _same_node(a: Node, b: Node) -> bool:
+    if a is b:
+        return True
+    if not a.bodies or (a.kind, a.name, a.inputs, a.outputs) != (
+        b.kind,
+        b.name,
+        b.inputs,
+        b.outputs,
+    ):
+        return False
+    return len(a.bodies) == len(b.bodies) and all(map(_same, a.bodies, b.bodies))

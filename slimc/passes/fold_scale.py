@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -22,7 +22,7 @@ class FoldScale(Pass):
     k (x * w + b) + t = x * (k w) + (k b + t) per output channel; (k x) * w = x * (k w) per input
     channel. A MatMul has no bias: of matrices it becomes a Gemm, of more axes a summand stays
     behind it, and a factor moves past the summand; it moves past a Transpose too. alpha and beta
-    of a Gemm go into its constants.
+    of a Gemm go into its constants. The scale of a normalisation stays where runtimes fuse it.
     Exact up to rounding.
     """
 
@@ -75,9 +75,19 @@ def _before(numbers: Callable[[np.ndarray], Numbers]) -> Fold:
         k = None if contraction is None else contraction.per_input(m.numbers("k"))
         if contraction is None or k is None or not m.is_float():
             return None
+        if _is_made_by(m, m.value("x"), NORMALISATION):
+            return Skip("its constant is the scale of a normalisation, which runtimes fuse with it")
         return contraction.with_input(*numbers(k))
 
     return make
+
+
+def _is_made_by(m: Match, value: str, ops: Sequence[str]) -> bool:
+    """Return whether nodes of these operators lead to a value, the last operator first."""
+    node = m.scope.producer(value)
+    if node is None or node.op != ops[0]:
+        return False
+    return len(ops) == 1 or any(_is_made_by(m, v, ops[1:]) for v in node.inputs if v)
 
 
 def _past_summand(numbers: Callable[[np.ndarray], Numbers]) -> Fold:
@@ -131,6 +141,8 @@ def _from(k: np.ndarray) -> Numbers:
 
 
 NOT_ALONG = Skip("its constant is not one number per channel of the weights before it")
+# As onnxruntime finds them (layer_norm_fusion.cc): x / sqrt(mean(x ** 2) + eps), x centred or not.
+NORMALISATION = ("Div", "Sqrt", "Add", "ReduceMean", "Pow")
 KINDS = "c:Conv|ConvTranspose|Gemm|MatMul"
 SUMMED = "sum:Add{c:MatMul(x, const w), const t}"
 RULES = (

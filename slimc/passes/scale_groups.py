@@ -12,6 +12,7 @@ from slimc.ops.op import Quant
 from slimc.passes.integer_nodes import Choice
 from slimc.passes.site import Site, made_alone
 from slimc.passes.target import Grid, Placement
+from slimc.rewrite.summed import has_bias_shape, sole_sum
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,8 @@ def _operands(graph: Graph, placement: Placement, choice: Choice, site: Site) ->
 def _results(graph: Graph, choice: Choice, site: Site) -> Iterator[str]:
     """Yield the results that need a record, or what a clamp makes of them for all readers.
 
-    A clamp right behind a contraction needs one too where that could give floats: runtimes fuse the
-    two in floats, unless Q takes the place of the clamp.
+    Where a contraction could give floats, its result needs one too if a clamp or a computed summand
+    follows: runtimes fuse the two in floats, unless Q stands between or does the work of the clamp.
     """
     for result in site.node.outputs:
         if not result or not _is_float(graph, result):
@@ -80,8 +81,20 @@ def _results(graph: Graph, choice: Choice, site: Site) -> Iterator[str]:
             reader.name in choice.sites and value in choice.sites[reader.name].operands
             for reader in graph.users.get(value, ())
         )
-        if read or not site.wants.free_result or (clamped and site.row.weighted is not None):
+        fused = site.row.weighted is not None and (clamped or _is_fused_sum(graph, choice, site))
+        if read or not site.wants.free_result or fused:
             yield value
+
+
+def _is_fused_sum(graph: Graph, choice: Choice, site: Site) -> bool:
+    """Return whether a product has a computed summand that a runtime takes for a bias."""
+    weighted, result = site.row.weighted, site.node.outputs[0]
+    summed = sole_sum(graph, result) if weighted is not None and weighted.bias is None else None
+    if summed is None or summed.node.name in choice.sites:
+        return False  # a site that adds it is its bias, or has integers of its own
+    kinds = [graph.type_of(value) for value in (summed.other, result)]
+    summand, product = (k.shape if isinstance(k, TensorType) else None for k in kinds)
+    return summand is not None and product is not None and has_bias_shape(summand, product)
 
 
 def _only_reader(graph: Graph, value: str) -> Node | None:

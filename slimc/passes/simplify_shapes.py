@@ -67,5 +67,8 @@ def _target(scope: EditedScope, facts: Facts, node: Node) -> Iterable[Remark]:
     if target is None:
         yield skipped(node.name, f"its target '{shape}' has sizes that only a run knows")
         return
-    scope.edit.set_input(node.name, 1, scope.edit.add_constant(target, f"{node.name}.shape"))
+    target_name = scope.edit.add_constant(target, f"{node.name}.shape")
+    # A 0 in the new target copies a size; with allowzero=1, which torch writes, it would be a size.
+    attrs = {key: value for key, value in node.attrs.items() if key != "allowzero"}
+    scope.edit.update(node.name, inputs=(data, target_name), attrs=attrs)
     yield applied(node.name, f"its target is {target.tolist()}")

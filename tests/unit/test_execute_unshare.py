@@ -5,7 +5,9 @@ import pytest
 
 from slimc.execute.ort import Session
 from slimc.execute.unshare import unshared
+from slimc.ir.graph import Graph
 from slimc.ir.text import parse_text
+from slimc.ir.types import DType
 from slimc.ir.verify import verify
 
 SHARED = """graph (%x: f32[1,4,4,4]) -> (%y)
@@ -78,3 +80,49 @@ def test_a_body_reads_a_weight_of_its_own() -> None:
     exact = Session(graph, exact_integers=True).run(feed)["y"]
     plain = Session(graph, optimize=False).run(feed)["y"]
     np.testing.assert_allclose(exact, plain, atol=1e-4)
+MEASURED = """graph (%x: f32[n,16], %c: bool[]) -> (%y)
+  %w = constant i8[16,16] random(0, -40..40)
+  %z = constant i8[] 0
+  %q: u8[n,16], %s: f32[], %zero: u8[] = DynamicQuantizeLinear(%x) @measure
+  %a: i32[n,16] = MatMulInteger(%q, %w, %zero, %z) @first
+  %b: i32[n,16] = MatMulInteger(%q, %w, %zero, %z) @second
+  %d: i32[n,16] = Add(%a, %b) @sum
+  %e: i32[n,16] = If(%c) @if
+    then_branch = graph () -> (%t)
+      %t1: i32[n,16] = MatMulInteger(%q, %w, %zero, %z) @third
+      %t2: i32[n,16] = MatMulInteger(%q, %w, %zero, %z) @fourth
+      %t: i32[n,16] = Add(%t1, %t2) @inner
+    else_branch = graph () -> (%f)
+      %f: i32[n,16] = MatMulInteger(%q, %w, %zero, %z) @fifth
+  %y: i32[n,16] = Add(%d, %e) @all"""
+CALL = "com.microsoft.DynamicQuantizeLSTM(%x, %w, %r, _, _, _, _, _, %s, %z, %s, %z)"
+LSTM = """graph (%x: f32[t,1,16]) -> (%y)
+  %w = constant i8[1,16,64] random(0, -40..40)
+  %r = constant i8[1,16,64] random(1, -40..40)
+  %s = constant f32[1] [0.01]
+  %z = constant i8[1] [0]
+  %y: f32[t,1,1,16] = {call} {hidden_size=16} @lstm""".replace("{call}", CALL)
+
+
+@pytest.mark.parametrize("text", [MEASURED, LSTM])
+def test_operands_of_measured_products_are_copied_too(text: str) -> None:
+    graph = parse_text(text)
+    made = unshared(graph)
+    verify(made)
+    constants = {v: c for g in (made, *bodies(made)) for v, c in g.constants.items()}
+    stored = [
+        v
+        for n in made.walk()
+        for v in n.inputs
+        if v in constants and constants[v].dtype is DType.I8
+    ]
+    assert len(stored) == len(set(stored)) > 2
+    feeds = {"x": np.random.default_rng(0).normal(size=(3, 1, 16)).astype(np.float32)}
+    if "c" in graph.inputs:
+        feeds = {"x": feeds["x"][:, 0], "c": np.array(True)}
+    exact = Session(graph, exact_integers=True).run(feeds)["y"]
+    np.testing.assert_allclose(exact, Session(made, optimize=False).run(feeds)["y"], atol=1e-5)
+
+
+def bodies(graph: Graph) -> list[Graph]:
+    return [body for node in graph.nodes for body in node.bodies]

@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from slimc.ir.editor import Editor, all_names
+from slimc.ir.editor import Editor, all_names, without_dead
 from slimc.ir.graph import Graph, Node, Origin
+from slimc.ir.text import parse_text
 from slimc.ir.types import DType, TensorType
 
 F = TensorType(DType.F32, ("n", 4))
@@ -136,3 +137,19 @@ def test_order_follows_need_and_stays_stable() -> None:
     (new,) = edit.add("Exp", ["x"], near="n2")
     edit.set_input("n0", 0, new)
     assert ops(edit.done()) == ["Exp", "Abs", "Neg", "Relu"]
+
+
+def test_what_nothing_reads_goes_and_else_the_graph_stays() -> None:
+    graph = parse_text("""graph (%x: f32[4], %c: bool[]) -> (%y)
+  %unused = constant f32[4] fill(1)
+  %a: f32[4] = Neg(%x) @only_in_a_dead_node
+  %y: f32[4] = If(%c) @if
+    then_branch = graph () -> (%t)
+      %d: f32[4] = Add(%x, %a) @dead
+      %t: f32[4] = Relu(%x) @relu
+    else_branch = graph () -> (%e)
+      %e: f32[4] = Abs(%x) @abs""")
+    made = without_dead(graph)
+    assert [node.name for node in made.walk()] == ["if", "abs", "relu"]
+    assert not made.constants
+    assert without_dead(made) is made
