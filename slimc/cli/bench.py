@@ -10,17 +10,17 @@ from typing import Any
 import click
 import numpy as np
 
-from slimc.calib.feeds import Feed, specs_of
+from slimc.calib.feeds import specs_of
 from slimc.calib.images import Images
 from slimc.cli.console import say, say_table, working
 from slimc.cli.options import PATH, calib_option, json_option, samples_or_made_up
 from slimc.errors import SlimcError
-from slimc.execute.ort import time_rounds
+from slimc.execute.ort import Feed, time_rounds
 from slimc.execute.speedup import speedup
 from slimc.ir.graph import Graph
+from slimc.pipeline.input_sizes import at_sizes_of
 from slimc.pipeline.prepare import load
-from slimc.pipeline.sizing import at_sizes_of
-from slimc.pipeline.steps import TEXT_SUFFIX
+from slimc.pipeline.runner import TEXT_SUFFIX
 
 ROUNDS = 50
 THREADS = (1, 0)

@@ -25,13 +25,13 @@ from slimc.cli.options import (
 from slimc.errors import SlimcError
 from slimc.io.places import Output
 from slimc.io.write import replaced
-from slimc.passes.recipe import Recipe, load_recipe
-from slimc.passes.target import Target
 from slimc.pipeline.compiler import Compiled, compile
-from slimc.pipeline.files import model_outputs
-from slimc.pipeline.steps import dumped
+from slimc.pipeline.recipe import Recipe, load_recipe
+from slimc.pipeline.runner import dumped
+from slimc.pipeline.save import model_outputs
 from slimc.report.json import report_json
 from slimc.report.text import report_text
+from slimc.targets.target import Target
 
 DEFAULT_TARGET = "generic-onnx"
 

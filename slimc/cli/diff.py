@@ -24,9 +24,9 @@ from slimc.ir.graph import Graph, Node
 from slimc.ir.literal import write_type
 from slimc.ops.op import OpTable
 from slimc.pipeline.agreement import agreement, comparable
-from slimc.pipeline.outcome import AGREEMENT_SAMPLES
+from slimc.pipeline.input_sizes import at_sizes_of, measure_sample
 from slimc.pipeline.prepare import load
-from slimc.pipeline.sizing import at_sizes_of, measure_sample
+from slimc.pipeline.summary import AGREEMENT_SAMPLES
 from slimc.remarks import Agreement, Measure
 from slimc.report.json import agreement_dict, measure_dict
 from slimc.report.text import agreement_lines, measure_lines

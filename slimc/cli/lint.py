@@ -26,8 +26,8 @@ from slimc.errors import SlimcError
 from slimc.io.places import Output
 from slimc.io.write import data_path
 from slimc.ir.graph import Graph
-from slimc.pipeline.lint import Verdict, lint, write_mended
-from slimc.pipeline.mend import Feed, Fix, mend
+from slimc.pipeline.inspect.fix import Feed, Fix, mend
+from slimc.pipeline.inspect.lint import Verdict, lint, write_mended
 from slimc.report.lint import fix_dict, fix_text, verdict_dict, verdict_text
 
 FOUND = 1  # exit status

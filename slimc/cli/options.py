@@ -15,8 +15,8 @@ from slimc.errors import SlimcError
 from slimc.io.places import Output, check_places
 from slimc.ir.graph import Graph
 from slimc.pipeline.catalogue import TARGET_FILES, Catalogue, catalogue
-from slimc.pipeline.files import Sources
-from slimc.pipeline.sizing import made_up_samples
+from slimc.pipeline.input_sizes import made_up_samples
+from slimc.pipeline.save import Sources
 from slimc.targets.user import target_files
 
 F = TypeVar("F", bound=Callable[..., Any])

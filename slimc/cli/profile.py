@@ -20,9 +20,9 @@ from slimc.cli.options import (
 )
 from slimc.errors import SlimcError
 from slimc.io.places import Output
-from slimc.pipeline.profile import profile
+from slimc.pipeline.device.profile import profile
+from slimc.pipeline.device.trtexec import profile_of_files
 from slimc.pipeline.profile_file import save_profile
-from slimc.pipeline.trtexec import profile_of_files
 
 _EXAMPLES = """\b
 Examples:

@@ -10,7 +10,7 @@ from slimc.cli.options import check_outputs, names_with, pairs
 from slimc.errors import SlimcError
 from slimc.io.places import Output
 from slimc.io.write import replaced
-from slimc.pipeline.region_noise import RegionNoise, RegionNoises, noises_text, region_noises
+from slimc.pipeline.sensitivity.regions import RegionNoise, RegionNoises, noises_text, region_noises
 
 _OF_WIDTHS = ("ratios", "criterion", "samples", "refit")  # options that say how channels are cut
 

@@ -25,9 +25,9 @@ from slimc.io.read import read_with_header
 from slimc.io.tensors import data_files
 from slimc.io.write import data_path, replaced, write
 from slimc.pipeline.compiler import Compiled, compile
-from slimc.pipeline.files import model_outputs
-from slimc.pipeline.run_script import Scripted, run_script
-from slimc.pipeline.surgeon_script import SurgeonScript
+from slimc.pipeline.save import model_outputs
+from slimc.pipeline.script.run_script import Scripted, run_script
+from slimc.pipeline.script.surgeon_script import SurgeonScript
 from slimc.report.json import agreement_dict, remark_dict, report_dict
 from slimc.report.text import agreement_lines, report_text
 

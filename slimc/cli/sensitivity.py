@@ -7,7 +7,7 @@ from typing import Any, Literal, cast
 
 import click
 
-from slimc.analysis.curves import Curve, curves_text
+from slimc.analysis.sensitivity_curves import Curve, curves_text
 from slimc.cli.console import counting, say, say_table
 from slimc.cli.options import (
     PATH,
@@ -23,8 +23,8 @@ from slimc.cli.regions import check_for_regions, run_regions
 from slimc.errors import SlimcError
 from slimc.io.places import Output
 from slimc.io.write import replaced
-from slimc.passes.sensitivity import RATIOS
-from slimc.pipeline.sensitivity import Measured, sensitivity
+from slimc.passes.prune.sensitivity import RATIOS
+from slimc.pipeline.sensitivity.channels import Measured, sensitivity
 
 _EXAMPLES = """\b
 Examples:

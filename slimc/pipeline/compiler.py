@@ -6,26 +6,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from slimc.analysis.curves import Curves
 from slimc.analysis.profile import Profile
-from slimc.calib.loss import Metric
+from slimc.analysis.sensitivity_curves import Curves
+from slimc.calib.output_loss import Metric
 from slimc.execute.ort import time_rounds
 from slimc.ir.graph import Graph
+from slimc.passes import lowering
 from slimc.passes.base import Pass
-from slimc.passes.target import Target
 from slimc.passes.text import passes_text
+from slimc.pipeline.accuracy_control import keep_promise
+from slimc.pipeline.accuracy_criteria import Promise, promised
 from slimc.pipeline.catalogue import Catalogue
-from slimc.pipeline.endings import ended
-from slimc.pipeline.files import Sources, save
-from slimc.pipeline.keep_promise import keep_promise
 from slimc.pipeline.latency import Stopwatch, Timer, hold, required_ratio
 from slimc.pipeline.mixed_precision import Budget, budget_of
-from slimc.pipeline.outcome import outcome
+from slimc.pipeline.plugins_aside import ended
 from slimc.pipeline.prepare import DataSource, binds, prepared
-from slimc.pipeline.promises import Promise, promised
-from slimc.pipeline.steps import Runner, Watcher, until
+from slimc.pipeline.runner import Runner, Watcher, until
+from slimc.pipeline.save import Sources, save
+from slimc.pipeline.summary import outcome
 from slimc.remarks import Latency, Report
-from slimc.targets.lowering import lowering
+from slimc.targets.target import Target
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
+
+import numpy as np
 
 from slimc.ir import dims
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import Shape
+from slimc.ops.op import Weighted
 
 _SUM = "Add"
 
@@ -46,3 +50,24 @@ def has_bias_shape(summand: Shape, product: Shape) -> bool:
     (rows, columns), (m, n) = summand, product
     across = dims.same(columns, n)
     return (across and (rows == 1 or dims.same(rows, m))) or (columns == 1 and dims.same(rows, m))
+
+
+@dataclass(frozen=True, eq=False)
+class Bias:
+    """A constant bias: the operand `index` of `reader`. elements: f32[channels] or f32[1]."""
+
+    reader: Node
+    index: int
+    elements: np.ndarray
+
+
+def bias_behind(graph: Graph, node: Node, weighted: Weighted) -> Bias | None:
+    """Return the constant that an Add alone adds to a contraction which takes no bias itself.
+
+    A runtime fuses the two, and to an integer kernel only if both constants are integers.
+    """
+    added = sole_sum(graph, node.outputs[0]) if weighted.bias is None else None
+    array = None if added is None else graph.array(added.other)
+    if added is None or array is None or array.ndim > 1 or not np.isfinite(array).all():
+        return None
+    return Bias(added.node, added.operand, array.astype(np.float32).reshape(-1))

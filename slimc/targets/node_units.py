@@ -16,10 +16,10 @@ from slimc.analysis.shapes import call_of
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import DType, TensorType
 from slimc.ops.op import Quant, Weighted
-from slimc.passes.emit_qdq import DEQUANTIZE, QUANTIZE
-from slimc.passes.target import Subject
+from slimc.ops.qdq import DEQUANTIZE, QUANTIZE
 from slimc.rewrite.summed import Summed, has_bias_shape, sole_sum
 from slimc.targets.contractions import Conversion, contractions, dequantized, makers, weight_of
+from slimc.targets.target import Subject
 
 # A DQ before, or a Q behind, one of these is moved to its other side (CanNodePropagate).
 PROPAGATES = frozenset({"MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})

@@ -14,8 +14,8 @@ from slimc.io.schemas import find_schema
 from slimc.ir.graph import OPSET
 from slimc.ir.types import DType
 from slimc.ops import OPS
-from slimc.passes.target import Grid, Quantize, Target, TargetRule
-from slimc.targets.fields import Place, merged
+from slimc.targets.target import Grid, Quantize, Target, TargetRule
+from slimc.targets.toml import Place, merged
 
 SUFFIX = ".toml"
 _FROM_BASE = ("suit", "misfit", "companions")  # functions, which a table cannot hold
