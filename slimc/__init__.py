@@ -9,9 +9,9 @@
 docs/custom_pass.md shows how to write a pass.
 """
 
-from slimc.analysis.family_view import FamilyView
+from slimc.analysis.group_view import FamilyView
+from slimc.analysis.importance import Ranking
 from slimc.analysis.profile import Profile
-from slimc.analysis.ranking import Ranking
 from slimc.calib.data import Data
 from slimc.calib.images import Images
 from slimc.errors import PromiseError, SlimcError
@@ -24,18 +24,19 @@ from slimc.ops.op import Op, OpTable
 from slimc.passes.base import Pass, PassResult, option
 from slimc.passes.context import Context
 from slimc.passes.run_surgeon_script import surgeon_pass
-from slimc.passes.target import Target
 from slimc.pipeline.compiler import Compiled, compile
+from slimc.pipeline.device.profile import profile
 from slimc.pipeline.prepare import load
-from slimc.pipeline.profile import profile
-from slimc.pipeline.region_noise import RegionNoise, RegionNoises, region_noises
-from slimc.pipeline.sensitivity import Measured, sensitivity
+from slimc.pipeline.sensitivity.channels import Measured, sensitivity
+from slimc.pipeline.sensitivity.regions import RegionNoise, RegionNoises, region_noises
 from slimc.remarks import Report, applied, note, skipped
 from slimc.report.json import report_json
 from slimc.report.text import report_text
 from slimc.rewrite.rule import Made, Match, Rule, Skip, rewrite
+from slimc.targets.target import Target
+from slimc.version import VERSION
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "Compiled",

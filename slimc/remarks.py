@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+_LISTED = 4  # names in a sentence before it says how many more there are
+
 Kind = Literal["applied", "skipped", "note"]
 
 
@@ -114,3 +116,10 @@ class Report:
     integer_oracle: str = ""
     latency: tuple[Latency, ...] = ()
     indices: Mapping[str, Any] = field(default_factory=dict)
+
+
+def listed(names: list[str], quoted: bool = False) -> str:
+    """Join names, the first few of many."""
+    shown = [n if quoted else f"'{n}'" for n in names[:_LISTED]]
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")

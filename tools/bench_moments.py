@@ -24,20 +24,20 @@ from typing import Any
 import numpy as np
 
 from slimc import compile, load
-from slimc.analysis.channels import Coupling, couple
-from slimc.analysis.families import Family, families
+from slimc.analysis.coupling import Coupling, couple
+from slimc.analysis.prune_groups import Family, families
 from slimc.analysis.shapes import default_sizes, infer
 from slimc.calib.data import Data
-from slimc.calib.linear import Linear, linear
-from slimc.calib.sampling import ROWS, ROWS_PER_COLUMN
+from slimc.fit.linear import Linear, linear
+from slimc.fit.repair import repair
+from slimc.fit.sampling import ROWS, ROWS_PER_COLUMN
 from slimc.ir.graph import Graph
 from slimc.ops import OPS
-from slimc.passes import reader_rankings
 from slimc.passes.context import Context
-from slimc.passes.reader_rankings import ReaderRankings
-from slimc.passes.target import Target
-from slimc.rewrite.repair import repair
-from slimc.rewrite.slice_axes import kept_of_values, slice_axes
+from slimc.passes.prune import input_scores as reader_rankings
+from slimc.passes.prune.input_scores import ReaderRankings
+from slimc.passes.prune.slice_axes import kept_of_values, slice_axes
+from slimc.targets.target import Target
 
 PARTS = ("moments", "elimination", "repair")
 HEADER = "| model | part | samples | layers | columns | rows | s | MiB |"

@@ -30,15 +30,15 @@ from typing import Any
 from table import find_models, find_tasks
 
 import slimc
-from slimc.analysis.channels import couple
-from slimc.analysis.families import families
+from slimc.analysis.coupling import couple
+from slimc.analysis.prune_groups import families
 from slimc.analysis.shapes import default_sizes, infer
 from slimc.calib.data import Data
 from slimc.execute.ort import Session
 from slimc.ir.graph import Graph
 from slimc.ops import OPS
 from slimc.passes.context import Context
-from slimc.passes.rankings import rank_by_outputs
+from slimc.passes.prune.rankings import rank_by_outputs
 from slimc.pipeline.catalogue import Catalogue, catalogue
 from slimc.pipeline.latency import Stopwatch
 

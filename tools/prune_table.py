@@ -29,8 +29,8 @@ import numpy as np
 from table import find_models
 
 import slimc
-from slimc.analysis.channels import Coupling, couple
 from slimc.analysis.cost import macs, parameters
+from slimc.analysis.coupling import Coupling, couple
 from slimc.analysis.removal_cost import constant_uses
 from slimc.analysis.shapes import default_sizes, infer
 from slimc.calib.data import Data
@@ -39,11 +39,11 @@ from slimc.execute.ort import Session
 from slimc.ir.graph import Graph
 from slimc.ops import OPS
 from slimc.passes.context import Context
-from slimc.passes.remove_channels import RemoveChannels
+from slimc.passes.prune.mask_axes import mask_axes
+from slimc.passes.prune.remove_channels import RemoveChannels
 from slimc.pipeline.catalogue import catalogue
 from slimc.pipeline.checks import few
-from slimc.pipeline.sizing import made_up_samples
-from slimc.rewrite.mask_axes import mask_axes
+from slimc.pipeline.input_sizes import made_up_samples
 from slimc.rewrite.result import PassResult
 
 TARGET = "generic-onnx"

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field, replace
 from math import gcd, prod
 from types import MappingProxyType
 
-from slimc.analysis.channels import Coupling
-from slimc.analysis.families import Family, channel_axes
+from slimc.analysis.coupling import Coupling
 from slimc.analysis.index_space import Place
+from slimc.analysis.prune_groups import Family, channel_axes
 from slimc.analysis.removal_cost import Cost, Term, cost_of_terms
-from slimc.analysis.work import ANY, INTEGER, Step, steps
+from slimc.analysis.workload import ANY, INTEGER, Step, steps
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from slimc.analysis.latency import Amounts, Rates, Speed
-from slimc.analysis.work import ANY, CLASSES, INTEGER
+from slimc.analysis.workload import ANY, CLASSES, INTEGER
 from slimc.errors import SlimcError
 from slimc.io.json_file import BROKEN, parse_json, told
 

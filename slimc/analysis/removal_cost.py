@@ -16,10 +16,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 from scipy.sparse import coo_array, csc_array
 
-from slimc.analysis.channels import Coupling, sizes_of
 from slimc.analysis.cost import size_bytes
-from slimc.analysis.families import Family
+from slimc.analysis.coupling import Coupling, sizes_of
 from slimc.analysis.index_space import LabelOf, Place
+from slimc.analysis.prune_groups import Family
 from slimc.ir.graph import Node
 
 Quantity = Literal["macs", "parameters", "bytes"]

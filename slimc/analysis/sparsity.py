@@ -13,6 +13,8 @@ import numpy as np
 from slimc.ops.axes import Axis, Bound
 from slimc.ops.op import Weighted
 
+CHANNELS = 256  # in and out, from which sparse kernels are faster (NVIDIA/TensorRT issue 3849)
+
 GROUP, STAY = 4, 2  # neighbours, and how many of them may be other than zero
 MULTIPLE = 16  # of input channels, that sparse kernels of 16-bit floats take (TensorRT's guide)
 

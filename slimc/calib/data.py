@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from slimc.calib import images, stored
+from slimc.calib import images
+from slimc.calib import npz as stored
 from slimc.calib.feeds import (
-    Feed,
     Spec,
     Specs,
     check,
@@ -27,8 +27,9 @@ from slimc.calib.feeds import (
 )
 from slimc.calib.images import SUFFIXES, Album, Images
 from slimc.calib.stacked import Stack, stack
-from slimc.calib.store import Store
 from slimc.errors import SlimcError
+from slimc.execute.ort import Feed
+from slimc.execute.spool import Store
 from slimc.ir.graph import Graph
 from slimc.ir.types import DType
 

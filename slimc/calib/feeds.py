@@ -14,8 +14,6 @@ from slimc.ir.graph import Graph
 from slimc.ir.types import Dim, DType, TensorType
 from slimc.ops.op import OpTable
 
-Feed = dict[str, np.ndarray]
-
 
 @dataclass(frozen=True)
 class Spec:

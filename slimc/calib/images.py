@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from slimc.calib.feeds import Feed, Spec, tensor_type
+from slimc.calib.feeds import Spec, tensor_type
 from slimc.calib.preprocess import Preprocess
 from slimc.errors import SlimcError
+from slimc.execute.ort import Feed
 from slimc.ir.graph import Graph
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")

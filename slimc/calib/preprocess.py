@@ -19,6 +19,7 @@ from slimc.errors import SlimcError, did_you_mean
 
 MAX_SIDE = 1 << 14  # pixels
 MAX_TEXT_BYTES = 1 << 16
+YAML_SUFFIXES = (".yaml", ".yml")
 CHOICES = {
     "layout": ("nchw", "nhwc"),
     "channels": ("rgb", "bgr", "gray"),
@@ -50,7 +51,7 @@ class Preprocess:
     @classmethod
     def of(cls, source: str | Path) -> Preprocess:
         """Read text, or a `.yaml` file of the same keys. Raises SlimcError `bad-preprocess`."""
-        if Path(source).suffix in (".yaml", ".yml"):
+        if Path(source).suffix in YAML_SUFFIXES:
             given = _from_yaml(Path(source))
         else:
             given = _from_text(str(source))

@@ -12,9 +12,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from slimc.analysis.shapes import Facts, call_of
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph
 from slimc.ir.types import DType, TensorType
+from slimc.ops.op import OpTable
 
 LARGEST_STEP = 1 << 14  # between elements that are taken: 2**24 of 1024
 _FLOATS = TensorType(DType.F32, None)
@@ -131,3 +133,14 @@ def _primes(count: int) -> np.ndarray:
             sieve[number * number :: number] = False
     known = np.flatnonzero(sieve)
     return known[np.searchsorted(known, np.arange(count), "right")]
+
+
+def floors(graph: Graph, ops: OpTable, facts: Facts) -> dict[str, float]:
+    """Return the lower bound of every value that a clamp of the top graph makes (a Relu: 0)."""
+    found = {}
+    for node in graph.nodes:
+        row = ops.get(node.kind)
+        bounds = row.clamp(call_of(graph, facts, node)) if row is not None and row.clamp else None
+        if bounds is not None:
+            found[node.outputs[0]] = bounds[0]
+    return found

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from slimc.calib.feeds import Feed, samples_of, specs_of
-from slimc.execute.ort import Session
+from slimc.calib.feeds import samples_of, specs_of
+from slimc.execute.ort import Feed, Session
 from slimc.ir.graph import Graph
 
 SURE = 2.0  # standard errors of the mean that a difference must exceed: one in forty by chance

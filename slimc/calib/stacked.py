@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from slimc.calib.feeds import Feed, Spec, native, tensor_type
-from slimc.calib.stored import Stored, batches, load
+from slimc.calib.feeds import Spec, native, tensor_type
+from slimc.calib.npz import Stored, batches, load
 from slimc.errors import SlimcError
+from slimc.execute.ort import Feed
 from slimc.ir.graph import Graph
 
 

@@ -10,16 +10,17 @@ from typing import Any
 import click
 import numpy as np
 
-from slimc.calib.feeds import Feed, specs_of
+from slimc.calib.feeds import specs_of
 from slimc.calib.images import Images
 from slimc.cli.console import say, say_table, working
 from slimc.cli.options import PATH, calib_option, json_option, samples_or_made_up
 from slimc.errors import SlimcError
-from slimc.execute.ort import time_rounds
+from slimc.execute.ort import Feed, time_rounds
 from slimc.execute.speedup import speedup
 from slimc.ir.graph import Graph
+from slimc.pipeline.input_sizes import at_sizes_of
 from slimc.pipeline.prepare import load
-from slimc.pipeline.steps import TEXT_SUFFIX
+from slimc.pipeline.runner import TEXT_SUFFIX
 
 ROUNDS = 50
 THREADS = (1, 0)
@@ -80,7 +81,7 @@ def bench_command(
         graph if file.suffix == TEXT_SUFFIX else file
         for file, graph in zip(files, graphs, strict=True)
     ]
-    feed = _feed(graphs[0], calib)
+    feed = _feed(at_sizes_of(graphs[0], graphs[-1]), calib)
     found: list[dict[str, Any]] = []
     for count in dict.fromkeys(threads):
         with working(f"{rounds} rounds, {_threads_text(count)}"):

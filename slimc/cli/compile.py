@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from slimc.cli.options import (
     beside,
     calib_cache_option,
     calib_option,
-    check_place,
+    check_outputs,
     json_option,
     names_with,
     pairs,
@@ -23,11 +23,15 @@ from slimc.cli.options import (
     seed_option,
 )
 from slimc.errors import SlimcError
+from slimc.io.places import Output
 from slimc.io.write import replaced
-from slimc.passes.recipe import Recipe, load_recipe
 from slimc.pipeline.compiler import Compiled, compile
+from slimc.pipeline.recipe import Recipe, load_recipe
+from slimc.pipeline.runner import dumped
+from slimc.pipeline.save import model_outputs
 from slimc.report.json import report_json
 from slimc.report.text import report_text
+from slimc.targets.target import Target
 
 DEFAULT_TARGET = "generic-onnx"
 
@@ -137,16 +141,19 @@ def compile_command(model: Path, **options: Any) -> None:
 def run(model: Path, options: dict[str, Any]) -> None:
     """Do what the root command says."""
     recipe = _recipe(options)
-    output = _output(model, options["output"], recipe.target)
-    _check_report(options["report"], model)
+    output = options["output"] or beside(model, recipe.target)
+    _check_report(options["report"])
     names = names_with(options["plugin"])
+    target = names.target(recipe.target, runs_code=options["target"] is not None)
     known = {one.name for one in names.passes}
+    outputs = _outputs(output, target, known, options)
+    check_outputs(outputs, model, options, recipe.target)
     with working(f"reading {model.name}") as status:
         progress = Progress(status, options["print_after"], err=options["as_json"])
         made = compile(
             model,
             recipe.passes,
-            recipe.target,
+            target,
             options["calib"],
             bind=recipe.bind,
             shape=recipe.shape,
@@ -183,17 +190,22 @@ def _recipe(options: dict[str, Any]) -> Recipe:
     )
 
 
-def _output(model: Path, output: Path | None, target: str) -> Path:
-    path = output or beside(model, target)
-    check_place(path, model, "-o")
-    return path
+def _outputs(
+    model: Path, target: Target, passes: Iterable[str], options: dict[str, Any]
+) -> Iterator[Output]:
+    """Yield all that a compile may write."""
+    yield from model_outputs(model, target, "-o")
+    if options["report"] is not None:
+        yield Output(options["report"], "--report")
+    if options["calib_cache"] is not None:
+        yield Output(options["calib_cache"], "--calib-cache", own_folder=True)
+    if options["dump"] is not None:
+        for name in passes:
+            yield Output(dumped(options["dump"], name), "--dump", own_folder=True)
 
 
-def _check_report(path: Path | None, model: Path) -> None:
-    if path is None:
-        return
-    check_place(path, model, "--report")
-    if path.suffix not in (".json", ".txt"):
+def _check_report(path: Path | None) -> None:
+    if path is not None and path.suffix not in (".json", ".txt"):
         raise SlimcError(
             "bad-option-value",
             f"'{path}' ends neither in .json nor in .txt",

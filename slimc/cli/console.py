@@ -22,7 +22,7 @@ from rich.table import Table
 from slimc.ir.graph import Graph
 from slimc.ir.text import to_text
 from slimc.passes.base import Pass, PassResult
-from slimc.pipeline.steps import Watcher
+from slimc.pipeline.runner import Watcher
 from slimc.remarks import PassReport
 from slimc.report.text import table
 

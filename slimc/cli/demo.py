@@ -10,7 +10,7 @@ import numpy as np
 
 from slimc.cli.console import say, say_table, working
 from slimc.execute.ort import measure_latency, run
-from slimc.io.write import to_bytes
+from slimc.io.write import replaced, to_bytes
 from slimc.ir.graph import Graph
 from slimc.pipeline.compiler import Compiled, compile
 from slimc.pipeline.prepare import load
@@ -64,8 +64,9 @@ def _save(made: Compiled, folder: Path, target: str) -> Path:
     path = folder / f"glyphs.{target}.onnx"
     made.save(path)
     details = report_text(made.report, details=True)
-    path.with_suffix(".txt").write_text(details + "\n", encoding="utf-8")
-    path.with_suffix(".json").write_text(report_json(made.report) + "\n", encoding="utf-8")
+    for suffix, text in ((".txt", details), (".json", report_json(made.report))):
+        with replaced(path.with_suffix(suffix)) as file:
+            file.write(f"{text}\n".encode())
     return path
 
 

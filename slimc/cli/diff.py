@@ -24,9 +24,9 @@ from slimc.ir.graph import Graph, Node
 from slimc.ir.literal import write_type
 from slimc.ops.op import OpTable
 from slimc.pipeline.agreement import agreement, comparable
-from slimc.pipeline.outcome import AGREEMENT_SAMPLES
+from slimc.pipeline.input_sizes import at_sizes_of, measure_sample
 from slimc.pipeline.prepare import load
-from slimc.pipeline.sizing import measure_sample
+from slimc.pipeline.summary import AGREEMENT_SAMPLES
 from slimc.remarks import Agreement, Measure
 from slimc.report.json import agreement_dict, measure_dict
 from slimc.report.text import agreement_lines, measure_lines
@@ -47,13 +47,14 @@ def diff_command(
     """
     ops = names_with(plugin).ops
     graphs = load(a), load(b)
-    measures = [_measure(path, graph, ops) for path, graph in zip((a, b), graphs, strict=True)]
+    sized = at_sizes_of(*graphs), at_sizes_of(*reversed(graphs))
+    measures = [_measure(path, graph, ops) for path, graph in zip((a, b), sized, strict=True)]
     nodes = operators_changed(*graphs)
     constants = _constants(*graphs)
     shared = comparable(*graphs)
     reason = _not_comparable(*graphs, shared[0].outputs)
     other_inputs = not set(graphs[1].inputs) <= set(graphs[0].inputs)
-    outputs = () if other_inputs or not shared[0].outputs else _agreement(shared, calib)
+    outputs = () if other_inputs or not shared[0].outputs else _agreement(shared, sized[0], calib)
     if as_json:
         say(json.dumps(_as_dict(measures, nodes, constants, outputs, reason), indent=1))
         return
@@ -116,10 +117,12 @@ def _not_comparable(a: Graph, b: Graph, shared: tuple[str, ...]) -> str:
     return ""
 
 
-def _agreement(graphs: tuple[Graph, Graph], calib: Path | Images | None) -> tuple[Agreement, ...]:
-    a, b = graphs
-    data = samples_or_made_up(calib, a)
-    return agreement(a, b, data.first_samples(AGREEMENT_SAMPLES))
+def _agreement(
+    graphs: tuple[Graph, Graph], sized: Graph, calib: Path | Images | None
+) -> tuple[Agreement, ...]:
+    """Compare outputs on samples of sizes that both take."""
+    data = samples_or_made_up(calib, sized)
+    return agreement(*graphs, data.first_samples(AGREEMENT_SAMPLES))
 
 
 def _say_changes(what: str, head: tuple[str, ...], rows: list[tuple[str, str, str]]) -> None:

@@ -22,7 +22,7 @@ from slimc.cli.options import (
 from slimc.errors import SlimcError, did_you_mean
 from slimc.ir.graph import Form, Graph
 from slimc.passes.base import quantizes
-from slimc.passes.canonicalize import Canonicalize
+from slimc.passes.canonical.canonicalize import Canonicalize
 from slimc.passes.context import Context
 from slimc.pipeline.catalogue import Catalogue
 from slimc.pipeline.prepare import load

@@ -11,9 +11,10 @@ import click
 import numpy as np
 
 from slimc.cli.console import say
-from slimc.cli.options import PATH, check_place, json_option
+from slimc.cli.options import PATH, check_outputs, json_option
 from slimc.errors import SlimcError
 from slimc.io.json_file import BROKEN, read_json
+from slimc.io.places import Output
 from slimc.io.write import replaced
 from slimc.pipeline.index_map import IndexMap, read_table
 
@@ -46,7 +47,7 @@ def export_indices_command(report: Path, output: Path | None, as_json: bool) -> 
             "option -o",
             "for example -o indices.json",
         )
-    check_place(path, report, "-o")
+    check_outputs([Output(path, "-o")], (), {}, report=report)
     found = _read(report)
     if as_json:
         say(_as_json(found))

@@ -16,16 +16,18 @@ from slimc.cli.options import (
     PATH,
     beside,
     calib_option,
-    check_place,
+    check_outputs,
     json_option,
     names_with,
     plugin_option,
     samples_or_made_up,
 )
 from slimc.errors import SlimcError
+from slimc.io.places import Output
+from slimc.io.write import data_path
 from slimc.ir.graph import Graph
-from slimc.pipeline.lint import Verdict, lint, write_mended
-from slimc.pipeline.mend import Feed, Fix, mend
+from slimc.pipeline.inspect.fix import Feed, Fix, mend
+from slimc.pipeline.inspect.lint import Verdict, lint, write_mended
 from slimc.report.lint import fix_dict, fix_text, verdict_dict, verdict_text
 
 FOUND = 1  # exit status
@@ -100,7 +102,8 @@ def _output(file: Path, options: dict[str, Any]) -> Path:
             )  # fmt: skip
     output = path or beside(file, options["target"])
     if options["fix"]:
-        check_place(output, file, "-o")
+        outputs = (Output(output, "-o"), Output(data_path(output), "-o"))
+        check_outputs(outputs, file, options, options["target"])
     return output
 
 

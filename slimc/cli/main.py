@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-import slimc
 from slimc.cli.bench import bench_command
 from slimc.cli.compile import compile_command
 from slimc.cli.console import say
@@ -27,6 +26,7 @@ from slimc.cli.show import show_command
 from slimc.cli.targets import targets_command
 from slimc.cli.verify import verify_command
 from slimc.errors import PromiseError, SlimcError, did_you_mean
+from slimc.version import VERSION
 
 PROMISE_MISSED = 1
 USER_ERROR = 2
@@ -98,7 +98,7 @@ def _is_model(word: str) -> bool:
     options_metavar="",
     subcommand_metavar="MODEL [OPTIONS] | COMMAND",
 )
-@click.version_option(slimc.__version__, prog_name="slimc")
+@click.version_option(VERSION, prog_name="slimc")
 def root() -> None:
     """Prune, quantize and lower a trained ONNX model for a device.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,11 +10,14 @@ import click
 
 from slimc.calib.data import Data
 from slimc.calib.images import Images
-from slimc.calib.preprocess import Preprocess
+from slimc.calib.preprocess import YAML_SUFFIXES, Preprocess
 from slimc.errors import SlimcError
+from slimc.io.places import Output, check_places
 from slimc.ir.graph import Graph
 from slimc.pipeline.catalogue import TARGET_FILES, Catalogue, catalogue
-from slimc.pipeline.sizing import made_up_samples
+from slimc.pipeline.input_sizes import made_up_samples
+from slimc.pipeline.save import Sources
+from slimc.targets.user import target_files
 
 F = TypeVar("F", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
@@ -137,19 +140,35 @@ def beside(model: Path, target: str) -> Path:
     return model.with_name(f"{model.stem}.{label}.onnx")
 
 
-def check_place(path: Path, read: Path, option: str) -> None:
-    """Refuse, before any work, to write over the file read or into a folder that is not there."""
-    if read.exists() and not path.parent.is_dir():
-        raise SlimcError(
-            "unwritable",
-            f"'{path}' cannot be written: there is no folder '{path.parent}'",
-            f"option {option}",
-            "make the folder first",
-        )
-    if path.exists() and read.exists() and path.samefile(read):
-        raise SlimcError(
-            "input-overwritten",
-            f"'{path}' is the file to read",
-            f"option {option}",
-            "name another file",
-        )
+# Options that name files to read -> what these are.
+_INPUTS = {
+    "recipe": "the recipe",
+    "sensitivity": "the table of curves",
+    "profile": "the profile",
+    "score": "the scorer",
+    "plugin": "a plug-in",
+    "times": "a file of times",
+    "layers": "a file of layers",
+}
+
+
+def check_outputs(
+    outputs: Iterable[Output],
+    models: Path | tuple[Path, ...],
+    options: Mapping[str, Any],
+    target: str = "",
+    **others: Path,
+) -> None:
+    """Refuse, before any work, outputs that are one file, that are read, or cannot be written.
+
+    others: files to read that are no options. Raises SlimcError "unwritable",
+    "output-overwritten", "input-overwritten".
+    """
+    files: dict[str, object] = {what: options.get(name) for name, what in _INPUTS.items()}
+    files |= {f"the {name}": path for name, path in others.items()}
+    steps = click.get_current_context().meta.get("slimc.preprocess") or ""
+    if Path(steps).suffix in YAML_SUFFIXES:
+        files["the preprocessing"] = steps
+    if Path(target).suffix in TARGET_FILES:
+        files["a file of the target"] = target_files(Path(target))
+    check_places(outputs, Sources.of(models, options.get("calib"), files).inputs())

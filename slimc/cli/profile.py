@@ -11,7 +11,7 @@ from slimc.analysis.profile import Fitted, Profile, profile_text
 from slimc.cli.console import counting, say, say_table
 from slimc.cli.options import (
     PATH,
-    check_place,
+    check_outputs,
     json_option,
     names_with,
     pairs,
@@ -19,9 +19,10 @@ from slimc.cli.options import (
     seed_option,
 )
 from slimc.errors import SlimcError
-from slimc.pipeline.profile import profile
+from slimc.io.places import Output
+from slimc.pipeline.device.profile import profile
+from slimc.pipeline.device.trtexec import profile_of_files
 from slimc.pipeline.profile_file import save_profile
-from slimc.pipeline.trtexec import profile_of_files
 
 _EXAMPLES = """\b
 Examples:
@@ -117,8 +118,8 @@ def profile_command(models: tuple[Path, ...], **options: Any) -> None:
     """
     output = options["output"]
     if output is not None:
-        for model in (*models, *options["times"]):
-            check_place(output, model, "-o")
+        read = (*models, *options["check"])
+        check_outputs([Output(output, "-o")], read, options, options["target"])
     made = _from_files(models, options) if options["times"] else _measured(models, options)
     if output is not None:
         save_profile(made, output)

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from slimc.cli.console import counting, say, say_table
-from slimc.cli.options import check_place, names_with, pairs
+from slimc.cli.options import check_outputs, names_with, pairs
 from slimc.errors import SlimcError
+from slimc.io.places import Output
 from slimc.io.write import replaced
-from slimc.pipeline.region_noise import RegionNoise, RegionNoises, noises_text, region_noises
+from slimc.pipeline.sensitivity.regions import RegionNoise, RegionNoises, noises_text, region_noises
 
 _OF_WIDTHS = ("ratios", "criterion", "samples", "refit")  # options that say how channels are cut
 
@@ -29,8 +30,9 @@ def check_for_regions(options: dict[str, Any]) -> None:
 def run_regions(model: Path, options: dict[str, Any]) -> None:
     """Measure, and write what is asked for."""
     output = options["output"]
-    if output is not None:
-        check_place(output, model, "-o")
+    files = [(output, "-o"), *((path, "--plot") for path in options["plot"])]
+    outputs = (Output(path, option) for path, option in files if path is not None)
+    check_outputs(outputs, model, options, options["target"] or "")
     with counting("regions") as watch:
         made = region_noises(
             model,

@@ -14,18 +14,20 @@ from slimc.cli.diff import operators_changed
 from slimc.cli.options import (
     PATH,
     calib_option,
-    check_place,
+    check_outputs,
     json_option,
     names_with,
     plugin_option,
 )
 from slimc.errors import SlimcError
+from slimc.io.places import Output
 from slimc.io.read import read_with_header
 from slimc.io.tensors import data_files
-from slimc.io.write import replaced, write
+from slimc.io.write import data_path, replaced, write
 from slimc.pipeline.compiler import Compiled, compile
-from slimc.pipeline.run_script import Scripted, run_script
-from slimc.pipeline.surgeon_script import SurgeonScript
+from slimc.pipeline.save import model_outputs
+from slimc.pipeline.script.run_script import Scripted, run_script
+from slimc.pipeline.script.surgeon_script import SurgeonScript
 from slimc.report.json import agreement_dict, remark_dict, report_dict
 from slimc.report.text import agreement_lines, report_text
 
@@ -109,8 +111,11 @@ def _run(
             "add --target generic-onnx",
         )
     output = options["output"] or model.with_name(f"{model.stem}.{script.stem}.onnx")
-    check_place(output, model, "-o")
     names = names_with(options["plugin"])
+    goal = names.target(target) if target else None
+    files = (Output(output, "-o"), Output(data_path(output), "-o"))
+    outputs = files if goal is None else model_outputs(output, goal, "-o")
+    check_outputs(outputs, model, {**options, "calib": calib}, target, script=script)
     chosen = SurgeonScript.of(script, options["function"])
     what = f"function {chosen.function}" if chosen.function else "as a program"
     say(f"running {script} ({what})", err=True)
@@ -126,9 +131,9 @@ def _run(
         if options["same"]:
             made.hold()
         compiled = None
-        if target:
+        if goal is not None:
             with working("compiling"):
-                compiled = compile(made.path, passes, target, calib, names=names)
+                compiled = compile(made.path, passes, goal, calib, names=names)
             compiled.save(output)
         else:
             _copy(made.path, output)

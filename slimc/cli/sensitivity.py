@@ -7,12 +7,12 @@ from typing import Any, Literal, cast
 
 import click
 
-from slimc.analysis.curves import Curve, curves_text
+from slimc.analysis.sensitivity_curves import Curve, curves_text
 from slimc.cli.console import counting, say, say_table
 from slimc.cli.options import (
     PATH,
     calib_option,
-    check_place,
+    check_outputs,
     json_option,
     names_with,
     pairs,
@@ -21,9 +21,10 @@ from slimc.cli.options import (
 )
 from slimc.cli.regions import check_for_regions, run_regions
 from slimc.errors import SlimcError
+from slimc.io.places import Output
 from slimc.io.write import replaced
-from slimc.passes.sensitivity import RATIOS
-from slimc.pipeline.sensitivity import Measured, sensitivity
+from slimc.passes.prune.sensitivity import RATIOS
+from slimc.pipeline.sensitivity.channels import Measured, sensitivity
 
 _EXAMPLES = """\b
 Examples:
@@ -121,7 +122,6 @@ def sensitivity_command(model: Path, **options: Any) -> None:
     """
     for path in options["plot"]:
         _check_suffix(path)
-        check_place(path, model, "--plot")
     if options["passes"] is not None:
         check_for_regions(options)
         run_regions(model, options)
@@ -134,7 +134,8 @@ def sensitivity_command(model: Path, **options: Any) -> None:
             "leave it out, or measure quantized regions: --passes quant",
         )
     output = options["output"] or model.with_name(f"{model.stem}.sensitivity.json")
-    check_place(output, model, "-o")
+    plots = (Output(path, "--plot") for path in options["plot"])
+    check_outputs([Output(output, "-o"), *plots], model, options)
     with counting("points") as watch:
         made = sensitivity(
             model,

@@ -17,8 +17,8 @@ from slimc.ir.graph import Graph
 from slimc.ir.literal import write_type
 from slimc.ir.text import to_text
 from slimc.ops.op import OpTable
+from slimc.pipeline.input_sizes import measure_sample, sizes_of_a_sample
 from slimc.pipeline.prepare import load
-from slimc.pipeline.sizing import measure_sample, sizes_of_a_sample
 from slimc.report.text import human, human_bytes
 
 

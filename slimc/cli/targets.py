@@ -14,8 +14,8 @@ from slimc.cli.console import say
 from slimc.cli.options import json_option, names_with, plugin_option
 from slimc.errors import SlimcError
 from slimc.passes.schemes import scheme_names
-from slimc.passes.target import Grid, Placement, Quantize, Target
-from slimc.targets.fields import as_table
+from slimc.targets.target import Grid, Placement, Quantize, Target
+from slimc.targets.toml import as_table
 
 _WIDTH, _LABEL = 100, 13
 

@@ -12,7 +12,7 @@ from slimc.cli.console import say, working
 from slimc.cli.options import PATH, calib_option, json_option, names_with, plugin_option
 from slimc.errors import SlimcError
 from slimc.execute.oracles.ask import LIMIT_SECONDS
-from slimc.pipeline.verify import verify
+from slimc.pipeline.inspect.verify import verify
 from slimc.report.verify import proof_dict, proof_text
 
 NOT_PROVEN = 1  # exit status

@@ -24,6 +24,8 @@ from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph
 from slimc.ir.types import DType, TensorType
 
+Feed = dict[str, np.ndarray]
+
 _PROVIDERS = ["CPUExecutionProvider"]
 _QUIET = 4  # severity of the log: what fails is raised, not printed
 _AS_THEY_STAND = "session.disable_quant_qdq"

@@ -14,8 +14,9 @@ from onnx import ModelProto, StringStringEntryProto, TensorProto, helper
 from slimc.errors import SlimcError
 from slimc.io.downgrade import downgrade, lowest_opset
 from slimc.io.encode import encode
+from slimc.io.places import refuse_irregular
 from slimc.io.read import FIELDS, MODEL
-from slimc.io.tensors import write_tensor
+from slimc.io.tensors import data_files, write_tensor
 from slimc.ir.constant import Constant
 from slimc.ir.graph import Graph
 from slimc.ir.types import DType
@@ -103,9 +104,11 @@ def write(
     """Write a model file. It takes its place when it is complete, and so does its data file.
 
     external: put long constants into a data file `<name>.data` beside it; None: only where the
-    model is too large for one file. Errors: unwritable, and those of `to_bytes`.
+    model is too large for one file. Errors: unwritable, input-overwritten where constants are
+    mapped from `path` itself, and those of `to_bytes`.
     """
     path = Path(path)
+    _refuse_own_data(graph, path)
     if external is None:
         external = _weight_bytes(graph) > PROTO_LIMIT_BYTES
     try:
@@ -120,18 +123,38 @@ def write(
         raise SlimcError("unwritable", message) from error
 
 
+def _refuse_own_data(graph: Graph, path: Path) -> None:
+    if path.exists() and any(path.samefile(file) for file in data_files(graph) if file.exists()):
+        message = f"'{path}' holds weights that the model reads"
+        raise SlimcError("input-overwritten", message, help="name another file")
+
+
+def data_path(path: Path) -> Path:
+    """Return where the long constants of a model file go where one file cannot hold them."""
+    return path.with_name(f"{path.name}.data")
+
+
+def _refuse_far_link(path: Path) -> None:
+    """Refuse a link into another folder: readers look for data files beside the name they open."""
+    target = Path(os.path.realpath(path))
+    if path.is_symlink() and target.parent != Path(os.path.realpath(path.parent)):
+        message = f"'{path}' is a link into another folder, and its data file must lie beside it"
+        raise SlimcError("unwritable", message, help=f"name the file itself: '{target}'")
+
+
 def _write_with_data(graph: Graph, path: Path, opset: int | None, ir_version: int | None) -> None:
-    data_path = path.with_name(f"{path.name}.data")
+    _refuse_far_link(path)
+    data_file_path = data_path(path)
     long = {k: c for k, c in _constants(graph) if c.size_bytes >= _SHORT_BYTES}
     long = {k: c for k, c in long.items() if c.dtype is not DType.STRING}
     stubs, offset = {}, 0
     for name, constant in long.items():
-        stubs[name] = _stub(name, constant, data_path.name, offset)
+        stubs[name] = _stub(name, constant, data_file_path.name, offset)
         offset += -(-constant.size_bytes // _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES
     data = _serialized(to_model(graph, opset, ir_version, stubs))
     with replaced(path) as file:
         file.write(data)
-        with replaced(data_path) as data_file:
+        with replaced(data_file_path) as data_file:
             for constant in long.values():
                 data_file.write(write_tensor("", constant).raw_data)
                 data_file.write(bytes(-data_file.tell() % _ALIGNMENT_BYTES))
@@ -170,7 +193,13 @@ def _serialized(model: ModelProto) -> bytes:
 
 @contextmanager
 def replaced(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that takes the place of `path` when it is complete, with the usual rights."""
+    """Open a file that takes the place of `path` when it is complete, with the usual rights.
+
+    A link stays: what it leads to is replaced. Raises SlimcError "unwritable" where there is
+    something that is no file.
+    """
+    refuse_irregular(path)
+    path = Path(os.path.realpath(path))
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:

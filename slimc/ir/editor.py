@@ -54,6 +54,18 @@ def with_bodies(node: Node, change: Callable[[Graph], Graph]) -> Mapping[str, At
     return attrs
 
 
+def without_dead(graph: Graph) -> Graph:
+    """Return a graph, and its bodies, without nodes and constants that nothing reads."""
+    editor = Editor(graph)
+    for node in graph.nodes:
+        attrs = with_bodies(node, without_dead)
+        if any(attrs[key] is not node.attrs[key] for key in attrs):
+            editor.update(node.name, attrs=attrs)
+    alive = editor.done()
+    kept = len(alive.nodes) == len(graph.nodes) and len(alive.constants) == len(graph.constants)
+    return graph if kept and not editor.changed else alive
+
+
 class Editor:
     """Collect changes to a frozen graph, then make the next one.
 
@@ -225,6 +237,11 @@ class Editor:
         inputs += [""] * (index + 1 - len(inputs))
         inputs[index] = value
         self.update(name, inputs=tuple(inputs))
+
+    def reread_inside(self, name: str, mapping: Mapping[str, str]) -> None:
+        """Let the bodies of a node read captured values under other names, its operands not."""
+        node = self._nodes[name]
+        self.update(name, attrs=with_bodies(node, lambda body: substitute(body, mapping)))
 
     def set_type(self, value: str, value_type: ValueType | None) -> None:
         """State the type of a value (None: forget it)."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from slimc.ir.constant import Constant
 from slimc.ir.pairs import within_pairs
-from slimc.ir.types import DType, ValueType
+from slimc.ir.types import DType, TensorType, ValueType
 
 OPSET = 28  # the ONE opset of the default domain that the IR speaks
 
@@ -228,3 +228,26 @@ class Graph:
         for node in self.nodes:
             for body in node.bodies:
                 yield from body.scopes()
+
+
+def same_record(a: Quantization, b: Quantization) -> bool:
+    """Tell whether two records map real numbers to the same integers."""
+    if a is b:
+        return True
+    same = (a.dtype, a.axis, a.block, a.low, a.high) == (b.dtype, b.axis, b.block, b.low, b.high)
+    return same and bool(
+        a.scale.shape == b.scale.shape
+        and (a.scale == b.scale).all()
+        and (a.zero_point == b.zero_point).all()
+    )
+
+
+def is_f32(graph: Graph, value: str) -> bool:
+    """Tell whether a value is known to hold f32."""
+    kind = graph.type_of(value)
+    return isinstance(kind, TensorType) and kind.dtype is DType.F32
+
+
+def finite(graph: Graph, constant: str) -> bool:
+    """Tell whether a constant holds neither NaN nor infinity."""
+    return bool(np.isfinite(graph.constants[constant].array).all())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -49,9 +49,20 @@ def _target(call: Call) -> tuple[Shape, Shape]:
         new.append(old[i] if copied else d)
     open_places = [i for i, d in enumerate(new) if d is None or d == -1]
     if len(open_places) == 1:
-        rest = dims.multiply(*(d for i, d in enumerate(new) if i != open_places[0]))
-        new[open_places[0]] = dims.divide(dims.multiply(*old), rest)
+        named = [d for i, d in enumerate(new) if i != open_places[0]]
+        new[open_places[0]] = _quotient(old, named)
     return old, tuple(f"?y{i}" if d is None or d == -1 else d for i, d in enumerate(new))
+
+
+def _quotient(sizes: Sequence[Dim], by: Sequence[Dim]) -> Dim:
+    """Divide products; a size that stands in both cancels, whatever it is computed from."""
+    left, right = list(sizes), []
+    for size in by:
+        if size in left and size != 0:
+            left.remove(size)
+        else:
+            right.append(size)
+    return dims.divide(dims.multiply(*left), dims.multiply(*right))
 
 
 def _shown(sizes: Mapping[str, Dim]) -> dict[str, Dim]:
@@ -69,7 +80,7 @@ def refit_reshape(call: Call, bound: Bound, after: Mapping[str, int]) -> Refit:
     """Elements of the target that repeat a changed size; -1 and most 0 follow by themselves."""
     target, changed = call.value(1), _changed(bound, after)
     new = Bound(bound.inputs, bound.outputs, after)
-    copied = [new.size(axis) for axis in bound.inputs[0] or ()]
+    copied = [] if call.attr("allowzero", 0) else [new.size(a) for a in bound.inputs[0] or ()]
     for i, element in enumerate([] if target is None else target.ravel().tolist()):
         if element == -1 or (element == 0 and copied[i : i + 1] == [changed.get(i)]):
             changed.pop(i, None)

@@ -7,6 +7,10 @@ from slimc.ops.axes import Unmatched
 from slimc.ops.op import Call, Laid, Op, table
 from slimc.ops.spelling import labels, replaced, words
 
+QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
+
+MEASURE, SUMS = "DynamicQuantizeLinear", "MatMulInteger"
+
 
 def scaled_axes(call: Call) -> Laid:
     """A scale and zero point for all, one per index of `axis`, or one per block along it."""

@@ -6,16 +6,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import lcm
 
-from slimc.analysis.curves import Curves
-from slimc.analysis.scores import Score
+from slimc.analysis.group_view import Score
+from slimc.analysis.sensitivity_curves import Curves
 from slimc.analysis.shapes import default_sizes
 from slimc.analysis.sparsity import MULTIPLE
 from slimc.calib.data import Data
-from slimc.calib.tables import Tables
+from slimc.calib.table import Tables
 from slimc.ir.graph import Graph
 from slimc.ops.op import OpTable
-from slimc.passes.target import Target
-from slimc.rewrite.slice_axes import Kept
+from slimc.rewrite.kept import Kept
+from slimc.targets.target import Target
 
 Progress = Callable[[str, int, int], None]
 

@@ -9,8 +9,8 @@ from typing import Literal
 from slimc.errors import SlimcError, did_you_mean
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import DType
-from slimc.passes.target import Quantize, Target
 from slimc.rewrite.rule import names_matching
+from slimc.targets.target import Quantize, Target
 
 # int8, int16-act, fp8: ranges are fixed ahead. int8-dynamic: those of data are measured in each
 # run. *-weights: only weights are stored small; uint4 has a zero point. fp16, bf16: floats of 16

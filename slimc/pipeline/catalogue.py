@@ -9,25 +9,26 @@ the name of the entry).
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from slimc.analysis.scores import Score
+from slimc.analysis.group_view import Score
 from slimc.errors import SlimcError
 from slimc.ops import OPS
 from slimc.ops.op import OpTable
-from slimc.passes import PASSES, STAGES
+from slimc.passes import LOWERING, PASSES, STAGES
 from slimc.passes.base import Pass
-from slimc.passes.rankings import OWN_SCORES
-from slimc.passes.target import Target
+from slimc.passes.prune.rankings import OWN_SCORES
 from slimc.passes.text import Stages, parse_passes
-from slimc.pipeline.plugin import run_file
 from slimc.targets import TARGETS, TargetSource, resolve
-from slimc.targets.lowering import LOWERING
+from slimc.targets.target import Target
 from slimc.targets.user import SUFFIX, read_target
 
 
@@ -46,16 +47,21 @@ class Catalogue:
         """Read the text of passes."""
         return parse_passes(text, self.passes, self.stages)
 
-    def target(self, name: str) -> Target:
+    def target(self, name: str, runs_code: bool = True) -> Target:
         """Return a target by its name, or by its file: .toml, or .py with a TARGET.
 
-        Raises SlimcError "unknown-target", "bad-target", "bad-plugin".
+        runs_code: False where a recipe names it, which may be a stranger's. Raises SlimcError
+        "unknown-target", "bad-target", "bad-plugin", "bad-recipe".
         """
         path = Path(name)
         if name in self.targets or path.suffix not in TARGET_FILES:
             return resolve(name, self.targets)
         if path.suffix == SUFFIX:
             made = read_target(path, lambda base: resolve(base, self.targets))
+        elif not runs_code:
+            message = f"its target '{name}' is a Python file, and a recipe runs no code"
+            help = "name the file yourself, with --target"
+            raise SlimcError("bad-recipe", message, "recipe", help)
         else:
             found = getattr(run_file(path), "TARGET", None)
             if not isinstance(found, Target):
@@ -157,3 +163,22 @@ def catalogue() -> Catalogue:
 
 def _entries(group: str) -> list[EntryPoint]:
     return sorted(entry_points(group=group), key=lambda e: (e.name, e.value))
+
+
+def run_file(path: str | Path) -> ModuleType:
+    """Run a file and return what it defines. Raises SlimcError "bad-plugin"."""
+    path = Path(path)
+    name = f"slimc_plugin:{path.resolve()}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise SlimcError("bad-plugin", "there is no such Python file", f"plug-in '{path}'")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    try:
+        spec.loader.exec_module(module)
+    except SlimcError:
+        raise
+    except (Exception, SystemExit) as broken:  # the user's own code may raise anything
+        message = f"it raised {type(broken).__name__}: {broken}"
+        raise SlimcError("bad-plugin", message, f"plug-in '{path}'") from broken
+    return module

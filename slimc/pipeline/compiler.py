@@ -3,45 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from slimc.analysis.curves import Curves
 from slimc.analysis.profile import Profile
-from slimc.calib.loss import Metric
+from slimc.analysis.sensitivity_curves import Curves
+from slimc.calib.output_loss import Metric
 from slimc.execute.ort import time_rounds
 from slimc.ir.graph import Graph
+from slimc.passes import lowering
 from slimc.passes.base import Pass
-from slimc.passes.target import Target
 from slimc.passes.text import passes_text
+from slimc.pipeline.accuracy_control import keep_promise
+from slimc.pipeline.accuracy_criteria import Promise, promised
 from slimc.pipeline.catalogue import Catalogue
-from slimc.pipeline.endings import ended
-from slimc.pipeline.files import save
-from slimc.pipeline.keep_promise import keep_promise
 from slimc.pipeline.latency import Stopwatch, Timer, hold, required_ratio
 from slimc.pipeline.mixed_precision import Budget, budget_of
-from slimc.pipeline.outcome import outcome
+from slimc.pipeline.plugins_aside import ended
 from slimc.pipeline.prepare import DataSource, binds, prepared
-from slimc.pipeline.promises import Promise, promised
-from slimc.pipeline.steps import Runner, Watcher, until
+from slimc.pipeline.runner import Runner, Watcher, until
+from slimc.pipeline.save import Sources, save
+from slimc.pipeline.summary import outcome
 from slimc.remarks import Latency, Report
-from slimc.targets.lowering import lowering
+from slimc.targets.target import Target
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """A compiled graph, the record of how it came about, and the target it is for."""
+    """A compiled graph, the record of how it came about, and the target it is for.
+
+    sources: what it was read from, which `save` never writes over.
+    """
 
     graph: Graph
     report: Report
     target: Target
+    sources: Sources = field(default_factory=Sources)
 
     def save(self, path: str | Path) -> tuple[Path, ...]:
         """Write the file in the target's opset, and what the target wants beside it, or nothing.
 
         Return what was written, the model first.
         """
-        return save(self.graph, self.target, path)
+        return save(self.graph, self.target, path, self.sources)
 
 
 def compile(
@@ -71,19 +75,18 @@ def compile(
     """Compile a model for a target.
 
     passes: text such as `prune{ratio=0.3},quant`, or passes; data: samples for calibration and
-    checks, a path or feeds; without any, samples are made up, and the report says so. calib_cache:
-    a .json file or a folder for calibrated ranges, used again where all that they follow from is
-    the same. bind: input -> value, shape: input -> `1x3x224x224`: what is fixed before all else.
-    stop_after: the name of the pass to stop after; dump: folder for the graph before a pass that
-    fails. measure: time what channel removal gains, and give back families whose removal does not
-    pay; the report's recipe then names them, and makes the same without measuring. require:
-    `faster`, or `faster=1.2`: how many times as fast the result must be. timer: takes the seconds
-    for both, onnxruntime on this machine, or runs on a device. curves: of `sensitivity`, or their
-    file: channel removal chooses widths by them. min_sqnr: dB at the outputs, max_drop: `1%` or
-    `0.01` of score(run), a function or a file that defines it: what quantization must keep; budget:
-    `size=0.3` or `latency=0.6` of the float model's, within which the target's schemes are mixed;
-    the recipe then names the nodes. profile: of the device (`slimc profile`), or its file: latency
-    is predicted by its rates. Raises SlimcError, and PromiseError "not-faster", "promise-missed".
+    checks, a path or feeds; without any, they are made up. calib_cache: a .json file or a folder
+    for calibrated ranges, used again for the same graph and samples. bind: input -> value, shape:
+    input -> `1x3x224x224`: what is fixed before all else. stop_after: the name of the pass to stop
+    after; dump: folder for the graph before a pass that fails. measure: time what channel removal
+    gains, and give back families whose removal does not pay; the report's recipe then names them,
+    and makes the same without measuring. require: `faster`, or `faster=1.2`: how many times as fast
+    the result must be. timer: takes the seconds for both, here or on a device. curves: of
+    `sensitivity`, or their file: channel removal chooses widths by them. min_sqnr: dB at the
+    outputs, max_drop: `1%` or `0.01` of score(run), a function or a file that defines it: what
+    quantization must keep; budget: `size=0.3` or `latency=0.6` of the float model's, within which
+    the target's schemes are mixed; the recipe names the nodes. profile: of a device, or its file:
+    predicts latency. Raises SlimcError, and PromiseError "not-faster", "promise-missed".
     """
     required_ratio(require)
     promise = promised(min_sqnr, max_drop, score, stop_after)
@@ -96,14 +99,22 @@ def compile(
     made.ending.check(stop_after)
     runner, graph, timed = made.runner, made.graph, measure or require
     watch = Stopwatch.of(graph, runner.checker.feeds[0], runner.ctx, timer) if timed else None
-    runner.watch = watch if measure else None
-    runner.dump = Path(dump) if dump else None
+    runner.watch, runner.dump = watch if measure else None, Path(dump) if dump else None
     runner, marked, final = _made(runner, graph, made.steps, stop_after, promise, spend)
     latency = _timed(watch, graph, final, runner.watcher, require) if watch is not None else ()
     whole = ended(final, made.ending, runner)
     recipe = _recipe(passes, made.chosen, made.steps, runner.ran)
-    report = outcome(recipe, model, (made.given, graph, marked, final, whole), runner, latency)
-    return Compiled(whole, report, runner.ctx.target)
+    graphs = (made.given, made.ending.whole, graph, marked, final, whole)
+    report = outcome(recipe, model, graphs, runner, latency)
+    sources = _sources(model, data, curves, profile, score, calib_cache)
+    return Compiled(whole, report, runner.ctx.target, sources)
+
+
+def _sources(
+    model: object, data: object, curves: object, profile: object, score: object, cache: object
+) -> Sources:
+    others = {"the table of curves": curves, "the profile": profile, "the scorer": score}
+    return Sources.of(model, data, {**others, "the calibration cache": cache})
 
 
 def _made(

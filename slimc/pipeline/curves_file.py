@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from slimc.analysis.curves import Curves, curves_text, parse_curves
+from slimc.analysis.sensitivity_curves import Curves, curves_text, parse_curves
 from slimc.errors import SlimcError
 from slimc.io.json_file import read_text
 from slimc.io.write import replaced
 from slimc.passes.base import Pass
-from slimc.passes.remove_channels import RemoveChannels
-from slimc.passes.sensitivity_curves import check_setup
+from slimc.passes.prune.measured_damage import check_setup
+from slimc.passes.prune.remove_channels import RemoveChannels
 
 _HELP = "name another file with -o, or delete it"
 

@@ -13,7 +13,7 @@ from math import prod
 
 import numpy as np
 
-from slimc.analysis.channels import Coupling, couple, sizes_of
+from slimc.analysis.coupling import Coupling, couple, sizes_of
 from slimc.analysis.index_space import AxisOf, LabelOf, Place
 from slimc.analysis.shapes import infer
 from slimc.errors import SlimcError
@@ -22,12 +22,12 @@ from slimc.execute.ort import Session
 from slimc.ir.constant import Constant
 from slimc.ir.graph import Graph
 from slimc.ops.axes import Axis
+from slimc.passes.canonical.inline_branches import written_out
 from slimc.passes.context import Context
-from slimc.passes.inline_branches import written_out
+from slimc.passes.prune.slice_axes import Sliced, slice_axes
 from slimc.pipeline.checks import NOISES, Feed, rounding_noise
 from slimc.remarks import Remark, note
-from slimc.rewrite.kept import compose, indices, ranges
-from slimc.rewrite.slice_axes import Kept, Sliced, slice_axes
+from slimc.rewrite.kept import Kept, compose, indices, ranges
 
 TOLERANCE = 1e-4  # as of passes that keep values: sums in another order
 NAME = "index-map"

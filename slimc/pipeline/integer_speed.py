@@ -6,20 +6,20 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from slimc.analysis.precision import Region, regions
+from slimc.analysis.regions import Region, regions
 from slimc.execute.ort import time_rounds
 from slimc.execute.speedup import MARGIN, Speedup
 from slimc.ir.graph import Graph
-from slimc.passes.assign_scales import AssignScales
+from slimc.passes import LOWERING
 from slimc.passes.base import PassResult
 from slimc.passes.context import Context
+from slimc.passes.quant.assign_scales import AssignScales
 from slimc.pipeline.give_back import Decision, Names, Trial, decide
-from slimc.pipeline.integers import ONNXRUNTIME
+from slimc.pipeline.integer_layers import ONNXRUNTIME
 from slimc.pipeline.latency import Stopwatch, meaning, measured
-from slimc.pipeline.precision import Marked, exactly
+from slimc.pipeline.region_losses import Marked, exactly
 from slimc.remarks import Remark, note, skipped
-from slimc.targets.lowering import LOWERING
-from slimc.targets.machine import this_cpu
+from slimc.targets.onnxruntime.machine import this_cpu
 
 _GAIN = 2.0  # of integer arithmetic over floats: regions with less are looked into
 _WORTH = 0.0  # share of it that integers must reach to stay: they must not be slower

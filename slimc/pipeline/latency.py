@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from slimc.analysis.cost import measure
-from slimc.analysis.pins import listed
 from slimc.calib.feeds import macs_of
 from slimc.errors import PromiseError, SlimcError, did_you_mean
 from slimc.execute.ort import time_rounds
@@ -18,9 +17,9 @@ from slimc.execute.speedup import MARGIN, Speedup, speedup
 from slimc.ir.graph import Graph
 from slimc.passes.base import PassResult
 from slimc.passes.context import Context
-from slimc.passes.remove_channels import RemoveChannels
+from slimc.passes.prune.remove_channels import RemoveChannels
 from slimc.pipeline.give_back import Decision, Names, Trial, decide
-from slimc.remarks import Latency, Remark, note, skipped
+from slimc.remarks import Latency, Remark, listed, note, skipped
 
 Feed = Mapping[str, np.ndarray]
 Timer = Callable[[Sequence[Graph], Feed, int, int], np.ndarray]

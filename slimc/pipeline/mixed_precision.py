@@ -5,23 +5,26 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import cast
 
-from slimc.analysis.channels import couple
-from slimc.analysis.exact_precision import Option, choose_schemes
-from slimc.analysis.families import families
+import numpy as np
+from scipy.sparse import coo_array
+
+from slimc.analysis.coupling import couple
 from slimc.analysis.latency import amounts, multiples
+from slimc.analysis.prune_groups import families
 from slimc.analysis.shapes import infer
-from slimc.analysis.work import steps
-from slimc.calib.loss import Loss
+from slimc.analysis.workload import steps
+from slimc.calib.output_loss import Loss
 from slimc.errors import PromiseError, SlimcError, did_you_mean
 from slimc.ir.graph import Graph, Quantization
-from slimc.passes.assign_scales import AssignScales
 from slimc.passes.context import Context
+from slimc.passes.quant.assign_scales import AssignScales
 from slimc.passes.schemes import FLOAT, Scheme
-from slimc.pipeline.precision import Simulation, exactly
-from slimc.pipeline.promises import decibels
-from slimc.pipeline.steps import Watcher
+from slimc.pipeline.accuracy_criteria import decibels
+from slimc.pipeline.region_losses import Simulation, exactly
+from slimc.pipeline.runner import Watcher
 from slimc.remarks import Remark, note
 
 _KINDS = ("size", "latency")
@@ -202,3 +205,51 @@ def _stored_bytes(graph: Graph, value: str) -> float:
 
 def _parameter_bytes(record: Quantization) -> float:
     return float(record.scale.nbytes) + record.zero_point.size * record.dtype.bits / _BYTE
+
+
+NODES = 2_000  # of the search tree: a limit that does not depend on the machine
+_SLACK = 2e-6  # HiGHS takes constraints as met within 1e-6
+
+
+@dataclass(frozen=True)
+class Option:
+    """A scheme for a region: the noise of it alone, and what it costs."""
+
+    scheme: str
+    noise: float
+    cost: float
+
+
+def choose_schemes(regions: Sequence[Sequence[Option]], budget: float) -> list[int] | None:
+    """Return the number of the option that each region gets; None where no choice costs so little.
+
+    budget: more than 0. An option is left out where another is as good and costs less.
+    """
+    least = [min(range(len(one)), key=lambda i: (one[i].cost, one[i].noise)) for one in regions]
+    if sum(one[i].cost for one, i in zip(regions, least, strict=True)) > budget:
+        return None
+    from scipy.optimize import Bounds, milp  # half a second to load, for this alone
+
+    first = np.cumsum([0, *(len(one) for one in regions)])
+    noise = np.array([option.noise for one in regions for option in one])
+    cost = np.array([option.cost for one in regions for option in one]) / budget
+    scale = float(noise.max(initial=0.0)) or 1.0
+    rows = np.repeat(np.arange(len(regions)), np.diff(first))
+    once = coo_array((np.ones(len(rows)), (rows, np.arange(len(rows)))))
+    found = milp(
+        noise / scale,
+        integrality=np.ones(len(noise), int),
+        bounds=Bounds(0, [float(_is_best(o, one)) for one in regions for o in one]),
+        constraints=[(once.tocsc(), 1, 1), (cost[None], -np.inf, 1 - _SLACK)],
+        options={"node_limit": NODES, "mip_rel_gap": 0.0},
+    )
+    if found.x is None:
+        return least
+    return [int(np.argmax(found.x[a:b])) for a, b in pairwise(first.tolist())]
+
+
+def _is_best(option: Option, options: Sequence[Option]) -> bool:
+    """Tell whether no other option is as good in one respect and better in the other."""
+    mine = (option.noise, option.cost)
+    others = [(one.noise, one.cost) for one in options]
+    return not any(a <= mine[0] and b <= mine[1] and (a, b) != mine for a, b in others)

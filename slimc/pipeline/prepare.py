@@ -7,30 +7,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from slimc.analysis.curves import Curves
 from slimc.analysis.profile import Profile
+from slimc.analysis.sensitivity_curves import Curves
 from slimc.analysis.shapes import default_sizes
 from slimc.calib.data import Data, Source
-from slimc.calib.tables import StoredTables
+from slimc.calib.table import StoredTables
 from slimc.io.read import read
 from slimc.ir.graph import Form, Graph
 from slimc.ir.text import parse_text
 from slimc.passes.base import Pass, quantizes
-from slimc.passes.bind_inputs import BindInputs
-from slimc.passes.canonicalize import Canonicalize
+from slimc.passes.canonical.bind_inputs import BindInputs
+from slimc.passes.canonical.canonicalize import Canonicalize
 from slimc.passes.context import Context
-from slimc.passes.suit_target import SuitTarget
-from slimc.passes.target import Target
+from slimc.passes.lower.suit_target import SuitTarget
 from slimc.pipeline.catalogue import Catalogue, catalogue
 from slimc.pipeline.checks import Checker
 from slimc.pipeline.curves_file import curves_for
-from slimc.pipeline.endings import Ending, set_aside
+from slimc.pipeline.input_sizes import made_up_samples
 from slimc.pipeline.mixed_precision import Budget
+from slimc.pipeline.plugins_aside import Ending, set_aside
 from slimc.pipeline.profile_file import predicting, profile_for
-from slimc.pipeline.sizing import made_up_samples
-from slimc.pipeline.steps import TEXT_SUFFIX, Runner, Watcher
+from slimc.pipeline.runner import TEXT_SUFFIX, Runner, Watcher
 from slimc.remarks import PassReport, note
-from slimc.targets.legalize import refuse_early
+from slimc.targets.opset import refuse_early
+from slimc.targets.target import Target
 
 CHECK_FEEDS = 1  # feeds that every pass is checked on
 

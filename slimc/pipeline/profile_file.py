@@ -11,9 +11,9 @@ from slimc.errors import SlimcError
 from slimc.io.json_file import read_text
 from slimc.io.write import replaced
 from slimc.passes.base import Pass
-from slimc.passes.remove_channels import RemoveChannels
-from slimc.passes.target import Target
+from slimc.passes.prune.remove_channels import RemoveChannels
 from slimc.pipeline.mixed_precision import Budget
+from slimc.targets.target import Target
 
 MAX_BYTES = 1 << 20  # of a profile: its classes take some 10 kB
 

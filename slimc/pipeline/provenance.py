@@ -11,9 +11,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import slimc
 from slimc.io.write import write
 from slimc.ir.graph import Graph
+from slimc.version import VERSION
 
 _PACKAGES = ("numpy", "onnx", "onnxruntime")
 _CHUNK = 1 << 20
@@ -21,7 +21,7 @@ _CHUNK = 1 << 20
 
 def versions() -> dict[str, str]:
     """Return the versions of slimc, Python and the packages that results depend on."""
-    found = {"slimc": slimc.__version__, "python": platform.python_version()}
+    found = {"slimc": VERSION, "python": platform.python_version()}
     for package in _PACKAGES:
         try:
             found[package] = version(package)

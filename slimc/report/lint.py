@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from slimc.passes.target import Finding
-from slimc.pipeline.lint import SEVERITIES, Verdict
-from slimc.pipeline.mend import Fix
+from slimc.pipeline.inspect.fix import Fix
+from slimc.pipeline.inspect.lint import SEVERITIES, Verdict
 from slimc.remarks import Remark
 from slimc.report.json import plain
 from slimc.report.text import integer_layers
+from slimc.targets.target import Finding
 
 _VARIES = re.compile(r"'[^']*'|\d+(\.\d+)?(e-?\d+)?")  # names and figures, in messages else alike
 _NAMED = 3  # nodes of a group that the summary names

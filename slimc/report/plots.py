@@ -14,9 +14,9 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
-from slimc.analysis.calibrate import monotone
-from slimc.analysis.curves import Curve, Curves
-from slimc.pipeline.region_noise import RegionNoise, RegionNoises
+from slimc.analysis.sensitivity_curves import Curve, Curves
+from slimc.passes.prune.measured_damage import monotone
+from slimc.pipeline.sensitivity.regions import RegionNoise, RegionNoises
 
 Form = Literal["png", "svg"]
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from slimc.execute.oracles.ask import Problem
-from slimc.passes.target import Finding
-from slimc.pipeline.integers import Layer
-from slimc.pipeline.verify import Proof
+from slimc.pipeline.inspect.verify import Proof
+from slimc.pipeline.integer_layers import Layer
 from slimc.report.json import agreement_dict
 from slimc.report.lint import finding_dict
 from slimc.report.text import agreement_lines, integer_layers
+from slimc.targets.target import Finding
 
 _SHOWN = 20  # layers or problems in a text; --json has them all
 _GAP = "no rule explains it"

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
-from slimc.rewrite.slice_axes import Kept
+import numpy as np
+
+Kept = tuple[tuple[int, ...] | None, ...]  # per axis, the indices that stay; None: all of them
 
 
 def compose(removals: Iterable[Mapping[str, Kept]]) -> dict[str, Kept]:
@@ -44,3 +46,18 @@ def indices(text: str) -> tuple[int, ...]:
         first, _, last = run.partition("-")
         found += range(int(first), int(last or first) + 1)
     return tuple(found)
+
+
+def take(array: np.ndarray, kept: Kept) -> np.ndarray:
+    """Return the indices of an array that stay."""
+    for axis, indices in enumerate(kept):
+        if indices is not None:
+            array = np.take(array, indices, axis=axis)
+    return array
+
+
+def staying(shape: Sequence[int], kept: Kept) -> np.ndarray:
+    """Return which elements of an array of a shape stay: bool, of that shape."""
+    found = np.zeros(shape, bool)
+    found[np.ix_(*(range(n) if k is None else k for k, n in zip(kept, shape, strict=True)))] = True
+    return found

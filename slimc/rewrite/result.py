@@ -8,7 +8,7 @@ from typing import Any
 
 from slimc.ir.graph import Graph
 from slimc.remarks import Remark
-from slimc.rewrite.slice_axes import Kept
+from slimc.rewrite.kept import Kept
 
 
 @dataclass(frozen=True)

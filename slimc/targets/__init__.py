@@ -6,15 +6,15 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from slimc.errors import SlimcError, did_you_mean
-from slimc.passes.target import Target
 from slimc.targets.coreml import COREML
-from slimc.targets.dla import JETSON_ORIN_DLA
+from slimc.targets.dla.devices import JETSON_ORIN_DLA
 from slimc.targets.generic import GENERIC_ONNX
-from slimc.targets.machine import this_cpu
-from slimc.targets.onnxruntime import CPU_AMX, CPU_ARM64, CPU_AVX2, CPU_VNNI, XNNPACK
+from slimc.targets.onnxruntime.devices import CPU_AMX, CPU_ARM64, CPU_AVX2, CPU_VNNI, XNNPACK
+from slimc.targets.onnxruntime.machine import this_cpu
 from slimc.targets.openvino import OPENVINO, OPENVINO_NPU
 from slimc.targets.qnn import SNAPDRAGON_HTP
-from slimc.targets.tensorrt import JETSON, TENSORRT
+from slimc.targets.target import Target
+from slimc.targets.tensorrt.devices import JETSON, TENSORRT
 
 __all__ = ["TARGETS", "TargetSource", "resolve"]
 

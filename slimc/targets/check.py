@@ -8,9 +8,9 @@ from dataclasses import replace
 from slimc.io.schemas import fault
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import ValueType
-from slimc.passes.emit_qdq import DEQUANTIZE, QUANTIZE
-from slimc.passes.target import Finding, Subject, TargetRule
+from slimc.ops.qdq import DEQUANTIZE, QUANTIZE
 from slimc.targets.contractions import conversions
+from slimc.targets.target import Finding, Subject, TargetRule
 
 
 def _sound_nodes(subject: Subject) -> Iterator[Finding]:

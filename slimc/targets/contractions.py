@@ -11,8 +11,8 @@ import numpy as np
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import DType, TensorType
 from slimc.ops.op import OpTable, Weighted
-from slimc.passes.emit_qdq import DEQUANTIZE, QUANTIZE
-from slimc.passes.target import Subject
+from slimc.ops.qdq import DEQUANTIZE, QUANTIZE
+from slimc.targets.target import Subject
 
 # What may stand between a stored weight and its reader: runtimes work it out when they load.
 MOVES = frozenset({"Cast", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from slimc.ir.types import DType
-from slimc.passes.target import Grid, Placement, Quantize, Target
 from slimc.targets.grids import E4M3, S8, U16, W4, W4_ZERO, W8, measured, rows, stored
 from slimc.targets.rules.common import COMMON
 from slimc.targets.rules.qdq import PARAMETERS, SUPERFLUOUS_CLAMPS
 from slimc.targets.rules.saturation import UNSATURATED_WEIGHTS
 from slimc.targets.rules.shapes import open_sizes
+from slimc.targets.target import Grid, Placement, Quantize, Target
 
 _WEIGHTED = "Conv ConvTranspose Gemm MatMul"
 _TABLES = stored("Gather", W8)  # rows of 8 bits are looked up as they are; none takes 4 bits

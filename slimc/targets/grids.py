@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from slimc.ir.types import DType
-from slimc.passes.target import Grid, Quantize
+from slimc.targets.target import Grid, Quantize
 
 # Activations.
 U8 = Grid(DType.U8, 0, 255, symmetric=False)

@@ -16,10 +16,10 @@ from slimc.analysis.shapes import call_of
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import DType, TensorType
 from slimc.ops.op import Quant, Weighted
-from slimc.passes.emit_qdq import DEQUANTIZE, QUANTIZE
-from slimc.passes.target import Subject
-from slimc.rewrite.summed import Summed, sole_sum
+from slimc.ops.qdq import DEQUANTIZE, QUANTIZE
+from slimc.rewrite.summed import Summed, has_bias_shape, sole_sum
 from slimc.targets.contractions import Conversion, contractions, dequantized, makers, weight_of
+from slimc.targets.target import Subject
 
 # A DQ before, or a Q behind, one of these is moved to its other side (CanNodePropagate).
 PROPAGATES = frozenset({"MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
@@ -80,16 +80,19 @@ class NodeUnit:
 
     @cached_property
     def added(self) -> Summed | None:
-        """The constant that is added to a product of two matrices: the runtime makes it a Gemm."""
+        """What is added to a product of two matrices: the runtime makes it the bias of a Gemm."""
         kind = self.graph.type_of(self.node.inputs[self.parts.data])
         shape = kind.shape if isinstance(kind, TensorType) else None
         if self.parts.bias is not None or shape is None or len(shape) != 2:
             return None
         found = sole_sum(self.graph, self.node.outputs[0])
-        bias = None if found is None else self.graph.type_of(found.other)
-        if not isinstance(bias, TensorType) or bias.shape is None:
+        if found is None:
             return None
-        return found if bias.shape[:-1] in ((), (1,)) and bias.shape else None
+        kinds = [self.graph.type_of(v) for v in (found.other, self.node.outputs[0])]
+        summand, made = (k.shape if isinstance(k, TensorType) else None for k in kinds)
+        if summand is None or made is None or not has_bias_shape(summand, made):
+            return None
+        return found
 
 
 def node_units(subject: Subject) -> Iterator[NodeUnit]:

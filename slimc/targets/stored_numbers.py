@@ -8,7 +8,7 @@ import numpy as np
 
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import TensorType, static_shape
-from slimc.passes.emit_qdq import DEQUANTIZE, QUANTIZE
+from slimc.ops.qdq import DEQUANTIZE, QUANTIZE
 from slimc.targets.contractions import MOVES, Conversion
 
 

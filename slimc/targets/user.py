@@ -14,8 +14,8 @@ from slimc.io.schemas import find_schema
 from slimc.ir.graph import OPSET
 from slimc.ir.types import DType
 from slimc.ops import OPS
-from slimc.passes.target import Grid, Quantize, Target, TargetRule
-from slimc.targets.fields import Place, merged
+from slimc.targets.target import Grid, Quantize, Target, TargetRule
+from slimc.targets.toml import Place, merged
 
 SUFFIX = ".toml"
 _FROM_BASE = ("suit", "misfit", "companions")  # functions, which a table cannot hold
@@ -54,6 +54,20 @@ def read_target(path: Path, known: Known, depth: int = 0) -> Target:
         made = replace(made, summary=f"{base.summary}; changed by {path.name}")
     _check(made, base, place)
     return made
+
+
+def target_files(path: Path) -> tuple[Path, ...]:
+    """Return a target's file and those that it starts from, as far as they can be read."""
+    files = [path]
+    while files[-1].suffix == SUFFIX and len(files) <= _DEEPEST:
+        try:
+            base = _parsed(files[-1], Place(str(files[-1]))).get("base")
+        except SlimcError:  # whoever reads the target tells
+            break
+        if not isinstance(base, str) or not base.endswith(SUFFIX):
+            break
+        files.append(files[-1].parent / base)
+    return tuple(files)
 
 
 def _known(name: str, known: Known, place: Place) -> Target:

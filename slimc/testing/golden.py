@@ -48,9 +48,9 @@ from slimc.ir.verify import verify
 from slimc.passes.base import Pass, PassResult, quantizes
 from slimc.passes.context import Context
 from slimc.pipeline.catalogue import Catalogue, catalogue
-from slimc.pipeline.integers import intended
-from slimc.pipeline.sizing import measure_sample
-from slimc.pipeline.steps import differs
+from slimc.pipeline.input_sizes import measure_sample
+from slimc.pipeline.integer_layers import intended
+from slimc.pipeline.runner import differs
 from slimc.remarks import PassReport
 from slimc.report.text import pass_summary
 from slimc.testing.compare import diff, same_text

@@ -13,7 +13,7 @@ import pytest
 import slimc
 from slimc.ir.text import parse_text
 from slimc.ops import OPS
-from slimc.pipeline.verify import verify
+from slimc.pipeline.inspect.verify import verify
 
 pytestmark = pytest.mark.slow
 PACKAGES = {

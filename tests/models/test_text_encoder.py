@@ -11,7 +11,7 @@ from text_encoder import WIDTH, sentences, text_encoder
 import slimc
 from slimc.execute.oracles.ask import ask_onnxruntime
 from slimc.ir.pairs import LARGEST_PAIR, pair_sums
-from slimc.passes.emit_dynamic import SUMS
+from slimc.ops.qdq import SUMS
 
 LAYERS = 1
 PRODUCTS = 6 * LAYERS + 1  # with constant weights

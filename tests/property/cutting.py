@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from slimc.analysis.channels import Coupling, couple
-from slimc.analysis.families import families
-from slimc.analysis.pins import Explanation
+from slimc.analysis.coupling import Coupling, couple
+from slimc.analysis.prune_groups import families
 from slimc.analysis.shapes import default_sizes, infer
 from slimc.execute import ort
 from slimc.ir.graph import Graph
@@ -17,8 +16,9 @@ from slimc.ir.text import parse_text
 from slimc.ir.types import TensorType
 from slimc.ir.verify import verify
 from slimc.ops import OPS
-from slimc.rewrite.mask_axes import mask_axes
-from slimc.rewrite.slice_axes import slice_axes
+from slimc.passes.prune.explanation import Explanation
+from slimc.passes.prune.mask_axes import mask_axes
+from slimc.passes.prune.slice_axes import slice_axes
 
 CLOSE = 1e-4  # sums of the same f32 products in another order, relative to the largest
 

@@ -16,7 +16,7 @@ from slimc.ir.graph import Attr, Graph, Node
 from slimc.ir.types import DType, TensorType
 from slimc.ir.verify import verify
 from slimc.ops import OPS
-from slimc.passes.canonicalize import Canonicalize
+from slimc.passes.canonical.canonicalize import Canonicalize
 from slimc.passes.context import Context
 from slimc.targets import resolve
 

@@ -9,10 +9,10 @@ import onnx
 import pytest
 
 from slimc.io.read import FileHeader, from_model, read_with_header
-from slimc.passes.target import Subject
 from slimc.pipeline.catalogue import catalogue
-from slimc.pipeline.lint import judge
-from slimc.pipeline.mend import mend
+from slimc.pipeline.inspect.fix import mend
+from slimc.pipeline.inspect.lint import judge
+from slimc.targets.target import Subject
 
 DATA = Path(onnx.__file__).parent / "backend" / "test" / "data"
 SIMPLE = sorted(DATA.glob("simple/*/*.onnx"))

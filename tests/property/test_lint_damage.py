@@ -13,10 +13,10 @@ from slimc.errors import SlimcError
 from slimc.io.read import FileHeader, from_model
 from slimc.io.write import to_model
 from slimc.ir.text import parse_text
-from slimc.passes.target import Subject
 from slimc.pipeline.catalogue import catalogue
-from slimc.pipeline.lint import judge
-from slimc.pipeline.mend import mend
+from slimc.pipeline.inspect.fix import mend
+from slimc.pipeline.inspect.lint import judge
+from slimc.targets.target import Subject
 
 NAMES = catalogue()
 SOUND = """graph (%x: f32[1,8,8,8]) -> (%y)

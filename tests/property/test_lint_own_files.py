@@ -9,7 +9,7 @@ import pytest
 import slimc
 from slimc.ir.text import parse_text
 from slimc.pipeline.catalogue import catalogue
-from slimc.pipeline.lint import lint
+from slimc.pipeline.inspect.lint import lint
 
 NAMES = catalogue()
 IMAGES = """graph (%x: f32[1,32,8,8]) -> (%y)

@@ -11,7 +11,7 @@ import pytest
 from slimc.io.write import write
 from slimc.ir.text import parse_text
 from slimc.pipeline.catalogue import catalogue
-from slimc.pipeline.lint import Verdict, lint
+from slimc.pipeline.inspect.lint import Verdict, lint
 
 quantization = pytest.importorskip("onnxruntime.quantization")
 NAMES = catalogue()

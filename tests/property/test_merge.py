@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from slimc.analysis.channels import Coupling, couple
-from slimc.analysis.families import families
+from slimc.analysis.coupling import Coupling, couple
+from slimc.analysis.prune_groups import families
 from slimc.analysis.shapes import infer
 from slimc.execute import ort
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph
 from slimc.ir.text import parse_text
 from slimc.ops import OPS
-from slimc.rewrite.merge_channels import merge
-from slimc.rewrite.slice_axes import slice_axes
+from slimc.passes.prune.merge_channels import merge
+from slimc.passes.prune.slice_axes import slice_axes
 
 MADE = """
 graph (%x: f32[1,3,6,6]) -> (%y)

@@ -8,16 +8,16 @@ from itertools import count
 import numpy as np
 import pytest
 
-from slimc.analysis.channels import couple
-from slimc.analysis.families import families
+from slimc.analysis.coupling import couple
+from slimc.analysis.prune_groups import families
 from slimc.analysis.shapes import infer
 from slimc.execute import ort
 from slimc.ir.constant import Constant
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import DType, TensorType
 from slimc.ops import OPS
-from slimc.rewrite.mask_axes import mask_axes
-from slimc.rewrite.slice_axes import slice_axes
+from slimc.passes.prune.mask_axes import mask_axes
+from slimc.passes.prune.slice_axes import slice_axes
 
 SIDE = 6
 

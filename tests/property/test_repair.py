@@ -8,20 +8,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from slimc.analysis.channels import Coupling, couple
-from slimc.analysis.families import families
+from slimc.analysis.coupling import Coupling, couple
+from slimc.analysis.prune_groups import families
 from slimc.analysis.removal_cost import constant_uses
 from slimc.analysis.shapes import default_sizes, infer, retype
 from slimc.calib.data import Data
 from slimc.execute.ort import Session
+from slimc.fit.repair import Repaired, repair
 from slimc.ir.constant import Constant
 from slimc.ir.graph import Graph
 from slimc.ir.text import parse_text
 from slimc.ir.types import TensorType
 from slimc.ir.verify import verify
 from slimc.ops import OPS
-from slimc.rewrite.repair import Repaired, repair
-from slimc.rewrite.slice_axes import kept_of_values, slice_axes
+from slimc.passes.prune.slice_axes import kept_of_values, slice_axes
 
 Feed = dict[str, np.ndarray]
 

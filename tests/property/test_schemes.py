@@ -13,12 +13,12 @@ from slimc.execute.ort import Session
 from slimc.ir.graph import Graph
 from slimc.ir.text import parse_text
 from slimc.ops import OPS
-from slimc.passes.assign_scales import AssignScales
 from slimc.passes.context import Context
-from slimc.passes.insert_qdq import place
+from slimc.passes.lower.insert_qdq import place
+from slimc.passes.quant.assign_scales import AssignScales
 from slimc.pipeline.compiler import compile
 from slimc.targets.generic import GENERIC_ONNX
-from slimc.targets.onnxruntime import CPU_VNNI
+from slimc.targets.onnxruntime.devices import CPU_VNNI
 
 WEIGHTS = ("int8-weights", "int4-weights", "uint4-weights")
 STATIC = ("int8", "int16-act", "fp8")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from slimc.passes.target import TargetRule
 from slimc.pipeline.catalogue import catalogue
 from slimc.targets.check import SOUND_NODES
+from slimc.targets.target import TargetRule
 
 PAGE = (Path(__file__).parents[2] / "docs" / "rules.md").read_text(encoding="utf-8")
 SECTION = re.compile(r"^## (L\d\d)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)

@@ -13,11 +13,14 @@ ROOT = Path(slimc.__file__).parent
 def raised_names() -> set[str]:
     """Collect the names given to SlimcError, also through functions that return one."""
     names: set[str] = set()
-    for path in ROOT.rglob("*.py"):
-        nodes = list(ast.walk(ast.parse(path.read_text())))
-        makers = {"SlimcError", "PromiseError"} | {
-            n.name for n in nodes if isinstance(n, ast.FunctionDef) and _takes_a_name(n)
-        }
+    trees = {path: list(ast.walk(ast.parse(path.read_text()))) for path in ROOT.rglob("*.py")}
+    own = {
+        path: {n.name for n in nodes if isinstance(n, ast.FunctionDef) and _takes_a_name(n)}
+        for path, nodes in trees.items()
+    }
+    public = {name for makers in own.values() for name in makers if not name.startswith("_")}
+    for path, nodes in trees.items():
+        makers = {"SlimcError", "PromiseError"} | public | own[path]
         for node in nodes:
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in makers:
                 first = node.args[0]

@@ -12,14 +12,14 @@ from slimc.ir.editor import Editor, all_names, with_bodies
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import ValueType
 from slimc.ops.op import OpTable
-from slimc.passes.base import PassResult
-from slimc.passes.target import Target
 from slimc.remarks import Remark, applied
+from slimc.rewrite.result import PassResult
 from slimc.targets.express.fused import FUSED
 from slimc.targets.express.indices import INDICES
 from slimc.targets.express.norms import NORMS
 from slimc.targets.express.old_node import OldNode, Way
 from slimc.targets.express.pointwise import POINTWISE
+from slimc.targets.target import Target
 
 MADE_BY = "legalize"
 WAYS: Mapping[str, Way] = {**INDICES, **NORMS, **POINTWISE}

@@ -23,9 +23,13 @@ def _layer_norm(old: OldNode) -> None:
 
 
 def _rms_norm(old: OldNode) -> None:
-    """RMSNormalization: y = x / sqrt(mean(x * x) + eps) * scale."""
+    """RMSNormalization: y = x / sqrt(mean(x ** 2) + eps) * scale.
+
+    onnxruntime fuses this form (SimplifiedLayerNormFusion in layer_norm_fusion.cc): Pow, no Mul.
+    """
     x = _single(old)
-    squares = old.add("ReduceMean", old.add("Mul", x, x), _from_axis_on(old))
+    square = old.add("Pow", x, old.constant(2, _computed_in(old)))
+    squares = old.add("ReduceMean", square, _from_axis_on(old))
     _scaled(old, old.add("Div", x, _root(old, squares)), old.operand(1), "")
 
 

@@ -17,17 +17,21 @@ def _hard_swish(old: OldNode) -> None:
 
 
 def _gelu(old: OldNode) -> None:
-    """Gelu is x / 2 * (1 + erf(x / sqrt(2))), or its approximation by tanh."""
+    """Gelu is x / 2 * (1 + erf(x / sqrt(2))), or its approximation by tanh.
+
+    Each is written in a form that onnxruntime fuses again (gelu_fusion.cc, fast_gelu_fusion.cc):
+    x / 2 (1 + erf(x / sqrt(2))), and x / 2 (1 + tanh(sqrt(2 / pi) x (1 + (0.044715 x) x))).
+    """
     x = old.operand(0)
     if old.node.attrs.get("approximate") == b"tanh":
-        square = old.add("Mul", x, x)
-        factor = old.add("Add", old.add("Mul", square, old.constant(0.044715)), old.constant(1))
+        square = old.add("Mul", old.add("Mul", x, old.constant(0.044715)), x)
+        factor = old.add("Add", square, old.constant(1))
         inner = old.add("Mul", old.add("Mul", x, old.constant(math.sqrt(2 / math.pi))), factor)
-        curve = old.add("Tanh", inner)
+        whole = old.add("Add", old.add("Tanh", inner), old.constant(1))
     else:
-        curve = old.add("Erf", old.add("Mul", x, old.constant(math.sqrt(0.5))))
-    half = old.add("Mul", x, old.constant(0.5))
-    old.become("Mul", half, old.add("Add", curve, old.constant(1)))
+        curve = old.add("Erf", old.add("Div", x, old.constant(math.sqrt(2))))
+        whole = old.add("Add", curve, old.constant(1))
+    old.become("Mul", old.add("Mul", x, old.constant(0.5)), whole)
 
 
 def _mish(old: OldNode) -> None:

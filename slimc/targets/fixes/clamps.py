@@ -9,11 +9,11 @@ import numpy as np
 from slimc.analysis.shapes import call_of
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Node
-from slimc.passes.emit_qdq import QUANTIZE
-from slimc.passes.target import Mended, Subject
+from slimc.ops.qdq import QUANTIZE
 from slimc.remarks import applied
 from slimc.targets.contractions import Conversion
 from slimc.targets.fixes.scales import MADE_BY, done
+from slimc.targets.target import Mended, Subject
 
 
 def delete_covered_clamps(subject: Subject) -> Mended:

@@ -7,14 +7,14 @@ from dataclasses import replace
 from slimc.errors import SlimcError
 from slimc.io.read import FileHeader
 from slimc.ir.editor import Editor
-from slimc.passes.fold_batch_norm import RULES
-from slimc.passes.target import Mended, Subject
 from slimc.remarks import applied, skipped
+from slimc.rewrite.batch_norm import RULES
 from slimc.rewrite.result import PassResult
 from slimc.rewrite.rule import rewrite
 from slimc.targets.express.decompose import decompose
 from slimc.targets.fixes.scales import MADE_BY
-from slimc.targets.legalize import file_opset
+from slimc.targets.opset import file_opset
+from slimc.targets.target import Mended, Subject
 
 ROUNDING = 1e-4  # of the largest result: sums in another order, the same in exact arithmetic
 

@@ -12,10 +12,10 @@ import numpy as np
 
 from slimc.ir.editor import Editor
 from slimc.ir.types import DType, TensorType
-from slimc.passes.emit_qdq import DEQUANTIZE, QUANTIZE
-from slimc.passes.target import Mended, Subject
+from slimc.ops.qdq import DEQUANTIZE, QUANTIZE
 from slimc.remarks import Remark, applied, skipped
 from slimc.targets.contractions import Conversion, conversions
+from slimc.targets.target import Mended, Subject
 
 MADE_BY = "lint"
 _MIDDLE = 128  # of u8: the zero point of what is symmetric

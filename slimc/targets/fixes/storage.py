@@ -9,12 +9,12 @@ import numpy as np
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph
 from slimc.ir.types import DType
-from slimc.passes.emit_qdq import DEQUANTIZE, QUANTIZE
-from slimc.passes.target import Mended, Subject
+from slimc.ops.qdq import DEQUANTIZE, QUANTIZE
 from slimc.remarks import Remark, applied, skipped
 from slimc.targets.contractions import Conversion, conversions
 from slimc.targets.fixes.scales import MADE_BY, done
 from slimc.targets.stored_numbers import real_numbers, stored_numbers
+from slimc.targets.target import Mended, Subject
 
 
 def store_biases_as_floats(subject: Subject) -> Mended:

@@ -11,8 +11,8 @@ from slimc.io.schemas import schema_of
 from slimc.ir.constant import Constant
 from slimc.ir.graph import Graph, Node
 from slimc.ops.op import OpTable
-from slimc.passes.target import Finding, Subject, TargetRule
 from slimc.targets.fixes.file import express_otherwise, name_outputs_once, write_older_versions
+from slimc.targets.target import Finding, Subject, TargetRule
 
 
 def _known_operators(subject: Subject) -> Iterator[Finding]:

@@ -8,11 +8,11 @@ import numpy as np
 
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import DType, TensorType
-from slimc.passes.emit_qdq import DEQUANTIZE
-from slimc.passes.target import Finding, Subject, TargetRule
+from slimc.ops.qdq import DEQUANTIZE
 from slimc.targets.contractions import Conversion, contractions, conversions, dequantized, weight_of
 from slimc.targets.fixes.clamps import covered_clamps, delete_covered_clamps
 from slimc.targets.fixes.scales import make_signed, revive_dead_scales, spread_zero_points
+from slimc.targets.target import Finding, Subject, TargetRule
 
 # Operators that are integer themselves: where their scales stand (ONNX and onnxruntime's schemas).
 _SCALES = {

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from slimc.analysis.sum_order import sum_order
+from slimc.analysis.contraction_axes import sum_order
 from slimc.ir.graph import Node
 from slimc.ir.pairs import LARGEST_PAIR, pair_sums
 from slimc.ir.types import DType
-from slimc.passes.target import Finding, Subject, TargetRule
 from slimc.targets.contractions import dequantized, integer_contractions
 from slimc.targets.node_units import keeps_signed
 from slimc.targets.qoperators import qoperators
+from slimc.targets.target import Finding, Subject, TargetRule
 
 _ANY = "any"  # the runtime of targets that any may run
 _NAMED = 3  # contractions that are named

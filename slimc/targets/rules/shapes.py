@@ -8,7 +8,7 @@ from shlex import quote
 from slimc.analysis.shapes import default_sizes
 from slimc.ir.dims import evaluate
 from slimc.ir.types import TensorType
-from slimc.passes.target import Finding, Severity, Subject, TargetRule
+from slimc.targets.target import Finding, Severity, Subject, TargetRule
 
 # What `Target.shapes` says: severity, what is so, what to do.
 _WORDS: Mapping[str, tuple[Severity, str, str]] = {

@@ -14,13 +14,19 @@ import numpy as np
 
 from slimc.analysis.cost import macs
 from slimc.analysis.shapes import Facts, default_sizes, infer
-from slimc.analysis.sparsity import GROUP, crowded, input_axis, output_channels, separate_groups
+from slimc.analysis.sparsity import (
+    CHANNELS,
+    GROUP,
+    crowded,
+    input_axis,
+    output_channels,
+    separate_groups,
+)
 from slimc.ir.graph import Graph, Node
 from slimc.ops.op import OpTable
-from slimc.passes.sparsify_weights import CHANNELS
-from slimc.passes.target import Finding, Subject, Target, TargetRule
 from slimc.targets.contractions import contractions, dequantized
 from slimc.targets.stored_numbers import stored_numbers
+from slimc.targets.target import Finding, Subject, Target, TargetRule
 
 DLA_CHANNELS = 65
 HALF, MOST = 0.5, 0.75  # zeros of a weight made sparse; those that pick or add channels have more

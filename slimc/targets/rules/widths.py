@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from slimc.ir.types import DType, TensorType
-from slimc.passes.target import Finding, Subject, TargetRule
 from slimc.targets.contractions import contractions, integer_contractions
 from slimc.targets.fixes.file import fold_normalisations
+from slimc.targets.target import Finding, Subject, TargetRule
 
 _NAMED = 3  # nodes that a finding on many names
 

@@ -1,0 +1,1 @@
+"""Lossless passes that bring any export to one form."""

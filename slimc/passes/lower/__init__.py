@@ -1,0 +1,1 @@
+"""Lowering: from quantization records to the target's Q/DQ, floats and operators."""

@@ -1,0 +1,153 @@
+"""Put non-maximum suppression behind a detection head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import isfinite
+from typing import ClassVar, Literal
+
+from slimc.analysis.shapes import retype
+from slimc.errors import SlimcError
+from slimc.ir.editor import Editor
+from slimc.ir.graph import Attr, Graph
+from slimc.ir.types import DType, TensorType
+from slimc.passes.base import Pass, PassResult, Promise, option
+from slimc.passes.canonical.remove_identities import RemoveIdentities
+from slimc.passes.context import Context
+from slimc.passes.nms.detection_head import Head, find_head
+from slimc.passes.nms.nms_operators import Suppression, put_in
+from slimc.remarks import applied, note
+
+PLUGIN = "EfficientNMS_TRT"
+RESULTS = ("num_detections", "detection_boxes", "detection_scores", "detection_classes")
+_AGNOSTIC_SINCE = (8, 6)  # the attribute class_agnostic: NVIDIA/TensorRT, pull request 2593
+_CODES = {"corner": 0, "center-size": 1}
+
+
+@dataclass(frozen=True)
+class AppendNms(Pass):
+    """Put non-maximum suppression behind a detection head: its outputs become four others.
+
+    num_detections: i32[B,1]; detection_boxes: f32[B,K,4], corners; detection_scores: f32[B,K],
+    falling; detection_classes: i32[B,K]; what is beyond the number of an image is 0. A pair of box
+    and class is kept if its score reaches the threshold, and no kept box of its class (of any, if
+    class-agnostic) with a higher score overlaps it by the threshold; the first K.
+
+    Where the target has TensorRT's plug-in EfficientNMS_TRT, that is one node of it; it looks at
+    the 4096 best pairs of an image. Elsewhere it is ONNX's NonMaxSuppression, which keeps what is
+    just at a threshold of overlap, and leaves out what is just at that of scores.
+    Source: NVIDIA/TensorRT, plugin/efficientNMSPlugin (README, efficientNMSInference.cu,
+    efficientNMSPlugin.cpp).
+    """
+
+    name: ClassVar[str] = "append-nms"
+    promise: ClassVar[Promise] = "approximate"
+    ends: ClassVar[bool] = True
+
+    head: str = option(
+        "", "the output with boxes and scores, [B,4+C,N] or [B,N,4+C]; none: the only such one"
+    )
+    boxes: str = option("", "the output with boxes, [B,N,4], where scores are another one")
+    scores: str = option("", "the output with scores, [B,N,C]")
+    objectness: bool = option(
+        False, "the head has an objectness behind the box, 5+C, that scores are multiplied with"
+    )
+    box_coding: Literal["center-size", "corner"] = option(
+        "center-size", "boxes are [x,y,w,h] of their centres (YOLO), or [x1,y1,x2,y2]"
+    )
+    score_threshold: float = option(0.25, "boxes with lower scores are left out", least=0)
+    iou_threshold: float = option(0.45, "overlap from which the lower score is left out", least=0)
+    max_output_boxes: int = option(100, "detections per image, K", least=1)
+    background_class: int = option(-1, "the class that is none; -1: there is no such class", -1)
+    score_activation: bool = option(False, "scores are logits: a sigmoid makes them probabilities")
+    class_agnostic: bool = option(False, "boxes suppress those of other classes too")
+
+    def run(self, graph: Graph, ctx: Context) -> PassResult:
+        head = find_head(graph, self.head, self.boxes, self.scores, self.objectness)
+        self._check(graph, head, ctx)
+        plugin = PLUGIN in ctx.target.plugins
+        editor = Editor(graph, made_by=self.name)
+        operands = head.parts(editor)
+        if plugin:
+            attrs, types = self._attributes(), _types(head, self.max_output_boxes)
+            editor.add(PLUGIN, operands, name="nms", outputs=RESULTS, types=types, attrs=attrs)
+        else:
+            whole = retype(self._suppression(head).graph(head.dtype), ctx.ops)
+            put_in(editor, RemoveIdentities().run(whole, ctx).graph, operands, RESULTS)
+        kept = [o for o in graph.outputs if o not in head.outputs]
+        first = min(graph.outputs.index(o) for o in head.outputs)
+        before = [o for o in graph.outputs[:first] if o in kept]
+        outputs = (*before, *RESULTS, *kept[len(before) :])
+        made = retype(replace(editor.done(keep_dead=True), outputs=outputs), ctx.ops)
+        what = f"the plug-in {PLUGIN}" if plugin else "NonMaxSuppression of ONNX"
+        remarks = (
+            applied("", f"{what} behind {head}: at most {self.max_output_boxes} detections"),
+            *(
+                note(f"output '{o}' is now read by it, and no output any more")
+                for o in head.outputs
+            ),
+        )
+        return PassResult(made, remarks)
+
+    def _check(self, graph: Graph, head: Head, ctx: Context) -> None:
+        """Raise SlimcError "bad-option-value" or "name-taken"."""
+        where = f"pass {self.name}"
+        if not 0 < self.iou_threshold <= 1:
+            message = f"iou_threshold is {self.iou_threshold}, it must be more than 0 and at most 1"
+            raise SlimcError("bad-option-value", message, where)
+        if not isfinite(self.score_threshold):
+            message = f"score_threshold is {self.score_threshold}, it must be a number"
+            raise SlimcError("bad-option-value", message, where)
+        if self.objectness and not head.objectness:
+            message = "objectness stands behind the box of a head, and boxes have an output alone"
+            raise SlimcError("bad-option-value", message, where, "leave objectness out")
+        taken = {*graph.inputs, *graph.constants, *graph.producers}
+        if twice := [name for name in RESULTS if name in taken]:
+            message = f"the graph has a value '{twice[0]}' already"
+            raise SlimcError("name-taken", message, where, "is there a suppression in it?")
+        classes = head.classes if isinstance(head.classes, int) else 0
+        if self.background_class >= 0 and self.background_class >= classes:
+            message = f"background_class is {self.background_class}, and there are {head.classes}"
+            raise SlimcError("bad-option-value", f"{message} classes", where)
+        old = ctx.target.release < _AGNOSTIC_SINCE
+        if PLUGIN in ctx.target.plugins and self.class_agnostic and old:
+            message = f"the plug-in of TensorRT {ctx.target.version} compares within classes only"
+            help = "leave class_agnostic out; it came with TensorRT 8.6"
+            raise SlimcError("bad-option-value", message, where, help)
+
+    def _attributes(self) -> dict[str, Attr]:
+        """Return the attributes of the plug-in, version 1."""
+        return {
+            "plugin_version": b"1",
+            "score_threshold": self.score_threshold,
+            "iou_threshold": self.iou_threshold,
+            "max_output_boxes": self.max_output_boxes,
+            "background_class": self.background_class,
+            "score_activation": int(self.score_activation),
+            "box_coding": _CODES[self.box_coding],
+            # By default it is off, and onnxruntime's TensorRT provider does not know it.
+            **({"class_agnostic": 1} if self.class_agnostic else {}),
+        }
+
+    def _suppression(self, head: Head) -> Suppression:
+        return Suppression(
+            least=self.score_threshold,
+            overlap=self.iou_threshold,
+            most=self.max_output_boxes,
+            centers=self.box_coding == "center-size",
+            logits=self.score_activation,
+            agnostic=self.class_agnostic,
+            background=self.background_class if self.background_class >= 0 else None,
+            classes=head.classes if isinstance(head.classes, int) else 0,
+            may_be_none=not isinstance(head.boxes, int),
+        )
+
+
+def _types(head: Head, most: int) -> tuple[TensorType, ...]:
+    """Return the types of the results."""
+    return (
+        TensorType(DType.I32, (head.batch, 1)),
+        TensorType(head.dtype, (head.batch, most, 4)),
+        TensorType(head.dtype, (head.batch, most)),
+        TensorType(DType.I32, (head.batch, most)),
+    )

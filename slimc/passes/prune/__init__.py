@@ -1,0 +1,1 @@
+"""Channel removal: importance, budgets, cuts, repair."""

@@ -1,0 +1,150 @@
+"""Options of remove-channels: what may not be asked, and which nodes and families are named."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+
+import numpy as np
+
+from slimc.analysis.coupling import Coupling
+from slimc.analysis.prune_groups import Family, role
+from slimc.errors import SlimcError, did_you_mean
+from slimc.ir.graph import Graph
+
+_BOUND = re.compile(r"(?P<pattern>.+):(?:(?P<exact>\d+)|(?P<least>\d*)-(?P<most>\d*))", re.DOTALL)
+_ANY = 1 << 62  # no bound from above
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The fewest and the most units that a family keeps."""
+
+    least: int = 1
+    most: int = _ANY
+
+    def within(self, other: Bounds) -> Bounds:
+        """Return what holds if both do."""
+        return Bounds(max(self.least, other.least), min(self.most, other.most))
+
+
+def check_options(ratio: float, budget: str, choose: str) -> None:
+    """Raise SlimcError "bad-option-value" where nothing can be removed."""
+    where = "pass remove-channels"
+    if not 0 < ratio < 1:
+        raise SlimcError(
+            "bad-option-value",
+            f"ratio is {ratio}, it must lie between 0 and 1",
+            where,
+            "ratio=0.3 removes 30 % of the budget's quantity",
+        )
+    if choose == "exact" and budget == "channels":
+        raise SlimcError(
+            "bad-option-value",
+            "choose=exact chooses nothing if every family is cut by the same ratio",
+            where,
+            "give another budget: macs, parameters, bytes or latency",
+        )
+
+
+def named(found: Sequence[Family], names: Sequence[str], option: str) -> np.ndarray:
+    """Return which families are named: bool[families]. Raises SlimcError "unknown-family"."""
+    known = [family.name for family in found]
+    for name in names:
+        if name not in known:
+            raise SlimcError(
+                "unknown-family",
+                f"no family is named '{name}'",
+                where=f"option {option} of pass remove-channels",
+                help=did_you_mean(name, known),
+            )
+    return np.array([name in names for name in known], bool)
+
+
+def matching(graph: Graph, pattern: str, option: str) -> frozenset[str]:
+    """Return the names of the nodes that a pattern matches, by their own or the user's names.
+
+    Raises SlimcError "unknown-node" if there is none.
+    """
+    known: dict[str, list[str]] = {}
+    for node in graph.walk():
+        for name in (node.name, *node.origins):
+            known.setdefault(name, []).append(node.name)
+    found = [own for name, nodes in known.items() if fnmatchcase(name, pattern) for own in nodes]
+    if found:
+        return frozenset(found)
+    near = get_close_matches(pattern, known, 1)
+    raise SlimcError(
+        "unknown-node",
+        f"no node is named '{pattern}'",
+        where=f"option {option} of pass remove-channels",
+        help=f"did you mean '{near[0]}'?" if near else "slimc show lists the names of nodes",
+    )
+
+
+def kept_nodes(graph: Graph, keep: Sequence[str]) -> frozenset[str]:
+    """Return the names of the nodes that `keep` matches."""
+    return frozenset(name for pattern in keep for name in matching(graph, pattern, "keep"))
+
+
+def bounds(
+    coupling: Coupling,
+    families: Sequence[Family],
+    steps: Sequence[int],
+    widths: Sequence[str],
+    least: int,
+) -> tuple[Bounds, ...]:
+    """Return the bounds of each family: `least`, and what the texts of `widths` say.
+
+    Raises SlimcError "bad-option-value" for a text that cannot be read, that bounds nothing, or
+    that leaves no width.
+    """
+    found = [Bounds(least) for _ in families]
+    for text in widths:
+        pattern, bound = _parsed(text)
+        nodes = matching(coupling.graph, pattern, "widths")
+        numbers = [i for i, family in enumerate(families) if _makes(coupling, family, nodes)]
+        if not numbers:
+            message = f"'{pattern}' makes no channels that may leave"
+            raise _wrong(message, "slimc explain MODEL --pass prune says what pins them")
+        for number in numbers:
+            found[number] = found[number].within(bound)
+            _check(families[number], steps[number], found[number])
+    return tuple(found)
+
+
+def _parsed(text: str) -> tuple[str, Bounds]:
+    match = _BOUND.fullmatch(text)
+    if match is None:
+        raise _wrong(f"cannot read '{text}'", "write for example 'conv1:8-32', 'fc*:16-', 'head:8'")
+    if match["exact"]:
+        return match["pattern"], Bounds(int(match["exact"]), int(match["exact"]))
+    return match["pattern"], Bounds(int(match["least"] or 1), int(match["most"] or _ANY))
+
+
+def _makes(coupling: Coupling, family: Family, nodes: frozenset[str]) -> bool:
+    """Tell whether a family can be narrower, and is what one of the nodes makes."""
+    return family.width > 1 and any(
+        m.place.node in nodes and role(coupling, m.place) != "input channels" for m in family.labels
+    )
+
+
+def _check(family: Family, step: int, bound: Bounds) -> None:
+    """Raise if a family that must become narrower has no allowed width."""
+    if bound.most >= family.width:
+        return
+    if max(1, -(-bound.least // step) * step) > bound.most // step * step:
+        multiple = f" that is a multiple of {step}" if step > 1 else ""
+        raise _wrong(
+            f"family '{family.name}' has no width from {bound.least} to {bound.most}{multiple}",
+            "widen the bounds, or set align=1",
+        )
+
+
+def _wrong(message: str, help: str) -> SlimcError:
+    return SlimcError(
+        "bad-option-value", message, where="option widths of pass remove-channels", help=help
+    )

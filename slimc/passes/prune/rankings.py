@@ -1,0 +1,188 @@
+"""Rank the units of families by the score of that name: ours, or a plug-in's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+
+import numpy as np
+
+from slimc.analysis.coupling import Coupling, is_float
+from slimc.analysis.group_view import FamilyView, Score, views
+from slimc.analysis.importance import Ranking, by_importance
+from slimc.analysis.prune_groups import Family, readers
+from slimc.calib.output_loss import Loss, unseen_error
+from slimc.calib.random_fields import or_fields, tells_channels_apart
+from slimc.errors import SlimcError, did_you_mean
+from slimc.passes.context import Context
+from slimc.passes.prune.input_scores import READER_SCORES, SAMPLES, ReaderRankings
+from slimc.passes.prune.measured_damage import calibrate, calibrated
+from slimc.passes.prune.scores import SCORES
+from slimc.passes.prune.sensitivity import CutFails, Refit, measure_curves
+
+AUTO = "auto"
+OWN_SCORES = (AUTO, *READER_SCORES, *SCORES)
+RATIOS = (0.1, 0.25, 0.5, 0.75)  # where the loss of a family is measured; scores fill in between
+WEIGHT_SCORES = frozenset({"magnitude", "magnitude-l1", "geometric-median"})
+
+
+def chosen_score(score: str, ctx: Context) -> str:
+    """Return the score that a name stands for. Raises SlimcError "unknown-score"."""
+    names = (*OWN_SCORES, *ctx.scores)
+    if score not in names:
+        raise SlimcError(
+            "unknown-score",
+            f"there is no score '{score}'",
+            where="option score of pass remove-channels",
+            help=did_you_mean(score, names),
+        )
+    if score == AUTO:
+        return "obs" if tells_channels_apart(ctx.data) else "magnitude"
+    return score
+
+
+def compares_outputs(coupling: Coupling, ctx: Context) -> bool:
+    """Tell whether families compare by the error of the outputs unless an option says otherwise.
+
+    They do with samples and a floating output, unless curves were measured before.
+    """
+    floats = any(is_float(coupling.facts, value) for value in coupling.opened.whole.outputs)
+    return floats and not ctx.data.synthetic and ctx.curves is None
+
+
+def rank(
+    coupling: Coupling, families: Sequence[Family], score: str, ctx: Context
+) -> tuple[Ranking, ...]:
+    """Return, per family, in which order its units go and what each further one costs.
+
+    Where the context brings measured curves, the costs are those.
+    """
+    name = chosen_score(score, ctx)
+    with moments_if(name in READER_SCORES, coupling, families, ctx) as moments:
+        rankings = rank_with(coupling, families, name, ctx, moments)
+    if ctx.curves is None:
+        return rankings
+    return calibrated(coupling, families, rankings, name, ctx.seed, ctx.curves)
+
+
+def rank_by_outputs(
+    coupling: Coupling, families: Sequence[Family], score: str, ctx: Context
+) -> tuple[Ranking, ...]:
+    """Rank, and let the costs be what the loss of each family alone was measured to do.
+
+    Each family is cut by `RATIOS`, its readers are refitted if the compile repairs weights, and the
+    error of the outputs is measured on samples that no moment was summed of. A family that makes no
+    difference there (its branch is never taken) costs what its ranking says; one without whose
+    units the graph does not run gets a refusal.
+    """
+    name = chosen_score(score, ctx)
+    data = or_fields(ctx.data, ctx.sizes_of(coupling.opened.whole), ctx.seed)
+    loss = unseen_error(coupling, data, SAMPLES)
+    wanted = ctx.repairs or name in READER_SCORES
+    with moments_if(wanted, coupling, families, ctx) as moments:
+        rankings = rank_with(coupling, families, name, ctx, moments)
+        refit = moments.refit if ctx.repairs and moments is not None else None
+        pairs = zip(families, rankings, strict=True)
+        return tuple(_measured(coupling, *pair, loss, refit) for pair in pairs)
+
+
+def _measured(
+    coupling: Coupling, family: Family, ranking: Ranking, loss: Loss, refit: Refit | None
+) -> Ranking:
+    """Return the ranking of a family with the costs that are measured of it alone."""
+    try:
+        (curve,) = measure_curves(coupling, [family], [ranking], RATIOS, loss, refit)
+    except CutFails as failure:
+        return replace(ranking, refusal=f"narrower the graph does not run: {failure.message}")
+    return calibrate(ranking, curve) if any(p.error > 0 for p in curve.points) else ranking
+
+
+def moments_if(
+    wanted: bool, coupling: Coupling, families: Sequence[Family], ctx: Context
+) -> AbstractContextManager[ReaderRankings | None]:
+    """Return the moments of what readers read where they are wanted: they take a walk."""
+    return ReaderRankings(coupling, families, ctx) if wanted else nullcontext()
+
+
+def rank_with(
+    coupling: Coupling,
+    families: Sequence[Family],
+    name: str,
+    ctx: Context,
+    moments: ReaderRankings | None,
+) -> tuple[Ranking, ...]:
+    """Rank by the score of that name; without moments by one that needs none."""
+    if moments is not None and name in READER_SCORES:
+        return _by_readers(coupling, families, name, ctx, moments)
+    return _by_weights(coupling, families, name, ctx)
+
+
+def _by_readers(
+    coupling: Coupling,
+    families: Sequence[Family],
+    name: str,
+    ctx: Context,
+    moments: ReaderRankings,
+) -> tuple[Ranking, ...]:
+    """Rank by what readers lose; by magnitude where no moments of a reader are known."""
+    found = moments.rankings(name)
+    if all(ranking is not None for ranking in found):
+        return tuple(ranking for ranking in found if ranking is not None)
+    others = _by_weights(coupling, families, "magnitude", ctx)
+    return tuple(one or other for one, other in zip(found, others, strict=True))
+
+
+def _by_weights(
+    coupling: Coupling,
+    families: Sequence[Family],
+    name: str,
+    ctx: Context,
+) -> tuple[Ranking, ...]:
+    """Rank family by family."""
+    function = {**SCORES, **ctx.scores}[name]
+    return tuple(_ranked(name, function, view) for view in views(coupling, families, ctx.seed))
+
+
+def _ranked(name: str, function: Score, view: FamilyView) -> Ranking:
+    found = _called(name, function, view)
+    if isinstance(found, Ranking):
+        _check_ranking(name, found, view)
+        return found
+    importance = _numbers(name, found, view, view.width)
+    if (importance < 0).any():
+        raise _bad(name, view, f"importance {importance.min():g} is negative")
+    return by_importance(importance, readers(view.coupling, view.family))
+
+
+def _called(name: str, function: Score, view: FamilyView) -> object:
+    try:
+        return function(view)
+    except SlimcError:
+        raise
+    except Exception as broken:  # the user's own code may raise anything
+        raise _bad(name, view, f"it raised {type(broken).__name__}: {broken}") from broken
+
+
+def _check_ranking(name: str, ranking: Ranking, view: FamilyView) -> None:
+    if not np.array_equal(np.sort(ranking.order), np.arange(view.width)):
+        raise _bad(name, view, f"the order does not name each of {view.width} units once")
+    damage = _numbers(name, ranking.damage, view, view.width + 1)
+    if damage[0] != 0 or (np.diff(damage) < 0).any():
+        raise _bad(name, view, "the damage does not start at 0, or falls")
+
+
+def _numbers(name: str, found: object, view: FamilyView, count: int) -> np.ndarray:
+    array = np.asarray(found)
+    if array.shape != (count,) or array.dtype.kind not in "fiub":
+        text = f"found {array.dtype}{list(array.shape)}, expected {count} numbers"
+        raise _bad(name, view, text)
+    if not np.isfinite(array).all():
+        raise _bad(name, view, "some numbers are not finite")
+    return array.astype(np.float64)
+
+
+def _bad(name: str, view: FamilyView, message: str) -> SlimcError:
+    return SlimcError(
+        "bad-score", message, where=f"score '{name}' of family '{view.name}', width {view.width}"
+    )

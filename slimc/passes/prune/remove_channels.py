@@ -1,0 +1,156 @@
+"""Remove channels: whole units of coupled slices, the least important first, under a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from slimc.analysis.coupling import Coupling, couple
+from slimc.analysis.prune_groups import families, step, units_beyond
+from slimc.analysis.shapes import infer
+from slimc.ir.graph import Graph
+from slimc.passes.base import Pass, PassResult, Promise, option
+from slimc.passes.context import Context
+from slimc.passes.float_weights import check_float_weights
+from slimc.passes.prune.explanation import Explanation
+from slimc.passes.prune.mask_axes import mask_axes
+from slimc.passes.prune.options import bounds, check_options, kept_nodes, named
+from slimc.passes.prune.plan import Plan, check_shapes, choose_widths, costs_of, family_table
+from slimc.passes.prune.rankings import chosen_score, compares_outputs, rank, rank_by_outputs
+from slimc.passes.prune.repair_weights import RepairWeights
+from slimc.passes.prune.report import plan_remarks, removal_tables
+from slimc.passes.prune.slice_axes import kept_of_values, slice_axes
+from slimc.passes.prune.widths import Range
+from slimc.remarks import Remark, note
+
+_IN_FLOATS = "give the model in floats, and put prune before quant: --passes prune,quant"
+
+
+@dataclass(frozen=True)
+class RemoveChannels(Pass):
+    """Remove the least important channels, and all that is tied to them.
+
+    What must leave together follows from the axis signatures of the operators. The result equals
+    the original graph with those channels masked (`expected`), except where statistics run over
+    removed channels, which is said.
+    Source: Fang et al., CVPR 2023 (groups); scores name theirs.
+    """
+
+    name: ClassVar[str] = "remove-channels"
+    promise: ClassVar[Promise] = "approximate"
+
+    ratio: float = option(0.3, "share of the budget's quantity to remove, between 0 and 1")
+    budget: Literal["macs", "parameters", "bytes", "latency", "channels"] = option(
+        "macs",
+        "what the ratio is of: macs, parameters, bytes of weights, predicted latency, or channels "
+        "(every family by the ratio)",
+    )
+    choose: Literal["greedy", "exact"] = option(
+        "greedy",
+        "how widths are chosen: by damage per saved cost, or exactly, by an integer program",
+    )
+    score: str = option(
+        "auto",
+        "what makes a channel important: obs, activation, magnitude, magnitude-l1, "
+        "geometric-median, random, or a plug-in's; auto: obs, or "
+        "magnitude where there are neither samples nor floating inputs",
+    )
+    compare: Literal["auto", "outputs", "score"] = option(
+        "auto",
+        "what makes families comparable: the error of the outputs when each is cut alone, or the "
+        "score; auto: outputs, with samples and floating outputs",
+    )
+    steps: int = option(
+        1,
+        "rounds in which the ratio is reached; weights are repaired, and scored anew, between",
+        least=1,
+    )
+    align: int = option(
+        0,
+        "kept widths are multiples of it, and predicted latency too; 0: the target's multiple",
+        least=0,
+    )
+    keep: tuple[str, ...] = option((), "nodes to leave as they are (names, with * and ?)")
+    min_channels: int = option(1, "fewest channels that a family keeps", least=1)
+    widths: tuple[str, ...] = option(
+        (), "fewest and most channels that a family keeps, by the nodes that make them: conv1:8-32"
+    )
+    give_back: tuple[str, ...] = option(
+        (), "families that stay whole after all; the others lose what they lose without it"
+    )
+
+    def run(self, graph: Graph, ctx: Context) -> PassResult:
+        check_options(self.ratio, self.budget, self.choose)
+        coupling = self._couple(graph, ctx)
+        plan = self._plan(coupling, ctx)
+        score = chosen_score(self.score, ctx)
+        said = plan_remarks(plan, self.budget, self.ratio, score, len(self.give_back))
+        if not plan.removed.any():
+            return PassResult(graph, said, {"families": family_table(plan)})
+        sliced = slice_axes(coupling, plan.removed, self.name)
+        facts = infer(sliced.graph, ctx.ops, ctx.sizes_of(graph))
+        check_shapes(plan, facts.shape)
+        return PassResult(
+            sliced.graph,
+            said,
+            removal_tables(plan, sliced, facts),
+            mask_axes(coupling, plan.removed, self.name),
+            kept_of_values(coupling, plan.removed),
+        )
+
+    def parts(self) -> tuple[Pass, ...]:
+        """Return rounds that remove equal shares of the first cost, with repairs between them."""
+        if self.steps < 2:
+            return (self,)
+        once = replace(self, steps=1)
+        found: list[Pass] = []
+        for done in range(self.steps):
+            share = self.ratio / self.steps
+            found += [replace(once, ratio=share / (1 - share * done)), RepairWeights()]
+        return tuple(found[:-1])
+
+    def narrowed(self, graph: Graph, ctx: Context, widths: Mapping[str, int]) -> Graph:
+        """Return the graph with these widths of families: shapes as in the result, other units."""
+        coupling = self._couple(graph, ctx)
+        return slice_axes(coupling, units_beyond(coupling, widths), self.name).graph
+
+    def explain(self, graph: Graph, ctx: Context) -> tuple[Remark, ...]:
+        """Say for each weighted node which channels may leave, or what pins them, and how."""
+        coupling = self._couple(graph, ctx)
+        said = Explanation(coupling, families(coupling))
+        return tuple(note(text, n.name) for n in said.weighted for text in said.explain(n))
+
+    def _couple(self, graph: Graph, ctx: Context) -> Coupling:
+        check_float_weights(
+            graph, ctx.ops, "channels cannot leave", f"pass {self.name}", _IN_FLOATS
+        )
+        facts = infer(graph, ctx.ops, ctx.sizes_of(graph))
+        return couple(graph, ctx.ops, facts, kept_nodes(graph, self.keep))
+
+    def _plan(self, coupling: Coupling, ctx: Context) -> Plan:
+        """Choose how many units each family loses, and which."""
+        found, align = families(coupling), self.align or ctx.align
+        steps = [step(coupling, family, align) for family in found]
+        limits = bounds(coupling, found, steps, self.widths, self.min_channels)
+        by_outputs = self.compare == "outputs"
+        if self.compare == "auto" and self.budget != "channels":
+            by_outputs = compares_outputs(coupling, ctx)
+        ranked = rank_by_outputs if by_outputs else rank
+        rankings = ranked(coupling, found, self.score, ctx)
+        free = tuple(
+            Range(
+                ranking.damage, step, ranking.width if ranking.refusal else limit.least, limit.most
+            )
+            for ranking, step, limit in zip(rankings, steps, limits, strict=True)
+        )
+        costs = costs_of(coupling, found, ctx.target.speed, align, ctx.integers)
+        lost = choose_widths(free, costs, self.budget, self.ratio, self.choose)
+        lost = np.where(named(found, self.give_back, "give_back"), 0, lost)
+        removed = np.zeros(len(coupling.pinned), bool)
+        for family, ranking, count in zip(found, rankings, lost.tolist(), strict=True):
+            removed[family.units[ranking.order[:count]]] = True
+        refusals = {f.name: r.refusal for f, r in zip(found, rankings, strict=True) if r.refusal}
+        return Plan(coupling, found, free, lost, removed, costs, refusals)

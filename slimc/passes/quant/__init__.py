@@ -1,0 +1,1 @@
+"""Quantization: scales, ranges, rounding, bias."""

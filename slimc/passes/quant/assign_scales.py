@@ -1,0 +1,205 @@
+"""Choose what runs in integers, and the scale of every value it takes and makes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial, reduce
+from typing import ClassVar
+
+from slimc.analysis.shapes import infer
+from slimc.calib.collect import collect, key
+from slimc.calib.data import Data
+from slimc.calib.observers import Calibrator, observer
+from slimc.calib.probes import floors
+from slimc.calib.table import Range
+from slimc.errors import SlimcError
+from slimc.ir.editor import without_dead
+from slimc.ir.graph import Graph
+from slimc.ir.types import DType
+from slimc.passes.base import Pass, PassResult, Promise, option
+from slimc.passes.bodies_in_float import left_in_bodies
+from slimc.passes.context import Context
+from slimc.passes.float_weights import check_float_weights
+from slimc.passes.quant.attach_records import attach, said
+from slimc.passes.quant.integer_nodes import choose
+from slimc.passes.quant.scale_groups import ScaleGroup, groups, with_every_value
+from slimc.passes.quant.stored_weights import beside_integers, choose_weights
+from slimc.passes.schemes import FLOAT, FLOATS, FP32, STORED, Scheme, schemes_of
+from slimc.remarks import Remark, note, skipped
+from slimc.targets.target import Target
+
+PERCENTILE = 99.99  # of the elements: leaves out the largest of ten thousand
+
+
+@dataclass(frozen=True)
+class AssignScales(Pass):
+    """Choose the nodes that run in integers, measure ranges, attach a record to each value.
+
+    Activations: one scale per tensor, from the range in the samples, zero always a number of the
+    grid. Weights: one per output channel, largest magnitude / largest integer; of 4 bits one per
+    block of what is summed, by least squared error. Values of operators that move or join elements
+    share one scale where the target wants it. The graph still computes in floats; the target's
+    emitter writes the integers.
+    Source: Jacob et al., CVPR 2018; Nagel et al., "A white paper on neural network quantization".
+    """
+
+    name: ClassVar[str] = "assign-scales"
+    promise: ClassVar[Promise] = "integers"
+
+    scheme: Scheme = option(
+        "auto",
+        "what becomes integers: weights and activations, whose ranges are fixed ahead (int8, "
+        "int16-act, fp8) or measured in each run (int8-dynamic); weights alone (*-weights; uint4: "
+        "with zero points); floats of 16 bits (fp16, bf16); auto: the target's best",
+    )
+    mixed: tuple[str, ...] = option(
+        (), 'other schemes for some nodes: "pattern=scheme", or "=float"; the last match counts'
+    )
+    block: int | None = option(
+        None, "elements of a 4-bit weight that share a scale; none: the target's, 32", least=16
+    )
+    min_elements: int = option(
+        1024, "of a weight that is worth storing in integers alone: scales take room too", least=0
+    )
+    calibrator: Calibrator = option(
+        "mse",
+        "how a range follows from the samples: their extremes, or what is best to clip to; auto: "
+        "by whichever of these loses least on elements held out",
+    )
+    percentile: float = option(PERCENTILE, "of the elements that the range covers, in percent")
+    samples: int = option(0, "samples to calibrate on; 0: all", least=0)
+    keep: tuple[str, ...] = option((), "nodes to leave in float (names, with * and ?)")
+
+    @property
+    def integers(self) -> bool:
+        schemes = {self.scheme, *(one.rpartition("=")[2] for one in self.mixed)}
+        return any(one not in (*FLOATS, FLOAT, FP32, *STORED) for one in schemes)
+
+    def run(self, graph: Graph, ctx: Context) -> PassResult:
+        """Quantize what the scheme says.
+
+        Raises SlimcError: bad-option-value, scheme-unsupported, already-quantized, unknown-node,
+        not-finite.
+        """
+        _check(self, graph)
+        if self.scheme in FLOATS and not self.mixed:
+            return PassResult(graph)  # lower-float16 does it
+        graph = without_dead(graph)
+        schemes = schemes_of(
+            graph, ctx.target, self.scheme, self.mixed, self.keep, self.block, self.name
+        )
+        if not ctx.target.schemes or ctx.target.placement is None:
+            return PassResult(graph, (_no_integers(ctx.target),))
+        facts = infer(graph, ctx.ops, ctx.sizes)
+        choice = choose(graph, ctx, facts, schemes)
+        weights = choose_weights(graph, ctx, facts, schemes, self.min_elements)
+        reasons = {**choice.reasons, **weights.reasons}
+        inside = left_in_bodies(graph, ctx.ops)
+        left = (*(skipped(n, f"stays in float: {why}") for n, why in reasons.items()), *inside)
+        if not choice.sites and not weights.found:
+            _check_quantized(self, graph, ctx)
+            nothing = f"nothing in this graph runs in integers on {ctx.target.name}"
+            freed = next((f": {one.help}" for one in inside if one.help), "")
+            return PassResult(graph, (note(nothing + freed), *left), {"integer": 0})
+        data = ctx.data.first_samples(self.samples)
+        shared = groups(graph, ctx.target.placement, choice)
+        if ctx.target.placement.beside and shared:
+            shared = with_every_value(graph, shared, choice)
+        ranges = self._measure(graph, ctx, data, shared)
+        weights = beside_integers(weights, {v for one in shared for v in one.values}, ctx)
+        kept = [name for name, scheme in schemes.of.items() if scheme == FLOAT]
+        made = attach(graph, ctx.ops, choice, weights, ranges, kept)
+        report = {
+            "calibrator": self.calibrator,
+            "samples": data.samples,
+            "integer": sum(site.row.weighted is not None for site in choice.sites.values())
+            + sum(one.integer for one in weights.found),
+            "weights": sum(not one.integer for one in weights.found),
+            "ranges": {v: [r.low, r.high] for one, r in ranges.items() for v in one.values},
+        }
+        return PassResult(made, (*said(ctx, made, choice, weights), *left), report)
+
+    def _measure(
+        self, graph: Graph, ctx: Context, data: Data, shared: Sequence[ScaleGroup]
+    ) -> dict[ScaleGroup, Range]:
+        """Return the range of every group: of its sources in the samples, and of its constants."""
+        observers = {
+            value: observer(
+                self.calibrator,
+                self.percentile,
+                group.grid.high - group.grid.low + 1,
+                group.grid.symmetric,
+            )
+            for group in shared
+            for value in group.sources
+            if value not in graph.constants and value not in dict(group.fixed)
+        }
+        if not observers:
+            return {group: _joined(graph, group, {}) for group in shared}
+        known = floors(graph, ctx.ops, infer(graph, ctx.ops, ctx.sizes))
+        tell = partial(ctx.progress, "calibrating")
+        table = ctx.tables.table(
+            key(graph, data, observers),
+            lambda: collect(graph, data, observers, progress=tell, floors=known),
+        )
+        left = {value: one for value, one in observers.items() if value not in table.ranges}
+        if left and (more := collect(graph, data, left, floors=known).ranges):
+            value = next(iter(more))
+            raise SlimcError(
+                "bad-calibration-table",
+                f"the table has no range of '{value}', which the samples hold numbers of",
+                f"pass {self.name}",
+                "delete the file; it is made again from the samples",
+            )
+        return {group: _joined(graph, group, table.ranges) for group in shared}
+
+
+def _check(options: AssignScales, graph: Graph) -> None:
+    where = f"pass {options.name}"
+    if not 50 < options.percentile <= 100:
+        raise SlimcError(
+            "bad-option-value",
+            f"percentile is {options.percentile}, it must lie above 50 and not above 100",
+            where,
+            "percentile=99.99 leaves out the largest of ten thousand elements",
+        )
+    if options.percentile != PERCENTILE and options.calibrator != "percentile":
+        raise SlimcError(
+            "bad-option-value",
+            f"percentile is {options.percentile:g}, but the calibrator is {options.calibrator}",
+            where,
+            "calibrator=percentile takes it",
+        )
+    quantized = next((n.name for n in graph.walk() if n.op == "QuantizeLinear" or n.integer), None)
+    if quantized is not None or graph.records:
+        raise SlimcError(
+            "already-quantized",
+            "scales of this graph are already chosen"
+            + (f" (node '{quantized}')" if quantized else ""),
+            where,
+            "start from the model as it was before quantization",
+        )
+
+
+def _check_quantized(options: AssignScales, graph: Graph, ctx: Context) -> None:
+    """Raise SlimcError "already-quantized" where integers are all that is left to quantize."""
+    what, help = "no layer in floats is left to quantize in", "start from the model in floats"
+    check_float_weights(graph, ctx.ops, what, f"pass {options.name}", help)
+
+
+def _joined(graph: Graph, group: ScaleGroup, measured: Mapping[str, Range]) -> Range:
+    parts = [known for _, known in group.fixed]
+    parts += [measured[value] for value in group.sources if value in measured]
+    for value in (*group.sources, *group.settings):
+        if value in graph.constants and graph.constants[value].array.size:
+            array = graph.constants[value].array
+            parts.append(Range(float(array.min()), float(array.max())))
+    return reduce(Range.join, parts, Range(0.0, 0.0))
+
+
+def _no_integers(target: Target) -> Remark:
+    instead = "choose a target that does: slimc targets"
+    if target.prefer is not DType.F32:
+        instead = f"its file gets {target.prefer.text} weights instead, and prune makes it faster"
+    return skipped("", f"{target.name} runs nothing in integers, so no scale is chosen", instead)

@@ -1,0 +1,1 @@
+"""What the device takes: profiles, trtexec files, timed kernels."""

@@ -1,0 +1,1 @@
+"""What a file is worth on its target: lint by rules, verify by the runtime, fixes."""

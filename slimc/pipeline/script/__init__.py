@@ -1,0 +1,1 @@
+"""GraphSurgeon scripts, run and checked."""

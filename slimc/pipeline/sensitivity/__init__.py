@@ -1,0 +1,1 @@
+"""What each prune group and each quantized region costs the outputs."""

@@ -1,0 +1,148 @@
+"""Measure how much each quantized region of a model, alone, does to the outputs or to a score."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from slimc.calib.feeds import samples_of, specs_of
+from slimc.calib.output_loss import Loss, MetricLoss
+from slimc.errors import SlimcError
+from slimc.execute.threads import one_blas_thread
+from slimc.ir.digest import digest
+from slimc.ir.graph import Graph
+from slimc.passes.base import Pass
+from slimc.passes.quant.assign_scales import AssignScales
+from slimc.pipeline.accuracy_control import seen_only
+from slimc.pipeline.accuracy_criteria import decibels, metric_of, output_error
+from slimc.pipeline.catalogue import Catalogue
+from slimc.pipeline.prepare import DataSource, Prepared, prepared
+from slimc.pipeline.region_losses import Simulation, load_for, noises, split
+from slimc.targets.target import Target
+
+FORMAT = "slimc-region-noise-1"
+_DIGITS = 4  # of the dB in the file
+
+Watch = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class RegionNoise:
+    """What one region alone does. nodes: in graph order; macs: of a sample of the data's size."""
+
+    name: str
+    nodes: tuple[str, ...]
+    noise: float
+    macs: int
+
+    @property
+    def sqnr_db(self) -> float:
+        """Signal over noise at the outputs, where the noise is the error of outputs."""
+        return decibels(self.noise)
+
+
+@dataclass(frozen=True)
+class RegionNoises:
+    """The regions of a quantized model, the worst first.
+
+    model: digest of the canonical graph; passes: as they ran; whole: the noise of all regions
+    together; samples: that outputs are compared on, 0 where a score of the user's own is measured;
+    synthetic: samples are made up.
+    """
+
+    model: str
+    target: str
+    passes: str
+    whole: float
+    samples: int
+    synthetic: bool
+    score: str
+    regions: tuple[RegionNoise, ...]
+
+    def share(self, region: RegionNoise) -> float:
+        """Return the part of a region in the sum of what each does alone."""
+        total = sum(max(0.0, one.noise) for one in self.regions)
+        return max(0.0, region.noise) / total if total else 0.0
+
+
+def region_noises(
+    model: Graph | str | Path,
+    passes: str | Sequence[Pass] = "quant",
+    target: str | Target = "generic-onnx",
+    data: DataSource = None,
+    *,
+    score: str | Path | None = None,
+    bind: Mapping[str, str] | None = None,
+    shape: Mapping[str, str] | None = None,
+    seed: int = 0,
+    names: Catalogue | None = None,
+    watch: Watch | None = None,
+) -> RegionNoises:
+    """Quantize a model once, then run it with each region alone in integers.
+
+    Signs of errors differ, so what a region takes away where all others stay in integers may be
+    less than nothing; what it adds alone is not, and ranks better what to leave in floats. Passes
+    leave out the last samples, which the outputs are compared on. score: a Python file with
+    `score(run) -> float`; then noise is the loss of that score. Raises SlimcError.
+    """
+    made = prepared(model, passes, target, data, bind, shape, seed, names)
+    seen, unseen = split(made.runner.ctx.data)
+    before, marked = _quantized(made, seen)
+    ctx = made.runner.ctx
+    loss: Loss
+    if score is not None:
+        metric = MetricLoss.of(made.graph, metric_of(score))
+        loss, count = replace(metric, load=load_for(ctx.target)), 0
+    else:
+        loss = error = output_error(made.graph, ctx, unseen)
+        count = sum(samples_of(specs_of(feed), made.graph) for feed in error.feeds)
+    simulation = Simulation(marked, before, ctx, loss)
+    found: list[RegionNoise] = []
+    with one_blas_thread():
+        whole = simulation.loss_without(())
+        for region, noise in noises(simulation):
+            found.append(RegionNoise(region.name, region.nodes, noise, simulation.macs(region)))
+            if watch is not None:
+                watch(len(found), len(simulation.regions))
+    return RegionNoises(
+        digest(made.graph),
+        ctx.target.name,
+        ",".join(map(str, made.runner.ran)),
+        whole,
+        count,
+        ctx.data.synthetic,
+        Path(score).name if score is not None else "",
+        tuple(sorted(found, key=lambda one: -one.noise)),
+    )
+
+
+def _quantized(made: Prepared, seen: int) -> tuple[Graph, Graph]:
+    """Return the graph that scales are chosen for, and the one with records."""
+    at = next((i for i, one in enumerate(made.steps) if isinstance(one, AssignScales)), -1)
+    steps = [seen_only(one, seen) for one in made.steps]
+    before = made.runner.run(made.graph, steps[:at])
+    marked = made.runner.run(before, steps[at:]) if at >= 0 else before
+    if at < 0 or not marked.records:
+        raise SlimcError(
+            "nothing-quantized",
+            "no node of the model is quantized, so there are no regions",
+            "slimc sensitivity",
+            "name a stage that quantizes, --passes quant, and a target that runs integers",
+        )
+    return before, marked
+
+
+def noises_text(made: RegionNoises) -> str:
+    """Write what was measured as JSON."""
+    rows = [
+        {
+            **asdict(one),
+            "sqnr_db": None if made.score or one.noise <= 0 else round(one.sqnr_db, _DIGITS),
+            "share": round(made.share(one), _DIGITS),
+        }
+        for one in made.regions
+    ]
+    found = {"format": FORMAT, **asdict(made), "regions": rows}
+    return json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

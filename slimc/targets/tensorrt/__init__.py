@@ -1,0 +1,1 @@
+"""TensorRT: one table per device and release, its limits and rules."""
