@@ -33,8 +33,8 @@ HASWELL = [str(QEMU), "-cpu", "Haswell"]  # AVX2 and FMA, no AVX-512
 PLAIN_NUMPY = " ".join(np.show_config(mode="dicts")["SIMD Extensions"].get("found", ()))
 ROOT = Path(__file__).parents[2]
 KERNELS = [
-    "tests/unit/test_execute_exact_sums.py",
-    "tests/unit/test_passes_emit_dynamic.py",
+    "tests/unit/execute/test_exact_sums.py",
+    "tests/unit/passes/lower/test_emit_dynamic.py",
     "tests/property/test_schemes.py",
 ]
 # 64 products of 255 and 127, straight from onnxruntime's kernel.
