@@ -6,8 +6,7 @@ from slimc.ir.constant import Constant
 from slimc.ir.editor import Editor, all_names, with_bodies
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import DType
-
-DEQUANTIZE = "DequantizeLinear"
+from slimc.ops.qdq import DEQUANTIZE
 
 
 def unshared(graph: Graph) -> Graph:
