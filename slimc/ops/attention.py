@@ -146,5 +146,6 @@ ATTENTION = table(
         macs=((0, 1), (2, RESULT)),
         refit=refit_heads,
     ),
+    Op("com.microsoft.QAttention", dtypes=2, macs=((0, 1),), integers="operands"),
     Op("RotaryEmbedding", rotary_axes, refit=refit_rotary),
 )

@@ -113,6 +113,11 @@ CONVOLUTION = table(
        macs=((1, 0),), refit=refit_group, taps=conv_transpose_taps),
     Op("DeformConv", deform_conv_axes, macs=((1, RESULT),), refit=refit_group),
     Op("CausalConvWithState", causal_conv_axes, macs=((1, 0),)),
-    Op("ConvInteger", conv_integer_axes, dtypes=DType.I32, macs=((1, RESULT),), refit=refit_group),
-    Op("QLinearConv", qlinear_conv_axes, dtypes=7, macs=((3, RESULT),), refit=refit_group),
+    Op("ConvInteger", conv_integer_axes, dtypes=DType.I32, macs=((1, RESULT),), refit=refit_group,
+       integers="operands"),
+    Op("QLinearConv", qlinear_conv_axes, dtypes=7, macs=((3, RESULT),), refit=refit_group,
+       integers="operands"),
+    (Op(f"{domain}.QLinearConv", dtypes=7, macs=((3, RESULT),), integers="operands")
+     for domain in ("com.microsoft", "com.microsoft.nhwc", "com.ms.internal.nhwc")),
+    Op("com.ms.internal.nhwc.QLinearConvTranspose", dtypes=7, macs=((3, 0),), integers="operands"),
 )  # fmt: skip

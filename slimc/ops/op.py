@@ -219,6 +219,9 @@ class Op:
     """What integer arithmetic can mean."""
     weighted: Weighted | None = None
     """Which operands of a contraction do what; `quant` is then WEIGHTED."""
+    integers: Literal["operands", "weight"] | None = None
+    """Of a contraction, what it takes as integers without a DQ: data and weight, whose products it
+    sums ("operands"), or its weight alone."""
     table: int | None = None
     """The operand that parts are looked up in: where it is constant, an embedding."""
     growth: Literal["exponential", "sum"] | None = None
