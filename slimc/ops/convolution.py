@@ -53,6 +53,13 @@ def qlinear_conv_axes(call: Call) -> Laid:
     return f"n (g i) {left}, , , {weight}, , , (g o)? -> n (g o) {right}", sizes
 
 
+def own_qlinear_conv_axes(call: Call) -> Laid:
+    """As that of ONNX, where channels are not last."""
+    if call.attr("channels_last", 0):
+        raise Unmatched("its channels are the last axis")
+    return qlinear_conv_axes(call)
+
+
 def conv_transpose_axes(call: Call) -> Laid:
     """X, W, B -> Y; the weight has input channels first. `output_shape` overrules the pads."""
     kernel = _kernel(call, 1)
@@ -117,7 +124,6 @@ CONVOLUTION = table(
        integers="operands"),
     Op("QLinearConv", qlinear_conv_axes, dtypes=7, macs=((3, RESULT),), refit=refit_group,
        integers="operands"),
-    (Op(f"{domain}.QLinearConv", dtypes=7, macs=((3, RESULT),), integers="operands")
-     for domain in ("com.microsoft", "com.microsoft.nhwc", "com.ms.internal.nhwc")),
-    Op("com.ms.internal.nhwc.QLinearConvTranspose", dtypes=7, macs=((3, 0),), integers="operands"),
+    Op("com.microsoft.QLinearConv", own_qlinear_conv_axes, dtypes=7, macs=((3, RESULT),),
+       refit=refit_group, integers="operands"),
 )  # fmt: skip
