@@ -1,7 +1,7 @@
 """What a compile takes besides model, passes, target and data: each option is said once, here.
 
-`slimc.compile` takes the fields of `CompileOptions` as keywords, the command line makes its flags
-of them, recipe files hold some of them.
+`slimc.compile` takes the fields of `CompileOptions` as keywords, and the command line makes its
+flags of them; a recipe file holds some of them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from textwrap import fill, indent
 from typing import Any, TypedDict, TypeVar
 
 from slimc.analysis.profile import Profile
@@ -25,6 +26,7 @@ from slimc.pipeline.mixed_precision import Budget, budget_of
 from slimc.pipeline.runner import Watcher
 
 F = TypeVar("F", bound=Callable[..., Any])
+_WIDTH = 88  # of a sentence in the docstring
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,6 @@ class Flag:
     """On the command line: `--min-sqnr`."""
     metavar: str = ""
     """What stands for its value in the help."""
-    recipe: bool = False
-    """Whether a recipe file may hold it."""
 
 
 def setting(help: str, default: Any = None, flag: Flag | None = None) -> Any:
@@ -56,11 +56,11 @@ class CompileOptions:
 
     bind: Mapping[str, str] | None = setting(
         "Make an input a constant: --bind sr=16000",
-        flag=Flag("--bind", "NAME=VALUE", recipe=True),
+        flag=Flag("--bind", "NAME=VALUE"),
     )
     shape: Mapping[str, str] | None = setting(
         "Fix a shape: --shape x=1x3x224x224",
-        flag=Flag("--shape", "NAME=SIZES", recipe=True),
+        flag=Flag("--shape", "NAME=SIZES"),
     )
     curves: Curves | str | Path | None = setting(
         "Let prune choose widths by the curves that slimc sensitivity measured and wrote.",
@@ -115,7 +115,7 @@ class CompileOptions:
     seed: int = setting(
         "Seed of all that is random. Default: 0.",
         default=0,
-        flag=Flag("--seed", recipe=True),
+        flag=Flag("--seed"),
     )
     dump: str | Path | None = setting(
         "Where to leave the graph if a pass fails.", flag=Flag("--dump", "DIR")
@@ -190,6 +190,7 @@ def documented(function: F) -> F:
     """Add every option, with its sentence under it, to the docstring of a function."""
     lines = [function.__doc__ or "", "\n    Options:\n"]
     for f in dataclasses.fields(CompileOptions):
-        lines.append(f"\n    {f.name}\n        {f.metadata['help']}\n")
+        help = fill(f.metadata["help"], _WIDTH, break_on_hyphens=False)
+        lines.append(f"\n    {f.name}: {f.type}\n{indent(help, 8 * ' ')}\n")
     function.__doc__ = "".join(lines)
     return function
