@@ -1,4 +1,4 @@
-"""The form of a pass: a frozen dataclass whose fields are its options."""
+"""The form of a pass and of a stage: a frozen dataclass whose fields are its options."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from slimc.passes.traits import Trait
 from slimc.remarks import Remark
 from slimc.rewrite.result import PassResult
 
-__all__ = ["BARE", "Pass", "PassResult", "Promise", "first_with", "option", "traits_of"]
+__all__ = ["BARE", "Options", "Pass", "PassResult", "Promise", "first_with", "option", "traits_of"]
 
 BARE = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)  # texts that need no quotes in the text of a pass
 Promise = Literal["same", "approximate", "integers"]
@@ -32,24 +32,15 @@ def option(default: Any, help: str, least: int | None = None) -> Any:
 
 
 @dataclass(frozen=True)
-class Pass(ABC):
-    """A pure function from graph to graph.
+class Options(ABC):
+    """A frozen dataclass whose fields are options: a pass, or a stage of passes.
 
-    Subclasses are frozen dataclasses; their fields are the options, of types int, float, bool, str,
-    tuple[str, ...] or Literal[...], each optionally `| None`.
-
-    name: kebab-case, verb first; the file is named alike. promise: what becomes of the outputs'
-    values: "same" up to `tolerance` (relative to the largest magnitude of an output), "approximate"
-    (reported, not enforced), "integers" (simulated integer arithmetic; reported). traits: what it
-    does that the rest of a compile is arranged by.
+    The fields are of types int, float, bool, str, tuple[str, ...] or Literal[...], each optionally
+    `| None`.
     """
 
     name: ClassVar[str]
-    traits: ClassVar[frozenset[Trait]] = frozenset()
-    promise: ClassVar[Promise] = "same"
-    tolerance: ClassVar[float] = (
-        1e-4  # f32 sums in another order; ORT kernels differ by as much between themselves
-    )
+    """Kebab-case; of a pass verb first, and the file is named alike."""
 
     def __post_init__(self) -> None:
         """Raise SlimcError "bad-option-value" where an option is below its least value."""
@@ -61,6 +52,34 @@ class Pass(ABC):
                     f"{f.name} is {value}, it must be at least {least}",
                     where=f"pass {self.name}",
                 )
+
+    @abstractmethod
+    def parts(self) -> tuple[Pass, ...]:
+        """Return the passes that this stands for."""
+
+    def __str__(self) -> str:
+        """Return the text of it, with the options that differ from their defaults."""
+        given = []
+        for f in dataclasses.fields(self):
+            value = getattr(self, f.name)
+            if value != f.default:
+                given.append(f"{f.name}={_text(value)}")
+        return self.name + (f"{{{','.join(given)}}}" if given else "")
+
+
+@dataclass(frozen=True)
+class Pass(Options):
+    """A pure function from graph to graph; its fields are its options."""
+
+    promise: ClassVar[Promise] = "same"
+    """What becomes of the outputs' values: "same" up to `tolerance`, "approximate" (reported, not
+    enforced), "integers" (simulated integer arithmetic; reported)."""
+    tolerance: ClassVar[float] = (
+        1e-4  # f32 sums in another order; ORT kernels differ by as much between themselves
+    )
+    """Relative to the largest magnitude of an output."""
+    traits: ClassVar[frozenset[Trait]] = frozenset()
+    """What it does that the rest of a compile is arranged by."""
 
     @abstractmethod
     def run(self, graph: Graph, ctx: Context) -> PassResult:
@@ -105,15 +124,6 @@ class Pass(ABC):
     def ignores_curves(self) -> str:
         """Why measured curves of sensitivity do not change what it does; empty: they do."""
         return f"{self.name} removes no channels"
-
-    def __str__(self) -> str:
-        """Return the pass as text, with the options that differ from their defaults."""
-        given = []
-        for f in dataclasses.fields(self):
-            value = getattr(self, f.name)
-            if value != f.default:
-                given.append(f"{f.name}={_text(value)}")
-        return self.name + (f"{{{','.join(given)}}}" if given else "")
 
 
 def traits_of(passes: Iterable[Pass]) -> frozenset[Trait]:

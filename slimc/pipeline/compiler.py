@@ -9,7 +9,7 @@ from typing import Unpack
 
 from slimc.ir.graph import Graph
 from slimc.passes import lowering
-from slimc.passes.base import Pass
+from slimc.passes.base import Options
 from slimc.passes.text import passes_text
 from slimc.passes.traits import Trait
 from slimc.pipeline.accuracy_control import keep_promise
@@ -48,23 +48,23 @@ class Compiled:
 @documented
 def compile(
     model: Graph | str | Path,
-    passes: str | Sequence[Pass] = "",
+    passes: str | Sequence[Options] = "",
     target: str | Target = "generic-onnx",
     data: DataSource = None,
     **options: Unpack[CompileKeywords],
 ) -> Compiled:
     """Compile a model for a target.
 
-    passes: text such as `prune{ratio=0.3},quant`, or passes; data: samples for calibration and
-    checks, a path or feeds; without any, they are made up. Raises SlimcError, and PromiseError
-    "not-faster", "promise-missed".
+    passes: text such as `prune{ratio=0.3},quant`, or passes and stages; data: samples for
+    calibration and checks, a path or feeds; without any, they are made up. Raises SlimcError, and
+    PromiseError "not-faster", "promise-missed".
     """
     return compile_with(model, passes, target, data, CompileOptions.of(options))
 
 
 def compile_with(
     model: Graph | str | Path,
-    passes: str | Sequence[Pass],
+    passes: str | Sequence[Options],
     target: str | Target,
     data: DataSource,
     options: CompileOptions,
@@ -108,7 +108,7 @@ def _timed(compile_: Prepared, lowered: Graph, require: str) -> tuple[Latency, .
     return latency
 
 
-def _recipe(passes: str | Sequence[Pass], compile_: Prepared, lowered: State) -> str:
+def _recipe(passes: str | Sequence[Options], compile_: Prepared, lowered: State) -> str:
     """Return the passes as text: as given, or as they ran where a measurement changed them."""
     chosen, steps = compile_.chosen, compile_.steps
     ran = lowered.passes[len(compile_.start.steps) :]

@@ -12,11 +12,12 @@ from slimc.calib.table import StoredTables, Tables
 from slimc.io.read import read
 from slimc.ir.graph import Form, Graph
 from slimc.ir.text import parse_text
-from slimc.passes.base import Pass, traits_of
+from slimc.passes.base import Options, Pass, traits_of
 from slimc.passes.canonical.bind_inputs import BindInputs
 from slimc.passes.canonical.canonicalize import Canonicalize
 from slimc.passes.context import Context
 from slimc.passes.lower.suit_target import SuitTarget
+from slimc.passes.stages import check_schemes, expand
 from slimc.passes.traits import Trait
 from slimc.pipeline.catalogue import Catalogue, catalogue
 from slimc.pipeline.checks import Checker, Feed
@@ -78,7 +79,7 @@ class Prepared:
 
 def prepared(
     model: Graph | str | Path,
-    passes: str | Sequence[Pass],
+    passes: str | Sequence[Options],
     target: str | Target,
     data: DataSource,
     options: CompileOptions,
@@ -91,8 +92,9 @@ def prepared(
     """
     names, watcher = options.names or catalogue(), options.watcher or Watcher()
     given_passes = names.parse(passes) if isinstance(passes, str) else passes
-    chosen = tuple(part for pass_ in given_passes for part in pass_.parts())
+    chosen = expand(given_passes)
     goal = names.target(target) if isinstance(target, str) else target
+    check_schemes(chosen, goal)
     given = model if isinstance(model, Graph) else load(model)
     first = (*binding_passes(options.bind, options.shape), *with_trait(Trait.BINDS, chosen))
     start = bound(given, first, names, goal, watcher)

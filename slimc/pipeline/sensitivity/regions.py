@@ -13,7 +13,7 @@ from slimc.errors import SlimcError
 from slimc.execute.threads import one_blas_thread
 from slimc.ir.digest import digest
 from slimc.ir.graph import Graph
-from slimc.passes.base import Pass, first_with
+from slimc.passes.base import Options, first_with
 from slimc.passes.text import passes_text
 from slimc.passes.traits import Trait
 from slimc.pipeline.accuracy_control import seen_only
@@ -72,7 +72,7 @@ class RegionNoises:
 
 def region_noises(
     model: Graph | str | Path,
-    passes: str | Sequence[Pass] = "quant",
+    passes: str | Sequence[Options] = "quant",
     target: str | Target = "generic-onnx",
     data: DataSource = None,
     *,
