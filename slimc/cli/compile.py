@@ -97,7 +97,7 @@ def run(model: Path, options: dict[str, Any]) -> None:
     _check_report(options["report"])
     names = names_with(options["plugin"])
     target = names.target(recipe.target, runs_code=options["target"] is not None)
-    known = {one.name for one in names.passes}
+    known = {pass_.name for pass_ in names.passes}
     outputs = _outputs(output, target, known, options)
     check_outputs(outputs, model, options, recipe.target)
     with working(f"reading {model.name}") as status:

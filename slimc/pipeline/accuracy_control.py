@@ -146,7 +146,7 @@ def _searched(stage: Stage, simulation: Simulation, floats: Attempt) -> Attempt:
     for region, loss in noises(simulation):
         noise[region.name] = loss
         runner.watcher.measuring(f"region {len(noise)} of {len(simulation.regions)}")
-    ranked = tuple(sorted(simulation.regions, key=lambda one: -noise[one.name]))
+    ranked = tuple(sorted(simulation.regions, key=lambda region: -noise[region.name]))
     known: dict[Regions, float] = {}
 
     def excess(floating: Regions) -> float:
@@ -194,7 +194,7 @@ def _fewer(chosen: Regions, excess: Excess, aim: float, simulation: Simulation) 
     """
     costly = sorted(chosen, key=simulation.macs, reverse=True)[:_GIVEN_UP]
     for region in costly:
-        fewer = tuple(one for one in chosen if one is not region)
+        fewer = tuple(other for other in chosen if other is not region)
         if fewer and excess(fewer) <= aim:
             chosen = fewer
     return chosen

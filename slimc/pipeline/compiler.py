@@ -16,7 +16,7 @@ from slimc.pipeline.accuracy_control import keep_promise
 from slimc.pipeline.latency import hold, required_ratio
 from slimc.pipeline.options import CompileKeywords, CompileOptions, documented
 from slimc.pipeline.plugins_aside import run_ending
-from slimc.pipeline.prepare import DataSource, Prepared, between, prepared, with_trait
+from slimc.pipeline.prepare import DataSource, Prepared, between, prepare, with_trait
 from slimc.pipeline.runner import State, until
 from slimc.pipeline.save import Sources, save
 from slimc.pipeline.summary import Graphs, outcome
@@ -72,8 +72,8 @@ def compile_with(
     """Compile a model for a target: as `compile`."""
     required_ratio(options.require)
     promise, budget = options.promise, options.spending
-    compile_ = prepared(model, passes, target, data, options, lowers=not options.stop_after)
-    runner, start, steps = compile_.runner, compile_.start, compile_.steps
+    prepared = prepare(model, passes, target, data, options, lowers=not options.stop_after)
+    runner, start, steps = prepared.runner, prepared.start, prepared.steps
     if promise or budget:
         attempt = keep_promise(promise, budget, runner, start, steps)
         marked, lowered = attempt.marked, attempt.state
@@ -81,37 +81,37 @@ def compile_with(
         state = runner.run(start, until(steps, options.stop_after))
         marked = state.graph
         lowered = state if options.stop_after else runner.run(state, lowering(steps))
-    latency = _timed(compile_, lowered.graph, options.require)
-    whole = run_ending(lowered, compile_.ending, runner, compile_.feeds)
+    latency = _timed(prepared, lowered.graph, options.require)
+    whole = run_ending(lowered, prepared.ending, runner, prepared.feeds)
     graphs = Graphs(
-        given=compile_.given,
-        bound=compile_.ending.whole,
-        runs=compile_.graph,
+        given=prepared.given,
+        bound=prepared.ending.whole,
+        runs=prepared.graph,
         marked=marked,
         lowered=lowered.graph,
         whole=whole.graph,
     )
-    recipe = _recipe(passes, compile_, lowered)
-    report = outcome(recipe, model, graphs, compile_.ctx, compile_.feeds, whole, latency)
+    recipe = _recipe(passes, prepared, lowered)
+    report = outcome(recipe, model, graphs, prepared.ctx, prepared.feeds, whole, latency)
     sources = Sources.of(model, data, options.files())
-    return Compiled(whole.graph, report, compile_.ctx.target, sources)
+    return Compiled(whole.graph, report, prepared.ctx.target, sources)
 
 
-def _timed(compile_: Prepared, lowered: Graph, require: str) -> tuple[Latency, ...]:
+def _timed(prepared: Prepared, lowered: Graph, require: str) -> tuple[Latency, ...]:
     """Compare the result with the original, if it is to be timed, and hold it to what is asked."""
-    if compile_.stopwatch is None:
+    if prepared.stopwatch is None:
         return ()
-    compile_.runner.watcher.timing("the result")
-    latency = compile_.stopwatch.whole(compile_.graph, lowered)
+    prepared.runner.watcher.timing("the result")
+    latency = prepared.stopwatch.whole(prepared.graph, lowered)
     if require:
         hold(require, latency)
     return latency
 
 
-def _recipe(passes: str | Sequence[Options], compile_: Prepared, lowered: State) -> str:
+def _recipe(passes: str | Sequence[Options], prepared: Prepared, lowered: State) -> str:
     """Return the passes as text: as given, or as they ran where a measurement changed them."""
-    chosen, steps = compile_.chosen, compile_.steps
-    ran = lowered.passes[len(compile_.start.steps) :]
+    chosen, steps = prepared.chosen, prepared.steps
+    ran = lowered.passes[len(prepared.start.steps) :]
     settled = (*ran[: len(steps)], *steps[len(ran) :])
     if all(pass_ is given for pass_, given in zip(settled, steps, strict=True)):
         return passes if isinstance(passes, str) else passes_text(passes)

@@ -116,14 +116,14 @@ def required_ratio(text: str) -> float:
 
 def hold(require: str, latency: Sequence[Latency]) -> None:
     """Raise PromiseError "not-faster" unless one thread is surely as fast as required."""
-    one = next(row for row in latency if row.threads == ONE_THREAD)
-    if one.low >= required_ratio(require):
+    row = next(row for row in latency if row.threads == ONE_THREAD)
+    if row.low >= required_ratio(require):
         return
     raise PromiseError(
         "not-faster",
         f"{require} was required (at least {required_ratio(require):.3g} times as fast), measured: "
-        f"{one.ratio:.3g} times as fast, surely between {one.low:.3g} and {one.high:.3g}",
-        where=f"{1e3 * one.before_seconds:.3g} ms before, {1e3 * one.after_seconds:.3g} ms after, "
-        f"{one.samples} samples, one thread, {one.rounds} rounds in turn; nothing was written",
+        f"{row.ratio:.3g} times as fast, surely between {row.low:.3g} and {row.high:.3g}",
+        where=f"{1e3 * row.before_seconds:.3g} ms before, {1e3 * row.after_seconds:.3g} ms after, "
+        f"{row.samples} samples, one thread, {row.rounds} rounds in turn; nothing was written",
         help="remove more (ratio), or widths that kernels like (align); or ask for less",
     )

@@ -77,7 +77,7 @@ class Prepared:
         return self.runner.ctx
 
 
-def prepared(
+def prepare(
     model: Graph | str | Path,
     passes: str | Sequence[Options],
     target: str | Target,

@@ -115,37 +115,41 @@ def _source(given: Graph, source: Path | None) -> tuple[int, str]:
 
 
 def _notes(ctx: Context, state: State, latency: Sequence[Latency]) -> tuple[Remark, ...]:
-    found: list[Remark] = []
+    notes: list[Remark] = []
     data, target = ctx.data, ctx.target
     if data.synthetic:
-        found.append(
+        notes.append(
             note(
                 "samples are made up: ranges and agreement are not those of real data",
                 help="give samples with --calib",
             )
         )
-    found += _holding_nan(data)
+    notes += _holding_nan(data)
     if kept := ctx.tables.summary():
-        found.append(note(kept))
+        notes.append(note(kept))
     if target.chosen:
-        found.append(note(target.chosen))
+        notes.append(note(target.chosen))
     if ctx.curves is not None:
-        found.append(note(f"widths are chosen by measured curves: {ctx.curves.setup}"))
+        notes.append(note(f"widths are chosen by measured curves: {ctx.curves.setup}"))
     if latency and target.runtime not in ("any", ONNXRUNTIME):
-        found.append(
+        notes.append(
             note(f"latency is that of onnxruntime on this machine; {target.name} runs otherwise")
         )
-    found += state.notes
-    found += _fitted(state.reports, data)
+    notes += state.notes
+    notes += _fitted(state.reports, data)
     removals = [r for r in state.reports_with(Trait.CUTS_CHANNELS) if r.changed]
     if not latency and removals:
-        found.append(_predicted(removals))
-    return tuple(found)
+        notes.append(_predicted(removals))
+    return tuple(notes)
 
 
 def _fitted(reports: Sequence[PassReport], data: Data) -> list[Remark]:
     """Say that few samples flatter where weights were fitted to them."""
-    used = [one.facts["samples"] for one in reports if one.changed and one.facts.get("layers")]
+    used = [
+        report.facts["samples"]
+        for report in reports
+        if report.changed and report.facts.get("layers")
+    ]
     if data.synthetic or not used or max(used) >= FEW_SAMPLES:
         return []
     text = f"outputs are compared on samples that weights were fitted to, and {max(used)} are few"
@@ -168,7 +172,9 @@ def _holding_nan(data: Data) -> list[Remark]:
 
 def _predicted(removals: Sequence[PassReport]) -> Remark:
     """Say how much faster removals are predicted to make the graph, and that no one measured it."""
-    ratio = prod(before / after for before, after in (one.facts["latency"] for one in removals))
+    ratio = prod(
+        before / after for before, after in (report.facts["latency"] for report in removals)
+    )
     text = f"predicted {ratio:.2f} times as fast by channel removal; not measured"
     return note(text, help="--measure does it")
 
@@ -182,8 +188,8 @@ def sparsity_notes(final: Graph, ctx: Context, state: State) -> tuple[Remark, ..
     if not meant:
         return ()
     ops = ctx.ops
-    found = sparsity(final, ops, sparse_weights(final, ops, infer(final, ops)))
-    text = str(found)
-    if lost := meant - len(found.sparse):
+    reached = sparsity(final, ops, sparse_weights(final, ops, infer(final, ops)))
+    text = str(reached)
+    if lost := meant - len(reached.sparse):
         text += f"; {lost} of those made so are not any more: passes behind changed their weights"
     return (note(text),)

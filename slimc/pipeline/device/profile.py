@@ -30,7 +30,7 @@ from slimc.pipeline.device.kernels import step_seconds
 from slimc.pipeline.integer_layers import ONNXRUNTIME
 from slimc.pipeline.latency import Feed, Stopwatch
 from slimc.pipeline.options import CompileOptions
-from slimc.pipeline.prepare import DataSource, prepared
+from slimc.pipeline.prepare import DataSource, prepare
 from slimc.pipeline.provenance import versions
 from slimc.pipeline.runner import apply
 from slimc.targets.onnxruntime.machine import this_cpu
@@ -54,9 +54,9 @@ class Bench:
 
     def runs(self, model: Model, name: str, data: DataSource, kept: Sequence[float]) -> list[Run]:
         """Measure a model with shares of its channels, in floats and, where it may, in integers."""
-        compile_ = prepared(model, "", self.target, data, self.options)
-        whole = compile_.runner.run(compile_.start, compile_.steps).graph
-        ctx, feed = compile_.ctx, compile_.feeds[0]
+        prepared = prepare(model, "", self.target, data, self.options)
+        whole = prepared.runner.run(prepared.start, prepared.steps).graph
+        ctx, feed = prepared.ctx, prepared.feeds[0]
         ctx = replace(ctx, data=ctx.data.head(1))  # ranges need not be good: times are the same
         found = []
         for share, graph in _narrowed(whole, ctx, kept):

@@ -20,7 +20,7 @@ from slimc.pipeline.accuracy_control import seen_only
 from slimc.pipeline.accuracy_criteria import decibels, metric_of, output_error
 from slimc.pipeline.catalogue import Catalogue
 from slimc.pipeline.options import CompileOptions
-from slimc.pipeline.prepare import DataSource, Prepared, prepared
+from slimc.pipeline.prepare import DataSource, Prepared, prepare
 from slimc.pipeline.region_losses import Simulation, load_for, noises, split
 from slimc.pipeline.runner import State
 from slimc.targets.target import Target
@@ -91,10 +91,10 @@ def region_noises(
     `score(run) -> float`; then noise is the loss of that score. Raises SlimcError.
     """
     options = CompileOptions(bind=bind, shape=shape, seed=seed, names=names)
-    compile_ = prepared(model, passes, target, data, options)
-    ctx, graph = compile_.ctx, compile_.graph
+    prepared = prepare(model, passes, target, data, options)
+    ctx, graph = prepared.ctx, prepared.graph
     seen, unseen = split(ctx.data)
-    before, marked = _quantized(compile_, seen)
+    before, marked = _quantized(prepared, seen)
     loss: Loss
     if score is not None:
         metric = MetricLoss.of(graph, metric_of(score))
@@ -113,7 +113,7 @@ def region_noises(
     return RegionNoises(
         digest(graph),
         ctx.target.name,
-        passes_text(marked.passes[len(compile_.start.steps) :]),
+        passes_text(marked.passes[len(prepared.start.steps) :]),
         whole,
         count,
         ctx.data.synthetic,
@@ -122,12 +122,12 @@ def region_noises(
     )
 
 
-def _quantized(compile_: Prepared, seen: int) -> tuple[State, State]:
+def _quantized(prepared: Prepared, seen: int) -> tuple[State, State]:
     """Return the state that scales are chosen in, and the one of a graph with records."""
-    place = first_with(Trait.QUANTIZES, compile_.steps)
-    steps = [seen_only(pass_, seen) for pass_ in compile_.steps]
-    before = compile_.runner.run(compile_.start, steps[:place])
-    marked = before if place is None else compile_.runner.run(before, steps[place:])
+    place = first_with(Trait.QUANTIZES, prepared.steps)
+    steps = [seen_only(pass_, seen) for pass_ in prepared.steps]
+    before = prepared.runner.run(prepared.start, steps[:place])
+    marked = before if place is None else prepared.runner.run(before, steps[place:])
     if not marked.graph.records:
         raise SlimcError(
             "nothing-quantized",
