@@ -24,6 +24,8 @@ from slimc.ops.op import Op, OpTable
 from slimc.passes.base import Pass, PassResult, option
 from slimc.passes.context import Context
 from slimc.passes.run_surgeon_script import surgeon_pass
+from slimc.passes.stages import Fold, Prune, Quant, Sparsify
+from slimc.passes.traits import Trait
 from slimc.pipeline.compiler import Compiled, compile
 from slimc.pipeline.device.profile import profile
 from slimc.pipeline.prepare import load
@@ -45,6 +47,7 @@ __all__ = [
     "Data",
     "Editor",
     "FamilyView",
+    "Fold",
     "Graph",
     "Images",
     "Made",
@@ -57,6 +60,8 @@ __all__ = [
     "PassResult",
     "Profile",
     "PromiseError",
+    "Prune",
+    "Quant",
     "Ranking",
     "RegionNoise",
     "RegionNoises",
@@ -64,7 +69,9 @@ __all__ = [
     "Rule",
     "Skip",
     "SlimcError",
+    "Sparsify",
     "Target",
+    "Trait",
     "__version__",
     "applied",
     "compile",

@@ -13,19 +13,21 @@ from slimc.cli.console import Progress, say, say_table, working
 from slimc.cli.options import (
     PATH,
     beside,
-    calib_cache_option,
+    bindings,
     calib_option,
     check_outputs,
+    compile_flags,
+    given_options,
     json_option,
     names_with,
-    pairs,
     plugin_option,
-    seed_option,
 )
 from slimc.errors import SlimcError
 from slimc.io.places import Output
 from slimc.io.write import replaced
-from slimc.pipeline.compiler import Compiled, compile
+from slimc.pipeline.catalogue import Catalogue
+from slimc.pipeline.compiler import Compiled, compile_with
+from slimc.pipeline.options import CompileOptions
 from slimc.pipeline.recipe import Recipe, load_recipe
 from slimc.pipeline.runner import dumped
 from slimc.pipeline.save import model_outputs
@@ -57,7 +59,7 @@ DEFAULT_TARGET = "generic-onnx"
     help="File to write. Default: <stem>.<target>.onnx beside the model.",
 )
 @calib_option
-@calib_cache_option
+@compile_flags("calib_cache")
 @click.option(
     "--recipe", type=PATH, metavar="FILE", help="YAML with passes, target, bind, shape, seed."
 )
@@ -65,72 +67,22 @@ DEFAULT_TARGET = "generic-onnx"
 @json_option
 @plugin_option
 @click.option("--dry-run", is_flag=True, help="Do all, but write no model.")
-@click.option(
-    "--bind", multiple=True, metavar="NAME=VALUE", help="Make an input a constant: --bind sr=16000"
+@compile_flags(
+    "bind",
+    "shape",
+    "curves",
+    "measure",
+    "require",
+    "min_sqnr",
+    "max_drop",
+    "score",
+    "budget",
+    "profile",
+    "seed",
+    "dump",
 )
-@click.option(
-    "--shape", multiple=True, metavar="NAME=SIZES", help="Fix a shape: --shape x=1x3x224x224"
-)
-@click.option(
-    "--sensitivity",
-    type=PATH,
-    metavar="FILE",
-    help="Let prune choose widths by the curves that slimc sensitivity measured and wrote.",
-)
-@click.option(
-    "--measure",
-    is_flag=True,
-    help="Time what channel removal gains on this machine, and give back families whose removal "
-    "does not pay; the recipe in the report then names them.",
-)
-@click.option(
-    "--require",
-    default="",
-    metavar="faster[=X]",
-    help="Time the result and the original; write nothing and exit with status 1 unless it is "
-    "faster, or X times as fast: --require faster=1.2",
-)
-@click.option(
-    "--min-sqnr",
-    type=float,
-    metavar="DB",
-    help="Give the worst regions back to floats until signal over noise at the outputs is as much, "
-    "on samples that calibration has not seen: --min-sqnr 30. Where floats alone do not reach it, "
-    "nothing is written and the status is 1.",
-)
-@click.option(
-    "--max-drop",
-    default="",
-    metavar="LOSS",
-    help="The same until --score loses no more than 1% of the original's, or 0.01 of the score "
-    "itself: --max-drop 1% --score scorer.py",
-)
-@click.option(
-    "--score",
-    type=PATH,
-    metavar="FILE",
-    help="For --max-drop: a Python file with score(run) -> float, where run(feed) gives the list "
-    "of outputs and higher is better.",
-)
-@click.option(
-    "--budget",
-    default="",
-    metavar="SHARE",
-    help="Choose the scheme of every region (float too) so that noise at the outputs is least and "
-    "constants take at most so much of their bytes, or the model of its predicted latency: "
-    "--budget size=0.3, --budget latency=0.6",
-)
-@click.option(
-    "--profile",
-    type=PATH,
-    metavar="FILE",
-    help="Predict latency (prune{budget=latency}, --budget latency=0.6, what removal gains) by the "
-    "rates of a device that slimc profile measured, not by those of the target's table.",
-)
-@seed_option
-@click.option("--dump", type=PATH, metavar="DIR", help="Where to leave the graph if a pass fails.")
 @click.option("--print-after", multiple=True, metavar="PASS", help="Print the graph after a pass.")
-@click.option("--stop-after", default="", metavar="PASS", help="Stop after a pass: no lowering.")
+@compile_flags("stop_after")
 @click.option("--time-passes", is_flag=True, help="Print the seconds of each pass and its checks.")
 @click.option("--details", is_flag=True, help="Print every remark, not only the sums.")
 def compile_command(model: Path, **options: Any) -> None:
@@ -145,49 +97,38 @@ def run(model: Path, options: dict[str, Any]) -> None:
     _check_report(options["report"])
     names = names_with(options["plugin"])
     target = names.target(recipe.target, runs_code=options["target"] is not None)
-    known = {one.name for one in names.passes}
+    known = {pass_.name for pass_ in names.passes}
     outputs = _outputs(output, target, known, options)
     check_outputs(outputs, model, options, recipe.target)
     with working(f"reading {model.name}") as status:
         progress = Progress(status, options["print_after"], err=options["as_json"])
-        made = compile(
-            model,
-            recipe.passes,
-            target,
-            options["calib"],
-            bind=recipe.bind,
-            shape=recipe.shape,
-            seed=recipe.seed,
-            names=names,
-            stop_after=options["stop_after"],
-            dump=options["dump"],
-            watcher=progress,
-            measure=options["measure"],
-            require=options["require"],
-            curves=options["sensitivity"],
-            calib_cache=options["calib_cache"],
-            min_sqnr=options["min_sqnr"],
-            max_drop=options["max_drop"],
-            score=options["score"],
-            budget=options["budget"],
-            profile=options["profile"],
-        )
+        given = _compile_options(recipe, options, names, progress)
+        compiled = compile_with(model, recipe.passes, target, options["calib"], given)
         _check_printed(options["print_after"], [name for name, _, _ in progress.seconds], known)
-        files = () if options["dry_run"] else made.save(output)
-    _tell(made, progress, options, files)
+        files = () if options["dry_run"] else compiled.save(output)
+    _tell(compiled, progress, options, files)
 
 
 def _recipe(options: dict[str, Any]) -> Recipe:
     """Join the recipe file and the options; what is said on the command line holds."""
     recipe = load_recipe(options["recipe"]) if options["recipe"] else Recipe()
-    said = {key: options[key] for key in ("passes", "target", "seed") if options[key] is not None}
-    recipe = replace(recipe, **said)
+    given = {key: options[key] for key in ("passes", "target", "seed") if options[key] is not None}
+    recipe = replace(recipe, **given)
+    fixed = bindings(options)
     return replace(
         recipe,
         target=recipe.target or DEFAULT_TARGET,
-        bind={**recipe.bind, **pairs(options["bind"], "--bind", "sr=16000")},
-        shape={**recipe.shape, **pairs(options["shape"], "--shape", "x=1x3x224x224")},
+        bind={**recipe.bind, **fixed["bind"]},
+        shape={**recipe.shape, **fixed["shape"]},
     )
+
+
+def _compile_options(
+    recipe: Recipe, options: dict[str, Any], names: Catalogue, progress: Progress
+) -> CompileOptions:
+    """Return what the flags say, and the recipe that they were joined with."""
+    own = {"bind": recipe.bind, "shape": recipe.shape, "seed": recipe.seed}
+    return CompileOptions.of({**given_options(options), **own, "names": names, "watcher": progress})
 
 
 def _outputs(
@@ -227,17 +168,17 @@ def _check_printed(wanted: tuple[str, ...], ran: list[str], known: set[str]) -> 
 
 
 def _tell(
-    made: Compiled, progress: Progress, options: dict[str, Any], files: Sequence[Path]
+    compiled: Compiled, progress: Progress, options: dict[str, Any], files: Sequence[Path]
 ) -> None:
     path = options["report"]
     if path is not None:
         full = report_json if path.suffix == ".json" else _with_details
         with replaced(path) as file:
-            file.write(f"{full(made.report)}\n".encode())
+            file.write(f"{full(compiled.report)}\n".encode())
     if options["as_json"]:
-        say(report_json(made.report))
+        say(report_json(compiled.report))
         return
-    say(report_text(made.report, options["details"]))
+    say(report_text(compiled.report, options["details"]))
     if options["time_passes"]:
         say()
         rows = [(name, f"{run:.3f}", f"{check:.3f}") for name, run, check in progress.seconds]

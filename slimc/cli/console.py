@@ -90,11 +90,11 @@ class Progress(Watcher):
         self._name = ""
         self.seconds: list[tuple[str, float, float]] = []
 
-    def before(self, one: Pass) -> None:
+    def before(self, pass_: Pass) -> None:
         self._start = time.perf_counter()
-        self._name = one.name
+        self._name = pass_.name
         if self._status is not None:
-            self._status.update(one.name)
+            self._status.update(pass_.name)
 
     def timing(self, what: str) -> None:
         if self._status is not None:
@@ -111,11 +111,11 @@ class Progress(Watcher):
             line.add_row(f"{self._name}: {what}", bar, f"{done} of {wanted}")
             self._status.update(line)
 
-    def after(self, one: Pass, made: PassResult, report: PassReport) -> None:
+    def after(self, pass_: Pass, result: PassResult, report: PassReport) -> None:
         whole = time.perf_counter() - self._start
-        self.seconds.append((one.name, report.seconds, max(0.0, whole - report.seconds)))
-        if one.name in self._print_after:
-            say(f"# after {one}\n{_text(made.graph)}", err=self._err)
+        self.seconds.append((pass_.name, report.seconds, max(0.0, whole - report.seconds)))
+        if pass_.name in self._print_after:
+            say(f"# after {pass_}\n{_text(result.graph)}", err=self._err)
 
 
 def _text(graph: Graph) -> str:

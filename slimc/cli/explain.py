@@ -21,11 +21,12 @@ from slimc.cli.options import (
 )
 from slimc.errors import SlimcError, did_you_mean
 from slimc.ir.graph import Form, Graph
-from slimc.passes.base import quantizes
+from slimc.passes.base import traits_of
 from slimc.passes.canonical.canonicalize import Canonicalize
 from slimc.passes.context import Context
 from slimc.pipeline.catalogue import Catalogue
 from slimc.pipeline.prepare import load
+from slimc.pipeline.runner import apply
 from slimc.remarks import Remark
 
 
@@ -78,13 +79,12 @@ def _remarks(
         data,
         sizes | data.sizes(),
         scores=names.scores,
-        quantizes=quantizes(passes),
-        sparsifies=any(one.sparsifies for one in passes),
+        traits=traits_of(passes),
     )
     if graph.form is Form.IMPORTED:
-        graph = Canonicalize().run(graph, ctx).graph
+        graph = apply([Canonicalize()], graph, ctx)
     remarks: list[Remark] = []
-    for one in passes:
-        remarks += one.explain(graph, ctx)
-        graph = one.run(graph, ctx).graph
+    for pass_ in passes:
+        remarks += pass_.explain(graph, ctx)
+        graph = apply([pass_], graph, ctx)
     return remarks

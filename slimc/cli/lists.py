@@ -14,7 +14,7 @@ from slimc.cli.options import json_option, names_with, plugin_option
 from slimc.errors import SlimcError, did_you_mean
 from slimc.ops.op import Op
 from slimc.passes.base import Pass
-from slimc.passes.text import options_of
+from slimc.passes.text import members_of, options_of
 from slimc.pipeline.catalogue import Catalogue
 
 
@@ -32,14 +32,14 @@ def passes_command(name: str | None, as_json: bool, plugin: tuple[Path, ...]) ->
     if as_json:
         found = {
             "passes": [_pass_dict(one) for one in chosen],
-            "stages": {s: [one.name for one in members] for s, members in names.stages.items()},
+            "stages": {n: [p.name for p in members_of(s)] for n, s in names.stages.items()},
         }
         say(json.dumps(found, indent=1))
     elif name:
         for one in chosen:
             _say_pass(one)
     else:
-        rows = [(s, ", ".join(m.name for m in members)) for s, members in names.stages.items()]
+        rows = [(n, ", ".join(p.name for p in members_of(s))) for n, s in names.stages.items()]
         say("\n".join(f"{stage:<10} = {members}" for stage, members in rows) + "\n")
         width = max(len(one.name) for one in chosen)
         say("\n".join(f"{one.name:<{width}}  {_first_line(one)}" for one in chosen))
@@ -47,14 +47,15 @@ def passes_command(name: str | None, as_json: bool, plugin: tuple[Path, ...]) ->
 
 def _members(names: Catalogue, name: str) -> tuple[type[Pass], ...]:
     by_name = {one.name: (one,) for one in names.passes}
-    found = {**by_name, **names.stages}
-    if name not in found:
+    stages = {stage: members_of(passes) for stage, passes in names.stages.items()}
+    known = {**by_name, **stages}
+    if name not in known:
         raise SlimcError(
             "unknown-pass",
             f"there is no pass or stage '{name}'",
             help=did_you_mean(name, [*names.stages, *by_name]),
         )
-    return tuple(found[name])
+    return known[name]
 
 
 def _first_line(thing: Any) -> str:

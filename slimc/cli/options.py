@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import click
 
@@ -16,6 +17,7 @@ from slimc.io.places import Output, check_places
 from slimc.ir.graph import Graph
 from slimc.pipeline.catalogue import TARGET_FILES, Catalogue, catalogue
 from slimc.pipeline.input_sizes import made_up_samples
+from slimc.pipeline.options import CompileOptions, Flag, option_field
 from slimc.pipeline.save import Sources
 from slimc.targets.user import target_files
 
@@ -76,15 +78,44 @@ def samples_or_made_up(source: Path | Images | None, graph: Graph) -> Data:
     return Data.of(source, graph) if source is not None else made_up_samples(graph)
 
 
-def calib_cache_option(command: F) -> F:
-    """Add `--calib-cache`."""
-    return click.option(
-        "--calib-cache",
-        type=PATH,
-        metavar="PLACE",
-        help="Where to keep calibrated ranges, and to take them from where model, samples and "
-        "options are the same: a .json file, or a folder that keeps those of many compiles.",
-    )(command)
+def compile_flags(*names: str) -> Callable[[F], F]:
+    """Add flags for options of a compile, in this order, as `CompileOptions` declares them."""
+
+    def add(command: F) -> F:
+        for name in reversed(names):
+            command = _compile_flag(name)(command)
+        return command
+
+    return add
+
+
+def _compile_flag(name: str) -> Callable[[F], F]:
+    metadata, hint = option_field(name).metadata, get_type_hints(CompileOptions)[name]
+    flag: Flag = metadata["flag"]
+    kinds = get_args(hint) or (hint,)
+    form: dict[str, Any] = {"metavar": flag.metavar or None, "help": metadata["help"]}
+    if hint is bool:
+        form["is_flag"] = True
+    elif any(get_origin(kind) is Mapping for kind in kinds):
+        form["multiple"] = True
+    else:
+        form["type"] = PATH if Path in kinds else kinds[0]
+    return click.option(flag.name, name, **form)
+
+
+def given_options(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a compile that flags give, by name."""
+    names = [f.name for f in fields(CompileOptions) if f.metadata["flag"] is not None]
+    given = {name: params.get(name) for name in names}
+    return {n: value for n, value in given.items() if value not in (None, ())} | bindings(params)
+
+
+def bindings(params: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Return the inputs and sizes that `--bind` and `--shape` fix."""
+    return {
+        "bind": pairs(params["bind"], "--bind", "sr=16000"),
+        "shape": pairs(params["shape"], "--shape", "x=1x3x224x224"),
+    }
 
 
 def plugin_option(command: F) -> F:
@@ -101,13 +132,6 @@ def plugin_option(command: F) -> F:
 def json_option(command: F) -> F:
     """Add `--json`."""
     return click.option("--json", "as_json", is_flag=True, help="Write JSON to stdout.")(command)
-
-
-def seed_option(command: F) -> F:
-    """Add `--seed`."""
-    return click.option(
-        "--seed", type=int, default=None, help="Seed of all that is random. Default: 0."
-    )(command)
 
 
 def names_with(plugins: Iterable[Path]) -> Catalogue:
@@ -143,7 +167,7 @@ def beside(model: Path, target: str) -> Path:
 # Options that name files to read -> what these are.
 _INPUTS = {
     "recipe": "the recipe",
-    "sensitivity": "the table of curves",
+    "curves": "the table of curves",
     "profile": "the profile",
     "score": "the scorer",
     "plugin": "a plug-in",

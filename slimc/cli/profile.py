@@ -11,12 +11,12 @@ from slimc.analysis.profile import Fitted, Profile, profile_text
 from slimc.cli.console import counting, say, say_table
 from slimc.cli.options import (
     PATH,
+    bindings,
     check_outputs,
+    compile_flags,
     json_option,
     names_with,
-    pairs,
     plugin_option,
-    seed_option,
 )
 from slimc.errors import SlimcError
 from slimc.io.places import Output
@@ -98,16 +98,11 @@ _HERE = ("calib", "check", "rounds", "threads", "seed")  # options of a measurem
     metavar="FILE",
     help="With --from: what --exportLayerInfo wrote beside it, which names the nodes of a layer.",
 )
-@click.option(
-    "--bind", multiple=True, metavar="NAME=VALUE", help="Make an input a constant: --bind sr=16000"
-)
-@click.option(
-    "--shape", multiple=True, metavar="NAME=SIZES", help="Fix a shape: --shape x=1x3x224x224"
-)
+@compile_flags("bind", "shape")
 @click.option("--device", default="", metavar="TEXT", help="What to call the device.")
 @json_option
 @plugin_option
-@seed_option
+@compile_flags("seed")
 def profile_command(models: tuple[Path, ...], **options: Any) -> None:
     """Time MODELs kernel by kernel, and fit rates that predicted latencies then follow.
 
@@ -148,8 +143,7 @@ def _measured(models: tuple[Path, ...], options: dict[str, Any]) -> Profile:
             others=others,
             rounds=options["rounds"] or 0,
             threads=1 if options["threads"] is None else options["threads"],
-            bind=pairs(options["bind"], "--bind", "sr=16000"),
-            shape=pairs(options["shape"], "--shape", "x=1x3x224x224"),
+            **bindings(options),
             device=options["device"],
             seed=options["seed"] or 0,
             names=names_with(options["plugin"]),
@@ -172,8 +166,7 @@ def _from_files(models: tuple[Path, ...], options: dict[str, Any]) -> Profile:
         options["times"],
         options["layers"],
         options["target"],
-        bind=pairs(options["bind"], "--bind", "sr=16000"),
-        shape=pairs(options["shape"], "--shape", "x=1x3x224x224"),
+        **bindings(options),
         device=options["device"],
         names=names_with(options["plugin"]),
     )

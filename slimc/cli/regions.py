@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from slimc.cli.console import counting, say, say_table
-from slimc.cli.options import check_outputs, names_with, pairs
+from slimc.cli.options import bindings, check_outputs, names_with
 from slimc.errors import SlimcError
 from slimc.io.places import Output
 from slimc.io.write import replaced
@@ -40,8 +40,7 @@ def run_regions(model: Path, options: dict[str, Any]) -> None:
             options["target"] or "generic-onnx",
             options["calib"],
             score=options["score"],
-            bind=pairs(options["bind"], "--bind", "sr=16000"),
-            shape=pairs(options["shape"], "--shape", "x=1x3x224x224"),
+            **bindings(options),
             seed=options["seed"] or 0,
             names=names_with(options["plugin"]),
             watch=watch,

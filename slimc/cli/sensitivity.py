@@ -11,13 +11,13 @@ from slimc.analysis.sensitivity_curves import Curve, curves_text
 from slimc.cli.console import counting, say, say_table
 from slimc.cli.options import (
     PATH,
+    bindings,
     calib_option,
     check_outputs,
+    compile_flags,
     json_option,
     names_with,
-    pairs,
     plugin_option,
-    seed_option,
 )
 from slimc.cli.regions import check_for_regions, run_regions
 from slimc.errors import SlimcError
@@ -101,15 +101,10 @@ _SUFFIXES = (".png", ".svg")
     metavar="FILE",
     help="Draw a heat map and the curves, or bars of regions: .png or .svg. May be given twice.",
 )
-@click.option(
-    "--bind", multiple=True, metavar="NAME=VALUE", help="Make an input a constant: --bind sr=16000"
-)
-@click.option(
-    "--shape", multiple=True, metavar="NAME=SIZES", help="Fix a shape: --shape x=1x3x224x224"
-)
+@compile_flags("bind", "shape")
 @json_option
 @plugin_option
-@seed_option
+@compile_flags("seed")
 def sensitivity_command(model: Path, **options: Any) -> None:
     """Cut every family of channels of MODEL alone, by each ratio, and measure what it does.
 
@@ -146,8 +141,7 @@ def sensitivity_command(model: Path, **options: Any) -> None:
             samples=options["samples"] or 0,
             refit=options["refit"],
             file=output,
-            bind=pairs(options["bind"], "--bind", "sr=16000"),
-            shape=pairs(options["shape"], "--shape", "x=1x3x224x224"),
+            **bindings(options),
             seed=options["seed"] or 0,
             names=names_with(options["plugin"]),
             watch=watch,

@@ -25,6 +25,7 @@ from slimc.passes.quant.fuse_bias import FuseBias
 from slimc.passes.quant.round_weights import RoundWeights
 from slimc.passes.quant.search_scales import SearchScales
 from slimc.passes.sparsify.sparsify_weights import SparsifyWeights
+from slimc.passes.stages import Fold, Prune, Quant, Sparsify, Stage
 
 PASSES: tuple[type[Pass], ...] = (
     BindInputs,
@@ -45,12 +46,7 @@ PASSES: tuple[type[Pass], ...] = (
 )
 
 # Runs of passes with a name of their own, for `--passes prune,quant`.
-STAGES: dict[str, tuple[type[Pass], ...]] = {
-    "fold": (Canonicalize,),
-    "prune": (RemoveChannels, RepairWeights),
-    "sparsify": (SparsifyWeights,),
-    "quant": (FuseBias, AssignScales, RoundWeights, LowerFloat16),
-}
+STAGES: dict[str, type[Stage]] = {stage.name: stage for stage in (Fold, Prune, Sparsify, Quant)}
 
 
 LOWERING: tuple[Pass, ...] = (LowerFloat16(), InsertQdq(), Legalize())

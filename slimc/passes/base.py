@@ -1,4 +1,4 @@
-"""The form of a pass: a frozen dataclass whose fields are its options."""
+"""The form of a pass and of a stage: a frozen dataclass whose fields are its options."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import dataclasses
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from slimc.errors import SlimcError
 from slimc.ir.graph import Graph
 from slimc.passes.context import Context
+from slimc.passes.timing import Timing
+from slimc.passes.traits import Trait
 from slimc.remarks import Remark
 from slimc.rewrite.result import PassResult
 
-__all__ = ["BARE", "Pass", "PassResult", "Promise", "option", "quantizes"]
+__all__ = ["BARE", "Options", "Pass", "PassResult", "Promise", "first_with", "option", "traits_of"]
 
 BARE = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)  # texts that need no quotes in the text of a pass
 Promise = Literal["same", "approximate", "integers"]
@@ -30,27 +32,15 @@ def option(default: Any, help: str, least: int | None = None) -> Any:
 
 
 @dataclass(frozen=True)
-class Pass(ABC):
-    """A pure function from graph to graph.
+class Options(ABC):
+    """A frozen dataclass whose fields are options: a pass, or a stage of passes.
 
-    Subclasses are frozen dataclasses; their fields are the options, of types int, float, bool, str,
-    tuple[str, ...] or Literal[...], each optionally `| None`.
-
-    name: kebab-case, verb first; the file is named alike. promise: what becomes of the outputs'
-    values: "same" up to `tolerance` (relative to the largest magnitude of an output), "approximate"
-    (reported, not enforced), "integers" (simulated integer arithmetic; reported). repairs: whether
-    it makes up for channels that have left. ends: it stands behind what is lowered, and gives the
-    graph other outputs. sparsifies: whether it makes weights 2:4.
+    The fields are of types int, float, bool, str, tuple[str, ...] or Literal[...], each optionally
+    `| None`.
     """
 
     name: ClassVar[str]
-    repairs: ClassVar[bool] = False
-    ends: ClassVar[bool] = False
-    sparsifies: ClassVar[bool] = False
-    promise: ClassVar[Promise] = "same"
-    tolerance: ClassVar[float] = (
-        1e-4  # f32 sums in another order; ORT kernels differ by as much between themselves
-    )
+    """Kebab-case; of a pass verb first, and the file is named alike."""
 
     def __post_init__(self) -> None:
         """Raise SlimcError "bad-option-value" where an option is below its least value."""
@@ -63,10 +53,33 @@ class Pass(ABC):
                     where=f"pass {self.name}",
                 )
 
-    @property
-    def integers(self) -> bool:
-        """Tell whether it chooses nodes that compute in integers."""
-        return False
+    @abstractmethod
+    def parts(self) -> tuple[Pass, ...]:
+        """Return the passes that this stands for."""
+
+    def __str__(self) -> str:
+        """Return the text of it, with the options that differ from their defaults."""
+        given = []
+        for f in dataclasses.fields(self):
+            value = getattr(self, f.name)
+            if value != f.default:
+                given.append(f"{f.name}={_text(value)}")
+        return self.name + (f"{{{','.join(given)}}}" if given else "")
+
+
+@dataclass(frozen=True)
+class Pass(Options):
+    """A pure function from graph to graph; its fields are its options."""
+
+    promise: ClassVar[Promise] = "same"
+    """What becomes of the outputs' values: "same" up to `tolerance`, "approximate" (reported, not
+    enforced), "integers" (simulated integer arithmetic; reported)."""
+    tolerance: ClassVar[float] = (
+        1e-4  # f32 sums in another order; ORT kernels differ by as much between themselves
+    )
+    """Relative to the largest magnitude of an output."""
+    traits: ClassVar[frozenset[Trait]] = frozenset()
+    """What it does that the rest of a compile is arranged by."""
 
     @abstractmethod
     def run(self, graph: Graph, ctx: Context) -> PassResult:
@@ -80,19 +93,47 @@ class Pass(ABC):
         """Return the passes that this one stands for: itself, unless it goes in rounds."""
         return (self,)
 
-    def __str__(self) -> str:
-        """Return the pass as text, with the options that differ from their defaults."""
-        given = []
-        for f in dataclasses.fields(self):
-            value = getattr(self, f.name)
-            if value != f.default:
-                given.append(f"{f.name}={_text(value)}")
-        return self.name + (f"{{{','.join(given)}}}" if given else "")
+    def own_traits(self) -> frozenset[Trait]:
+        """Return the traits that it has with these options; by default, those of its class."""
+        return self.traits
+
+    def revert_slow(
+        self, before: Graph, result: PassResult, ctx: Context, timing: Timing
+    ) -> tuple[Pass, PassResult]:
+        """Time what it made, and take back what is slower; by default, nothing.
+
+        Return the pass that makes the same without measuring, and its result. Called of passes with
+        `Trait.REVERTS`.
+        """
+        return self, result
+
+    def in_float(self, nodes: Sequence[str]) -> Pass:
+        """Return the pass with more nodes left in float (patterns); itself if it quantizes none."""
+        return self
+
+    def with_schemes(self, scheme: str, mixed: Sequence[str]) -> Pass:
+        """Return the pass with other schemes; itself if it quantizes nothing."""
+        return self
+
+    @property
+    def schemes(self) -> tuple[str, tuple[str, ...]]:
+        """The scheme of most nodes, and "pattern=scheme" of others."""
+        return "", ()
+
+    @property
+    def ignores_curves(self) -> str:
+        """Why measured curves of sensitivity do not change what it does; empty: they do."""
+        return f"{self.name} removes no channels"
 
 
-def quantizes(passes: Iterable[Pass]) -> bool:
-    """Tell whether a pass chooses nodes that compute in integers."""
-    return any(one.integers for one in passes)
+def traits_of(passes: Iterable[Pass]) -> frozenset[Trait]:
+    """Return what passes do together."""
+    return frozenset(trait for pass_ in passes for trait in pass_.own_traits())
+
+
+def first_with(trait: Trait, passes: Sequence[Pass]) -> int | None:
+    """Return the place of the first pass that has a trait; None: no pass has it."""
+    return next((i for i, pass_ in enumerate(passes) if trait in pass_.own_traits()), None)
 
 
 def _text(value: object) -> str:

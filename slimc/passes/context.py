@@ -14,6 +14,7 @@ from slimc.calib.data import Data
 from slimc.calib.table import Tables
 from slimc.ir.graph import Graph
 from slimc.ops.op import OpTable
+from slimc.passes.traits import Trait
 from slimc.rewrite.kept import Kept
 from slimc.targets.target import Target
 
@@ -37,32 +38,30 @@ class Reference:
 
 @dataclass(frozen=True)
 class Context:
-    """Frozen surroundings of a pass.
-
-    data: calibration batches (synthetic ones if the user gave none, then `data.synthetic`); sizes:
-    a number for every named dimension, for analyses that need one (MACs, channel coupling); seed:
-    of every random choice; scores: importances of units that plug-ins brought, by name;
-    quantizes: whether a pass of this compile chooses integers, so that earlier ones can suit them;
-    repairs: whether one makes up for channels that leave;
-    sparsifies: whether one makes weights 2:4;
-    curves: what the loss of channels was measured to do (`slimc sensitivity`); reference: the graph
-    before channels left, if some did; tables: calibration tables made earlier, by key; progress: is
-    told (what, done, to do) by passes that take long.
-    """
+    """Frozen surroundings of a pass."""
 
     ops: OpTable
+    """A row for every operator whose axes are known."""
     target: Target
+    """What the compile is for."""
     data: Data
+    """Calibration batches; synthetic ones if the user gave none (`data.synthetic`)."""
     sizes: Mapping[str, int] = field(default_factory=dict)
+    """A number for every named dimension, for analyses that need one (MACs, coupling)."""
     seed: int = 0
+    """Of every random choice."""
     scores: Mapping[str, Score] = field(default_factory=dict)
-    quantizes: bool = False
-    repairs: bool = False
-    sparsifies: bool = False
+    """Importances of units that plug-ins brought, by name."""
+    traits: frozenset[Trait] = frozenset()
+    """What the passes of this compile do, the later ones included."""
     curves: Curves | None = None
+    """What the loss of channels was measured to do (`slimc sensitivity`)."""
     reference: Reference | None = None
+    """The graph before channels left, if some did."""
     tables: Tables = field(default_factory=Tables)
+    """Calibration tables made earlier, by key."""
     progress: Progress = _untold
+    """Is told (what, done, to do) by passes that take long."""
 
     def sizes_of(self, graph: Graph) -> dict[str, int]:
         """Return a number for every named size of a graph's inputs, usual ones if none is given."""
@@ -71,11 +70,12 @@ class Context:
     @property
     def align(self) -> int:
         """The multiple of channels that the target's kernels like in what comes out."""
-        integers = self.quantizes and bool(self.target.schemes)
+        integers = Trait.INTEGERS in self.traits and bool(self.target.schemes)
         own = self.target.align_integer if integers else self.target.align_float
-        return lcm(own, MULTIPLE) if self.sparsifies and self.target.sparsity else own
+        sparse = Trait.SPARSIFIES in self.traits and self.target.sparsity
+        return lcm(own, MULTIPLE) if sparse else own
 
     @property
     def integers(self) -> frozenset[str]:
         """The kinds of nodes that a later pass may let compute in 8-bit integers."""
-        return frozenset(self.target.quantize if self.quantizes else ())
+        return frozenset(self.target.quantize if Trait.INTEGERS in self.traits else ())

@@ -1,7 +1,7 @@
 """Passes as text, both ways: `prune{ratio=0.3,keep=["head/*"]},quant{scheme=int8}`.
 
-A word names a pass or a stage (a run of passes). An option in the braces of a stage is dealt to the
-passes of the stage that have it. The types of options come from the fields of the pass.
+A word names a pass or a stage. An option in the braces of a stage goes to the passes of the stage
+that have it. The types of options come from the fields of the pass or stage.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from slimc.errors import SlimcError, did_you_mean
 from slimc.ir.literal import read_list, read_string
 from slimc.ir.scan import Cursor
-from slimc.passes.base import Pass
+from slimc.passes.base import Options, Pass
+from slimc.passes.stages import Stage
 
 _NAME = re.compile(r"[A-Za-z][\w-]*", re.ASCII)
 _QUOTE = re.compile('"')
 _BARE = re.compile(r'[^\s",\[\]{}]+')
 
-Stages = Mapping[str, tuple[type[Pass], ...]]
+Stages = Mapping[str, type[Stage] | tuple[type[Pass], ...]]  # plug-ins may name passes alone
 
 
 class Quoted(str):
@@ -50,8 +51,8 @@ def parse_passes(text: str, passes: Sequence[type[Pass]], stages: Stages) -> tup
     return tuple(made)
 
 
-def passes_text(passes: Iterable[Pass]) -> str:
-    """Write passes as the text that `parse_passes` reads."""
+def passes_text(passes: Iterable[Options]) -> str:
+    """Write passes and stages as the text that `parse_passes` reads."""
     return ",".join(str(p) for p in passes)
 
 
@@ -65,7 +66,7 @@ class OptionHelp:
     help: str
 
 
-def options_of(kind: type[Pass]) -> tuple[OptionHelp, ...]:
+def options_of(kind: type[Options]) -> tuple[OptionHelp, ...]:
     """Describe the options of a pass."""
     hints = get_type_hints(kind)
     return tuple(
@@ -121,8 +122,9 @@ def _make(
             f"there is no pass or stage '{name}'",
             help=did_you_mean(name, [*stages, *by_name]),
         )
-    members = stages[name] if name in stages else (by_name[name],)
-    fields = {f.name: None for member in members for f in dataclasses.fields(member)}
+    entry = stages[name] if name in stages else by_name[name]
+    kinds: tuple[type[Options], ...] = entry if isinstance(entry, tuple) else (entry,)
+    fields = {f.name: None for kind in kinds for f in dataclasses.fields(kind)}
     for option in options:
         if option not in fields:
             raise SlimcError(
@@ -130,14 +132,20 @@ def _make(
                 f"'{name}' has no option '{option}'",
                 help=did_you_mean(option, fields),
             )
-    return [_make_one(member, options, name) for member in members]
+    return [pass_ for kind in kinds for pass_ in _passes_of(kind, options, name)]
 
 
-def _make_one(kind: type[Pass], options: Mapping[str, Value], owner: str) -> Pass:
-    """Return a pass with those of the options that it has. owner: what the user named."""
+def _passes_of(kind: type[Options], options: Mapping[str, Value], owner: str) -> tuple[Pass, ...]:
+    """Return a pass, or those of a stage, with the options that it has. owner: as the user says."""
     hints = get_type_hints(kind)
     names = [f.name for f in dataclasses.fields(kind) if f.name in options]
-    return kind(**{name: _typed(owner, name, hints[name], options[name]) for name in names})
+    entry = kind(**{name: _typed(owner, name, hints[name], options[name]) for name in names})
+    return (entry,) if isinstance(entry, Pass) else entry.parts()
+
+
+def members_of(stage: type[Stage] | tuple[type[Pass], ...]) -> tuple[type[Pass], ...]:
+    """Return the passes of a stage, in order."""
+    return stage if isinstance(stage, tuple) else stage.members
 
 
 def _typed(owner: str, option: str, hint: Any, value: Value) -> Any:

@@ -11,13 +11,15 @@ from slimc.calib.output_loss import Loss
 from slimc.errors import SlimcError
 from slimc.ir.graph import Graph
 from slimc.passes import lowering
-from slimc.passes.base import Pass
+from slimc.passes.base import Pass, first_with
+from slimc.passes.context import Context
 from slimc.passes.lower.insert_qdq import as_computed
-from slimc.passes.quant.assign_scales import AssignScales
+from slimc.passes.quant.marked_regions import exactly
+from slimc.passes.traits import Trait
 from slimc.pipeline.accuracy_criteria import Judge, Judged, Promise, output_error, ranking_loss
 from slimc.pipeline.mixed_precision import Budget, within_budget
-from slimc.pipeline.region_losses import Simulation, exactly, noises, split
-from slimc.pipeline.runner import Runner
+from slimc.pipeline.region_losses import Simulation, noises, split
+from slimc.pipeline.runner import Runner, State
 from slimc.remarks import listed, note
 
 _ROUNDS = 4  # compiles of the whole stage, each with more regions in floats, before all are
@@ -33,10 +35,12 @@ Excess = Callable[[Regions], float]  # of a graph with these regions in floats
 class Attempt:
     """What a compile with some regions in floats made, and what it reaches."""
 
-    runner: Runner
     marked: Graph
-    final: Graph
+    """The graph with records."""
+    state: State
+    """After the lowering."""
     judged: Judged
+    """What the lowered graph reaches of the promise."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,46 +48,44 @@ class Stage:
     """The passes from the choice of scales on, which are run again for other regions in floats."""
 
     runner: Runner
-    before: Graph
-    steps: tuple[Pass, ...]  # the first one chooses scales
+    """Runs them."""
+    start: State
+    """Before scales are chosen."""
+    steps: tuple[Pass, ...]
+    """The first one chooses scales."""
     judge: Judge
+    """Measures what is promised."""
 
     def within(self, budget: Budget, error: Loss) -> Stage:
         """Return the stage with schemes that are within a budget."""
-        first, runner = self.steps[0], self.runner
-        if not isinstance(first, AssignScales):
-            return self
-        made = within_budget(budget, first, self.before, runner.ctx, error, runner.watcher)
-        runner.said.append(made[1])
-        return replace(self, steps=(made[0], *self.steps[1:]))
+        ctx, watcher = self.runner.ctx, self.runner.watcher
+        first, *others = self.steps
+        first, remark = within_budget(budget, first, self.start.graph, ctx, error, watcher)
+        return replace(self, steps=(first, *others), start=self.start.noted(remark))
 
     def settled(self, first: Attempt) -> Stage:
         """Return the stage with what the first attempt measured: no other measures again."""
-        runner = replace(self.runner, watch=None)
-        found = next((one for one in first.runner.ran if isinstance(one, AssignScales)), None)
-        return (
-            self if found is None else replace(self, runner=runner, steps=(found, *self.steps[1:]))
-        )
+        runner = replace(self.runner, timing=None)
+        chooses = first.state.passes[len(self.start.steps)]
+        return replace(self, runner=runner, steps=(chooses, *self.steps[1:]))
 
     def attempt(self, kept: Sequence[Region]) -> Attempt:
         """Compile with regions in floats."""
-        fork = self.runner.fork()
-        first = self.steps[0]
-        if isinstance(first, AssignScales) and kept:
-            names = tuple(exactly(name) for region in kept for name in region.nodes)
-            first = replace(first, keep=tuple(dict.fromkeys((*first.keep, *names))))
-        marked = fork.run(self.before, (first, *self.steps[1:]))
-        final = fork.run(marked, lowering(self.steps))
-        fork.watcher.measuring("whether the promise holds")
-        return Attempt(fork, marked, final, self.judge(_computed(final, fork)))
+        first, *others = self.steps
+        if kept:
+            first = first.in_float([exactly(name) for region in kept for name in region.nodes])
+        marked = self.runner.run(self.start, (first, *others))
+        state = self.runner.run(marked, lowering(self.steps))
+        self.runner.watcher.measuring("whether the promise holds")
+        return Attempt(marked.graph, state, self.judge(_computed(state.graph, self.runner.ctx)))
 
 
-def _computed(final: Graph, runner: Runner) -> Graph:
-    return as_computed(final, runner.ctx.ops, runner.ctx.target)
+def _computed(lowered: Graph, ctx: Context) -> Graph:
+    return as_computed(lowered, ctx.ops, ctx.target)
 
 
 def keep_promise(
-    promise: Promise, budget: Budget, runner: Runner, graph: Graph, steps: Sequence[Pass]
+    promise: Promise, budget: Budget, runner: Runner, start: State, steps: Sequence[Pass]
 ) -> Attempt:
     """Run passes and lowering; give regions back to floats until the promise holds.
 
@@ -91,17 +93,19 @@ def keep_promise(
     Regions are ranked by the noise of each alone, the worst go first; a simulation says how many
     have to, and which of them need not after all; a compile says whether that is true. The passes
     that ran name what stays in floats, and make the same again without measuring. Passes leave the
-    last samples out, which the outputs are compared on with those of `graph`. Raises PromiseError
-    "promise-missed" where floats alone do not keep it.
+    last samples out, which the outputs are compared on with those of the graph at the start. Raises
+    PromiseError "promise-missed" where floats alone do not keep it.
     """
     seen, unseen = split(runner.ctx.data)
-    steps = [seen_only(one, seen) for one in steps] if unseen is not runner.ctx.data else steps
+    if unseen is not runner.ctx.data:
+        steps = [seen_only(pass_, seen) for pass_ in steps]
+    graph = start.graph
     judge = Judge.of(promise, graph, runner.ctx, unseen)
-    at = next((i for i, one in enumerate(steps) if isinstance(one, AssignScales)), len(steps))
-    before = runner.run(graph, steps[:at])
-    stage = Stage(runner, before, tuple(steps[at:]), judge)
-    if at == len(steps):
-        return _without_scales(stage, budget)
+    place = first_with(Trait.QUANTIZES, steps)
+    before = runner.run(start, steps[:place])
+    if place is None:
+        return _without_scales(Stage(runner, before, (), judge), budget)
+    stage = Stage(runner, before, tuple(steps[place:]), judge)
     if budget:
         error = judge.error or output_error(graph, runner.ctx, unseen)
         stage = stage.within(budget, error)
@@ -110,7 +114,7 @@ def keep_promise(
         return _told(first, stage, (), {})
     stage = stage.settled(first)
     simulation = Simulation(
-        first.marked, before, runner.ctx, ranking_loss(judge, graph, runner.ctx, unseen)
+        first.marked, before.graph, runner.ctx, ranking_loss(judge, graph, runner.ctx, unseen)
     )
     floats = stage.attempt(simulation.regions)
     if floats.judged.excess > 1:
@@ -127,13 +131,12 @@ def _without_scales(stage: Stage, budget: Budget) -> Attempt:
             "option budget",
             "--passes quant; for channels: --passes 'prune{ratio=0.3}'",
         )
-    fork = stage.runner.fork()
-    final = fork.run(stage.before, lowering(fork.ran))
-    judged = stage.judge(_computed(final, fork))
-    made = Attempt(fork, stage.before, final, judged)
-    if made.judged.excess > 1:
-        raise stage.judge.broken(made.judged, "the result")
-    return _told(made, stage, (), {})
+    start = stage.start
+    state = stage.runner.run(start, lowering(start.passes))
+    judged = stage.judge(_computed(state.graph, stage.runner.ctx))
+    if judged.excess > 1:
+        raise stage.judge.broken(judged, "the result")
+    return _told(Attempt(start.graph, state, judged), stage, (), {})
 
 
 def _searched(stage: Stage, simulation: Simulation, floats: Attempt) -> Attempt:
@@ -143,7 +146,7 @@ def _searched(stage: Stage, simulation: Simulation, floats: Attempt) -> Attempt:
     for region, loss in noises(simulation):
         noise[region.name] = loss
         runner.watcher.measuring(f"region {len(noise)} of {len(simulation.regions)}")
-    ranked = tuple(sorted(simulation.regions, key=lambda one: -noise[one.name]))
+    ranked = tuple(sorted(simulation.regions, key=lambda region: -noise[region.name]))
     known: dict[Regions, float] = {}
 
     def excess(floating: Regions) -> float:
@@ -158,10 +161,10 @@ def _searched(stage: Stage, simulation: Simulation, floats: Attempt) -> Attempt:
         if len(chosen) == len(ranked):
             break
         chosen = _fewer(chosen, excess, aim, simulation)
-        made = stage.attempt(chosen)
-        if made.judged.excess <= 1:
-            return _told(made, stage, chosen, noise)
-        aim *= _CLOSER / made.judged.excess
+        attempt = stage.attempt(chosen)
+        if attempt.judged.excess <= 1:
+            return _told(attempt, stage, chosen, noise)
+        aim *= _CLOSER / attempt.judged.excess
     return _told(floats, stage, ranked, noise)
 
 
@@ -191,37 +194,36 @@ def _fewer(chosen: Regions, excess: Excess, aim: float, simulation: Simulation) 
     """
     costly = sorted(chosen, key=simulation.macs, reverse=True)[:_GIVEN_UP]
     for region in costly:
-        fewer = tuple(one for one in chosen if one is not region)
+        fewer = tuple(other for other in chosen if other is not region)
         if fewer and excess(fewer) <= aim:
             chosen = fewer
     return chosen
 
 
-def _told(made: Attempt, stage: Stage, kept: Regions, noise: Mapping[str, float]) -> Attempt:
+def _told(attempt: Attempt, stage: Stage, kept: Regions, noise: Mapping[str, float]) -> Attempt:
     """Say in the report what holds, and which regions had to be in floats."""
-    runner, judge = made.runner, stage.judge
+    judge = stage.judge
     if not judge.promise:
-        return made
-    text = f"{judge.promise} holds: {made.judged}{judge.where}"
+        return attempt
+    text = f"{judge.promise} holds: {attempt.judged}{judge.where}"
     if kept:
         names = listed([region.name for region in kept])
         text += f"; {len(kept)} of {max(len(noise), len(kept))} regions stay in floats: {names}"
-    runner.said.append(note(text))
     facts: dict[str, Any] = {
         "promise": str(judge.promise),
-        "reached": str(made.judged),
+        "reached": str(attempt.judged),
         "samples": judge.samples,
         "kept": [region.name for region in kept],
         "noise": {name: round(value, _DIGITS) for name, value in noise.items()},
     }
-    runner.add_facts(AssignScales, {"precision": facts})
-    return made
+    state = attempt.state.noted(note(text)).with_facts(Trait.QUANTIZES, {"precision": facts})
+    return replace(attempt, state=state)
 
 
-def seen_only(one: Pass, samples: int) -> Pass:
+def seen_only(pass_: Pass, samples: int) -> Pass:
     """Let a pass take at most the first samples, so that others judge what it made."""
-    named = {field.name for field in fields(one)}
-    wanted = getattr(one, "samples", 0) if "samples" in named else -1
+    named = {field.name for field in fields(pass_)}
+    wanted = getattr(pass_, "samples", 0) if "samples" in named else -1
     if not isinstance(wanted, int) or wanted == -1 or 0 < wanted <= samples:
-        return one
-    return replace(one, **{"samples": samples})
+        return pass_
+    return replace(pass_, **{"samples": samples})

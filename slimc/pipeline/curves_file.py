@@ -11,7 +11,7 @@ from slimc.io.json_file import read_text
 from slimc.io.write import replaced
 from slimc.passes.base import Pass
 from slimc.passes.prune.measured_damage import check_setup
-from slimc.passes.prune.remove_channels import RemoveChannels
+from slimc.passes.traits import Trait
 
 _HELP = "name another file with -o, or delete it"
 
@@ -33,15 +33,12 @@ def curves_for(source: Curves | str | Path | None, passes: Iterable[Pass]) -> Cu
     """Return the curves that passes are to choose by. Raises SlimcError where none of them does."""
     if source is None:
         return None
-    removals = [one for one in passes if isinstance(one, RemoveChannels)]
+    removals = [pass_ for pass_ in passes if Trait.CUTS_CHANNELS in pass_.traits]
     wrong = "" if removals else "no pass of this compile removes channels"
     if len(removals) > 1:
         wrong = f"the curves hold for the first of {len(removals)} rounds of removal only"
-    for one in removals:
-        if one.compare == "outputs":
-            wrong = "compare=outputs measures curves of its own"
-        elif one.budget == "channels":
-            wrong = "budget=channels cuts all families alike, whatever was measured"
+    for pass_ in removals:
+        wrong = pass_.ignores_curves or wrong
     if wrong:
         help = "leave it out, or choose by it: --passes prune"
         raise SlimcError("bad-option-value", wrong, "option --sensitivity", help)

@@ -1,25 +1,25 @@
-"""Is it faster: time what channel removal gains, give back what does not pay, and hold promises."""
+"""Is it faster: time graphs in turn on one feed, and hold promises."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf
-from typing import Any
 
 import numpy as np
 
-from slimc.analysis.cost import measure
 from slimc.calib.feeds import macs_of
 from slimc.errors import PromiseError, SlimcError, did_you_mean
 from slimc.execute.ort import time_rounds
 from slimc.execute.speedup import MARGIN, Speedup, speedup
 from slimc.ir.graph import Graph
-from slimc.passes.base import PassResult
+from slimc.passes import LOWERING
 from slimc.passes.context import Context
-from slimc.passes.prune.remove_channels import RemoveChannels
-from slimc.pipeline.give_back import Decision, Names, Trial, decide
-from slimc.remarks import Latency, Remark, listed, note, skipped
+from slimc.pipeline.integer_layers import ONNXRUNTIME
+from slimc.pipeline.runner import apply
+from slimc.remarks import Latency
+from slimc.targets.onnxruntime.machine import this_cpu
+from slimc.targets.target import Target
 
 Feed = Mapping[str, np.ndarray]
 Timer = Callable[[Sequence[Graph], Feed, int, int], np.ndarray]
@@ -29,22 +29,21 @@ ALL_THREADS = 0
 _MACS = 10**10  # of all rounds of a measurement: some seconds
 _ROUNDS = (30, 200)  # at least, and at most
 _WHOLE = 3  # times the rounds for what a promise is held to
-_DIGITS = 4  # of measured numbers in the report
 
 
 @dataclass(frozen=True)
 class Stopwatch:
-    """Times graphs in turn, on one feed.
-
-    rounds: of a comparison, by the MACs of the feed and never by the clock. time: (graphs, feed,
-    rounds, threads) -> seconds f64[graphs, rounds]; onnxruntime on this machine, or whatever the
-    caller brings, such as runs on a device.
-    """
+    """Times graphs in turn, on one feed: what `slimc.passes.timing.Timing` lends to passes."""
 
     feed: Feed
+    """An array for every input."""
     samples: int
+    """That the feed holds."""
     rounds: int
+    """Of a comparison, by the MACs of the feed and never by the clock."""
     time: Timer = time_rounds
+    """Takes (graphs, feed, rounds, threads), returns seconds f64[graphs, rounds]: onnxruntime on
+    this machine, or whatever the caller brings, such as runs on a device."""
 
     @classmethod
     def of(cls, graph: Graph, feed: Feed, ctx: Context, time: Timer = time_rounds) -> Stopwatch:
@@ -59,6 +58,20 @@ class Stopwatch:
         """Return how many times as fast the second graph is."""
         return speedup(*self.time((first, second), self.feed, times * self.rounds, threads))
 
+    def lowered(self, graph: Graph, ctx: Context) -> Graph:
+        """Return what the target's runtime gets of a graph with records."""
+        return apply(LOWERING, graph, ctx)
+
+    def obstacle(self, target: Target) -> str:
+        """Say why integers of a target cannot be timed here; empty: they can."""
+        here = this_cpu().name
+        if self.time is not time_rounds or (target.runtime, target.name) == (ONNXRUNTIME, here):
+            return ""
+        where = here
+        if target.runtime != ONNXRUNTIME:
+            where = f"{target.name} runs on {target.runtime}"
+        return f"integers are not timed: this machine is no {target.name} ({where})"
+
     def whole(self, before: Graph, after: Graph) -> tuple[Latency, ...]:
         """Compare the original with what came of it, with one thread and with all."""
         return tuple(
@@ -69,108 +82,6 @@ class Stopwatch:
 
 def _latency(found: Speedup, samples: int, threads: int) -> Latency:
     return Latency(threads, samples, found.rounds, *found.seconds, found.median, *found.bounds)
-
-
-def judged(
-    one: RemoveChannels, before: Graph, made: PassResult, ctx: Context, watch: Stopwatch
-) -> tuple[RemoveChannels, PassResult]:
-    """Measure a removal of channels, and give back what does not pay.
-
-    Return the pass that does so, and its result with what was measured among the remarks and facts.
-    """
-    decision = _decide(one, before, made.facts["families"], ctx, watch)
-    if decision.given_back:
-        one = replace(one, give_back=(*one.give_back, *decision.given_back))
-        made = one.run(before, ctx)
-    whole = watch.compare(before, made.graph)
-    remarks = (*_remarks(whole, decision, ctx), *made.remarks)
-    facts = {**made.facts, "measured": measured(whole, decision, watch)}
-    return one, replace(made, remarks=remarks, facts=facts)
-
-
-def _decide(
-    one: RemoveChannels,
-    before: Graph,
-    rows: Sequence[Mapping[str, Any]],
-    ctx: Context,
-    watch: Stopwatch,
-) -> Decision:
-    """Measure graphs with families given back. rows: of families, with their widths."""
-    width = {row["name"]: row["width"] for row in rows}
-    kept = {row["name"]: row["kept"] for row in rows}
-
-    def macs(graph: Graph) -> int:
-        return measure(graph, ctx.ops, ctx.sizes).macs
-
-    def trial(families: Names, given_back: Names) -> Trial:
-        narrow, wide = (
-            one.narrowed(before, ctx, kept | {name: width[name] for name in whole})
-            for whole in (given_back, (*given_back, *families))
-        )
-        promised = macs(wide) / max(1, macs(narrow))
-        return Trial(families, promised, watch.compare(wide, narrow))
-
-    return decide(tuple(name for name in kept if kept[name] < width[name]), trial)
-
-
-def _remarks(whole: Speedup, decision: Decision, ctx: Context) -> tuple[Remark, ...]:
-    when = " in float" if ctx.quantizes else ""
-    said = [note(f"measured{when}: {whole}{meaning(whole)}")]
-    for name in decision.given_back:
-        last = next(t for t in reversed(decision.trials) if name in t.families)
-        removal = f"the removal of '{name}'"
-        if len(last.families) > 1:
-            removal = f"the removal of {len(last.families)} families, '{name}' among them,"
-        said.append(
-            skipped(
-                name.partition("#")[0],
-                f"given back: {removal} makes it {last.measured}, "
-                f"its MACs promise {last.promised:.3g}",
-            )
-        )
-    if decision.undecided:
-        said.append(
-            note(f"noise hides whether the removal of {listed(list(decision.undecided))} pays")
-        )
-    return tuple(said)
-
-
-def meaning(whole: Speedup) -> str:
-    """Say what a ratio near or below one means."""
-    low, high = whole.bounds
-    if high * (1 + MARGIN) < 1:
-        return ", slower"
-    return "" if low > 1 + MARGIN else ", hardly a difference"
-
-
-def measured(whole: Speedup, decision: Decision, watch: Stopwatch) -> dict[str, Any]:
-    """Return the figures of a measurement, for the report."""
-    return {
-        "threads": ONE_THREAD,
-        "samples": watch.samples,
-        **_numbers(whole),
-        "given_back": list(decision.given_back),
-        "undecided": list(decision.undecided),
-        "trials": [
-            {
-                "families": list(trial.families),
-                "promised": round(trial.promised, _DIGITS),
-                "verdict": trial.verdict,
-                **_numbers(trial.measured),
-            }
-            for trial in decision.trials
-        ],
-    }
-
-
-def _numbers(found: Speedup) -> dict[str, Any]:
-    low, high = found.bounds
-    return {
-        "ratio": round(found.median, _DIGITS),
-        "low": round(low, _DIGITS),
-        "high": round(high, _DIGITS),
-        "rounds": found.rounds,
-    }
 
 
 def required_ratio(text: str) -> float:
@@ -205,14 +116,14 @@ def required_ratio(text: str) -> float:
 
 def hold(require: str, latency: Sequence[Latency]) -> None:
     """Raise PromiseError "not-faster" unless one thread is surely as fast as required."""
-    one = next(row for row in latency if row.threads == ONE_THREAD)
-    if one.low >= required_ratio(require):
+    row = next(row for row in latency if row.threads == ONE_THREAD)
+    if row.low >= required_ratio(require):
         return
     raise PromiseError(
         "not-faster",
         f"{require} was required (at least {required_ratio(require):.3g} times as fast), measured: "
-        f"{one.ratio:.3g} times as fast, surely between {one.low:.3g} and {one.high:.3g}",
-        where=f"{1e3 * one.before_seconds:.3g} ms before, {1e3 * one.after_seconds:.3g} ms after, "
-        f"{one.samples} samples, one thread, {one.rounds} rounds in turn; nothing was written",
+        f"{row.ratio:.3g} times as fast, surely between {row.low:.3g} and {row.high:.3g}",
+        where=f"{1e3 * row.before_seconds:.3g} ms before, {1e3 * row.after_seconds:.3g} ms after, "
+        f"{row.samples} samples, one thread, {row.rounds} rounds in turn; nothing was written",
         help="remove more (ratio), or widths that kernels like (align); or ask for less",
     )

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import cast
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -19,12 +18,13 @@ from slimc.analysis.workload import steps
 from slimc.calib.output_loss import Loss
 from slimc.errors import PromiseError, SlimcError, did_you_mean
 from slimc.ir.graph import Graph, Quantization
+from slimc.passes.base import Pass
 from slimc.passes.context import Context
-from slimc.passes.quant.assign_scales import AssignScales
-from slimc.passes.schemes import FLOAT, Scheme
+from slimc.passes.quant.marked_regions import exactly
+from slimc.passes.schemes import AUTO, FLOAT
 from slimc.pipeline.accuracy_criteria import decibels
-from slimc.pipeline.region_losses import Simulation, exactly
-from slimc.pipeline.runner import Watcher
+from slimc.pipeline.region_losses import Simulation
+from slimc.pipeline.runner import Watcher, apply
 from slimc.remarks import Remark, note
 
 _KINDS = ("size", "latency")
@@ -76,18 +76,19 @@ def budget_of(text: str, stop_after: str = "") -> Budget:
 
 
 def within_budget(
-    budget: Budget, one: AssignScales, before: Graph, ctx: Context, loss: Loss, watcher: Watcher
-) -> tuple[AssignScales, Remark]:
+    budget: Budget, pass_: Pass, before: Graph, ctx: Context, loss: Loss, watcher: Watcher
+) -> tuple[Pass, Remark]:
     """Return the pass with a scheme for every region, and what is to be said of it.
 
     Every scheme of the target, or the one that the pass names, is assigned once, and each of its
     regions run alone. Raises PromiseError "budget-missed" where no choice is within the budget.
     """
-    if one.mixed:
+    named, mixed = pass_.schemes
+    if mixed:
         raise SlimcError(
             "bad-option-value",
             "a budget chooses the schemes of nodes, and mixed names them already",
-            f"option mixed of pass {one.name}",
+            f"option mixed of pass {pass_.name}",
             "leave out one of them; keep names nodes that stay in float",
         )
     placement = ctx.target.placement
@@ -102,8 +103,8 @@ def within_budget(
     total = sum(floats.values() if budget.kind == "latency" else _sizes(before))
     found: dict[str, list[Option]] = {}
     nodes: dict[str, set[str]] = {}
-    for scheme in ctx.target.schemes if one.scheme == "auto" else (one.scheme,):
-        marked = replace(one, scheme=cast("Scheme", scheme)).run(before, ctx).graph
+    for scheme in ctx.target.schemes if named == AUTO else (named,):
+        marked = apply([pass_.with_schemes(scheme, ())], before, ctx)
         simulation = Simulation(marked, before, ctx, loss)
         costs = _costs(marked, ctx, budget.kind)
         for region in simulation.regions:
@@ -119,16 +120,16 @@ def within_budget(
     if chosen is None:
         raise _missed(budget, total, rest, found)
     picked = {name: options[i] for (name, options), i in zip(found.items(), chosen, strict=True)}
-    return _with_schemes(one, picked, nodes, before, ctx), _told(budget, picked, rest, total)
+    return _with_schemes(pass_, picked, nodes, before, ctx), _told(budget, picked, rest, total)
 
 
 def _with_schemes(
-    one: AssignScales,
+    pass_: Pass,
     picked: Mapping[str, Option],
     nodes: Mapping[str, set[str]],
     before: Graph,
     ctx: Context,
-) -> AssignScales:
+) -> Pass:
     """Name the nodes whose scheme is not the one of most regions.
 
     Operators that hang on a region in one scheme only get the scheme of the region that has them.
@@ -142,7 +143,7 @@ def _with_schemes(
         if option.scheme != usual
     }
     mixed = tuple(f"{exactly(n.name)}={of[n.name]}" for n in before.nodes if n.name in of)
-    return replace(one, scheme=cast("Scheme", usual), mixed=mixed)
+    return pass_.with_schemes(usual, mixed)
 
 
 def _told(budget: Budget, picked: Mapping[str, Option], rest: float, total: float) -> Remark:

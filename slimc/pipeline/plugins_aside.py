@@ -6,8 +6,7 @@ to compare, runs the part that can run, up to outputs of floats that can be comp
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from slimc.errors import SlimcError
@@ -20,8 +19,10 @@ from slimc.ir.verify import verify
 from slimc.passes.base import Pass
 from slimc.passes.context import Context
 from slimc.passes.lower.legalize import Legalize
-from slimc.pipeline.runner import Runner
-from slimc.remarks import PassReport, note
+from slimc.passes.traits import Trait
+from slimc.pipeline.checks import Feed
+from slimc.pipeline.runner import NOTHING_TO_DO, Runner, State, Step, apply
+from slimc.remarks import Remark, note
 
 _NAMED = 5  # nodes that a remark lists
 
@@ -39,7 +40,7 @@ class Ending:
 
     def check(self, stop_after: str) -> None:
         """Raise SlimcError "bad-option-value" where nothing is left to stop before."""
-        if any(one.name == stop_after for one in self.passes):
+        if any(pass_.name == stop_after for pass_ in self.passes):
             message = f"{stop_after} runs at the end, behind the lowering, wherever it is named"
             raise SlimcError("bad-option-value", message, "option stop_after", "leave it out")
 
@@ -72,41 +73,36 @@ def set_aside(graph: Graph, passes: Sequence[Pass], ctx: Context) -> tuple[Graph
             f"'{first.name}' ({first.kind})",
             "plug-ins of other runtimes are not run here; slimc compiles what comes before them",
         )
-    ending = Ending(graph, nodes, tuple(one for one in passes if one.ends))
-    whole = ending.whole
-    for one in ending.passes:  # what they refuse is told before all work
-        whole = one.run(whole, ctx).graph
+    ending = Ending(graph, nodes, tuple(p for p in passes if Trait.ENDS in p.traits))
+    apply(ending.passes, graph, ctx)  # what they refuse is told before all work
     return runs, ending
 
 
-def ended(lowered: Graph, ending: Ending, runner: Runner) -> Graph:
+def run_ending(lowered: State, ending: Ending, runner: Runner, feeds: Sequence[Feed]) -> State:
     """Put back what was set aside, run the passes for the end, and check by the target's rules.
 
-    Raises SlimcError "pass-broke-values" where the part that runs is another one then, and those of
-    the passes.
+    Remarks that earlier passes made are not made again. Raises SlimcError "pass-broke-values" where
+    the part that runs is another one then, and those of the passes.
     """
     if not ending:
         return lowered
-    graph = ending.restored(lowered)
+    graph = ending.restored(lowered.graph)
     verify(graph)
-    legal = lowered.form is Form.LEGAL
-    steps = (*ending.passes, Legalize()) if legal else ()
-    said = {remark for report in runner.reports for remark in report.remarks}
-    for one in steps:
-        runner.watcher.before(one)
-        start = time.perf_counter()
-        made = one.run(graph, runner.ctx)
-        verify(made.graph)
-        remarks = tuple(remark for remark in made.remarks if remark not in said)
-        seconds = time.perf_counter() - start
-        report = PassReport(str(one), seconds, one.ends, remarks, dict(made.facts))
-        runner.reports.append(report)
-        runner.ran.append(one)
-        runner.watcher.after(one, made, report)
-        graph = made.graph
-    _tell(graph, runner)
-    _check(lowered, graph, runner)
-    return graph
+    legal = lowered.graph.form is Form.LEGAL
+    passes = (*ending.passes, Legalize()) if legal else ()
+    whole = runner.run(replace(lowered, graph=graph, checker=None), passes)
+    known = {remark for report in lowered.reports for remark in report.remarks} | {NOTHING_TO_DO}
+    ending_steps = [_without(step, known) for step in whole.steps[len(lowered.steps) :]]
+    whole = replace(whole, steps=(*lowered.steps, *ending_steps))
+    _check(lowered.graph, whole.graph, feeds)
+    remark = _aside_remark(whole.graph)
+    return whole if remark is None else whole.noted(remark)
+
+
+def _without(step: Step, known: Collection[Remark]) -> Step:
+    """Return a step without remarks that are known."""
+    remarks = tuple(remark for remark in step.report.remarks if remark not in known)
+    return replace(step, report=replace(step.report, remarks=remarks))
 
 
 def _put_back(editor: Editor, node: Node, names: Mapping[str, str], whole: Graph) -> None:
@@ -124,12 +120,12 @@ def _put_back(editor: Editor, node: Node, names: Mapping[str, str], whole: Graph
     )
 
 
-def _tell(graph: Graph, runner: Runner) -> None:
+def _aside_remark(graph: Graph) -> Remark | None:
     """Say what nobody runs here."""
     aside = up_to_plugins(graph)[1]
     plugins = [node for node in aside if is_plugin(node)]
     if not plugins:
-        return
+        return None
     kinds = ", ".join(dict.fromkeys(node.kind for node in plugins))
     behind = [node.name for node in aside if node not in plugins]
     text = f"plug-ins ({kinds}) are not run here: agreement is of what they read"
@@ -137,16 +133,16 @@ def _tell(graph: Graph, runner: Runner) -> None:
         more = " ..." if len(behind) > _NAMED else ""
         names = ", ".join(f"'{name}'" for name in behind[:_NAMED])
         text += f"; what stands behind them is left as it is: {names}{more}"
-    runner.said.append(note(text))
+    return note(text)
 
 
-def _check(lowered: Graph, graph: Graph, runner: Runner) -> None:
+def _check(lowered: Graph, graph: Graph, feeds: Sequence[Feed]) -> None:
     """Run the whole graph as far as that goes; it makes what the lowered one does."""
     runs, _ = up_to_plugins(graph)
     both = dict.fromkeys((*runs.outputs, *lowered.outputs))
     second = Session(graph=replace(runs, outputs=tuple(both)))
     first = Session(lowered)
-    for feed in runner.checker.feeds:
+    for feed in feeds:
         wanted, got = first.run(feed), second.run(feed)
         for output in lowered.outputs:
             much = difference(wanted[output], got[output])

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from slimc.analysis.profile import Profile
-from slimc.analysis.sensitivity_curves import Curves
 from slimc.analysis.shapes import default_sizes
 from slimc.calib.data import Data, Source
-from slimc.calib.table import StoredTables
+from slimc.calib.table import StoredTables, Tables
 from slimc.io.read import read
 from slimc.ir.graph import Form, Graph
 from slimc.ir.text import parse_text
-from slimc.passes.base import Pass, quantizes
+from slimc.passes.base import Options, Pass, traits_of
 from slimc.passes.canonical.bind_inputs import BindInputs
 from slimc.passes.canonical.canonicalize import Canonicalize
 from slimc.passes.context import Context
 from slimc.passes.lower.suit_target import SuitTarget
+from slimc.passes.stages import check_schemes, expand
+from slimc.passes.traits import Trait
 from slimc.pipeline.catalogue import Catalogue, catalogue
-from slimc.pipeline.checks import Checker
+from slimc.pipeline.checks import Checker, Feed
 from slimc.pipeline.curves_file import curves_for
 from slimc.pipeline.input_sizes import made_up_samples
-from slimc.pipeline.mixed_precision import Budget
+from slimc.pipeline.latency import Stopwatch
+from slimc.pipeline.options import CompileOptions
 from slimc.pipeline.plugins_aside import Ending, set_aside
 from slimc.pipeline.profile_file import predicting, profile_for
-from slimc.pipeline.runner import TEXT_SUFFIX, Runner, Watcher
-from slimc.remarks import PassReport, note
+from slimc.pipeline.runner import TEXT_SUFFIX, Runner, State, Watcher
+from slimc.remarks import Remark, note
 from slimc.targets.opset import refuse_early
 from slimc.targets.target import Target
 
@@ -50,101 +50,143 @@ class Prepared:
     """A model as it was given, with its inputs fixed, and what is to run on it, by whom."""
 
     given: Graph
-    graph: Graph  # as far as it can run
+    """The model as it was given."""
     chosen: tuple[Pass, ...]
-    steps: tuple[Pass, ...]  # those that fix inputs have run
+    """The passes that the user named."""
+    steps: tuple[Pass, ...]
+    """Those to run before the lowering; passes that fix inputs have run."""
+    start: State
+    """The graph as far as it can run, and the passes that fixed its inputs."""
+    feeds: tuple[Feed, ...]
+    """What every pass is checked on."""
     runner: Runner
+    """Runs the steps."""
     ending: Ending
+    """What is for the end."""
+    stopwatch: Stopwatch | None
+    """Times the result, where that is asked for."""
 
-    def keeping(self, calib_cache: str | Path | None) -> Prepared:
-        """Let calibrated ranges be kept in a file or folder, and taken from there."""
-        if calib_cache is not None:
-            self.runner.ctx = replace(self.runner.ctx, tables=StoredTables(calib_cache))
-        return self
+    @property
+    def graph(self) -> Graph:
+        """The graph as far as it can run."""
+        return self.start.graph
 
-    def predict_by(self, profile: Profile | str | Path | None, budget: Budget) -> None:
-        """Let latencies be predicted by the rates of a profile."""
-        runner = self.runner
-        if profile is not None:
-            found = profile_for(profile, runner.ctx.target, self.chosen, budget)
-            runner.ctx = replace(runner.ctx, target=predicting(runner.ctx.target, found))
-            runner.said.append(note(f"latency is predicted by the profile of {found}"))
+    @property
+    def ctx(self) -> Context:
+        """What passes may look at."""
+        return self.runner.ctx
 
 
-def prepared(
+def prepare(
     model: Graph | str | Path,
-    passes: str | Sequence[Pass],
+    passes: str | Sequence[Options],
     target: str | Target,
     data: DataSource,
-    bind: Mapping[str, str] | None = None,
-    shape: Mapping[str, str] | None = None,
-    seed: int = 0,
-    names: Catalogue | None = None,
+    options: CompileOptions,
     *,
-    watcher: Watcher | None = None,
-    curves: Curves | str | Path | None = None,
     lowers: bool = False,
 ) -> Prepared:
     """Read all that a compile starts from: as `compile`.
 
     lowers: the target gets the result, so what it refuses of the inputs is told before samples run.
     """
-    names = names or catalogue()
+    names, watcher = options.names or catalogue(), options.watcher or Watcher()
     given_passes = names.parse(passes) if isinstance(passes, str) else passes
-    chosen = tuple(part for one in given_passes for part in one.parts())
+    chosen = expand(given_passes)
     goal = names.target(target) if isinstance(target, str) else target
+    check_schemes(chosen, goal)
     given = model if isinstance(model, Graph) else load(model)
-    watcher = watcher or Watcher()
-    first = [*binding_passes(bind or {}, shape or {}), *(p for p in chosen if binds(p))]
-    graph, bound = _bound(given, first, names, goal, watcher)
-    samples = samples_from(data, graph, seed)
-    sizes = default_sizes(graph) | samples.sizes()
-    ctx = Context(names.ops, goal, samples, sizes, seed, names.scores, quantizes(chosen))
-    ctx = replace(
-        ctx,
-        repairs=any(one.repairs for one in chosen),
-        sparsifies=any(one.sparsifies for one in chosen),
-        curves=curves_for(curves, chosen),
-        progress=watcher.progress,
-    )
-    graph, ending = set_aside(graph, chosen, ctx)
+    first = (*binding_passes(options.bind, options.shape), *with_trait(Trait.BINDS, chosen))
+    start = bound(given, first, names, goal, watcher)
+    ctx, notes = _context(start.graph, chosen, names, goal, data, options)
+    graph, ending = set_aside(start.graph, chosen, ctx)
+    ending.check(options.stop_after)
     if lowers:
         refuse_early(graph, goal, names.ops)
-    feeds = [dict(feed) for feed in samples.head(CHECK_FEEDS)]
-    checker = Checker.of(graph, feeds, samples.synthetic)
+    feeds = [dict(feed) for feed in ctx.data.head(CHECK_FEEDS)]
+    checker = Checker.of(graph, feeds, ctx.data.synthetic)
+    stopwatch = None
+    if options.measure or options.require:
+        stopwatch = Stopwatch.of(graph, checker.feeds[0], ctx, options.timer)
     canonical = (Canonicalize(),) if graph.form is Form.IMPORTED else ()
     suited = (SuitTarget(),) if goal.suit else ()
-    steps = (*canonical, *suited, *(p for p in chosen if not (binds(p) or p.ends)))
-    runner = Runner(ctx, checker, watcher, None, list(bound))
-    return Prepared(given, graph, chosen, steps, runner, ending)
+    return Prepared(
+        given,
+        chosen,
+        (*canonical, *suited, *between(chosen)),
+        replace(start, graph=graph, checker=checker, notes=notes),
+        checker.feeds,
+        Runner(
+            ctx,
+            watcher,
+            stopwatch if options.measure else None,
+            None if options.dump is None else Path(options.dump),
+        ),
+        ending,
+        stopwatch,
+    )
 
 
-def _bound(
-    graph: Graph, passes: Sequence[Pass], names: Catalogue, target: Target, watcher: Watcher
-) -> tuple[Graph, tuple[PassReport, ...]]:
+def _context(
+    graph: Graph,
+    passes: Sequence[Pass],
+    names: Catalogue,
+    target: Target,
+    data: DataSource,
+    options: CompileOptions,
+) -> tuple[Context, tuple[Remark, ...]]:
+    """Return all that passes may look at, and what the report says of that."""
+    samples = samples_from(data, graph, options.seed)
+    notes: tuple[Remark, ...] = ()
+    if options.profile is not None:
+        profile = profile_for(options.profile, target, passes, options.spending)
+        target = predicting(target, profile)
+        notes = (note(f"latency is predicted by the profile of {profile}"),)
+    cache = options.calib_cache
+    ctx = Context(
+        ops=names.ops,
+        target=target,
+        data=samples,
+        sizes=default_sizes(graph) | samples.sizes(),
+        seed=options.seed,
+        scores=names.scores,
+        traits=traits_of(passes),
+        curves=curves_for(options.curves, passes),
+        tables=Tables() if cache is None else StoredTables(cache),
+        progress=(options.watcher or Watcher()).progress,
+    )
+    return ctx, notes
+
+
+def bound(
+    graph: Graph,
+    passes: Sequence[Pass],
+    names: Catalogue,
+    target: Target,
+    watcher: Watcher | None = None,
+) -> State:
     """Fix inputs and sizes. That comes first: samples are read, and made up, for what is left."""
-    reports: list[PassReport] = []
-    for one in passes:
-        watcher.before(one)
-        start = time.perf_counter()
-        nothing = Data(graph, "no samples", lambda: iter(()), ())
-        made = one.run(graph, Context(names.ops, target, nothing))
-        seconds = time.perf_counter() - start
-        reports.append(PassReport(str(one), seconds, True, made.remarks, dict(made.facts)))
-        watcher.after(one, made, reports[-1])
-        graph = made.graph
-    return graph, tuple(reports)
+    nothing = Data(graph, "no samples", lambda: iter(()), ())
+    runner = Runner(Context(names.ops, target, nothing), watcher or Watcher())
+    return runner.run(State(graph), passes)
 
 
-def binds(one: Pass) -> bool:
-    """Tell whether a pass fixes inputs: those run first."""
-    return isinstance(one, BindInputs)
+def between(passes: Iterable[Pass]) -> tuple[Pass, ...]:
+    """Return the passes that run neither first nor last."""
+    return tuple(p for p in passes if not p.traits & {Trait.BINDS, Trait.ENDS})
 
 
-def binding_passes(bind: Mapping[str, str], shape: Mapping[str, str]) -> tuple[BindInputs, ...]:
+def with_trait(trait: Trait, passes: Iterable[Pass]) -> tuple[Pass, ...]:
+    """Return the passes that have a trait."""
+    return tuple(pass_ for pass_ in passes if trait in pass_.traits)
+
+
+def binding_passes(
+    bind: Mapping[str, str] | None, shape: Mapping[str, str] | None
+) -> tuple[BindInputs, ...]:
     """Return the passes that fix inputs and sizes: none or one."""
-    values = tuple(f"{name}={value}" for name, value in bind.items())
-    shapes = tuple(f"{name}={sizes}" for name, sizes in shape.items())
+    values = tuple(f"{name}={value}" for name, value in (bind or {}).items())
+    shapes = tuple(f"{name}={sizes}" for name, sizes in (shape or {}).items())
     return (BindInputs(values=values, shapes=shapes),) if values or shapes else ()
 
 

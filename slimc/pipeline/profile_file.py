@@ -10,8 +10,8 @@ from slimc.analysis.profile import Profile, parse_profile, profile_text
 from slimc.errors import SlimcError
 from slimc.io.json_file import read_text
 from slimc.io.write import replaced
-from slimc.passes.base import Pass
-from slimc.passes.prune.remove_channels import RemoveChannels
+from slimc.passes.base import Pass, first_with
+from slimc.passes.traits import Trait
 from slimc.pipeline.mixed_precision import Budget
 from slimc.targets.target import Target
 
@@ -44,7 +44,7 @@ def profile_for(
     Raises SlimcError "profile-mismatch" where it is of another target, and "bad-option-value" where
     nothing predicts a latency.
     """
-    if budget.kind != "latency" and not any(isinstance(one, RemoveChannels) for one in passes):
+    if budget.kind != "latency" and first_with(Trait.CUTS_CHANNELS, passes) is None:
         raise SlimcError(
             "bad-option-value",
             "nothing in this compile predicts a latency",

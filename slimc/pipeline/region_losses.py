@@ -2,51 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 
-from slimc.analysis.cost import macs
-from slimc.analysis.regions import Region, in_float, regions
-from slimc.analysis.shapes import infer
+from slimc.analysis.regions import Region, regions
 from slimc.calib.data import Data
 from slimc.calib.output_loss import SAMPLES, Load, Loss
 from slimc.execute.ort import Session
 from slimc.ir.graph import Graph
-from slimc.passes.context import Context
 from slimc.passes.lower.insert_qdq import InsertQdq, as_computed
+from slimc.passes.quant.marked_regions import Marked
 from slimc.pipeline.integer_layers import ONNXRUNTIME
 from slimc.targets.target import Target
 
 _UNSEEN = 5  # every fifth feed is kept from calibration where a result is judged
-
-
-@dataclass(frozen=True, eq=False)
-class Marked:
-    """A graph with records, any regions of which can be put in floats.
-
-    before: the graph that its scales were chosen for. Records and constants of the other regions
-    stay as they are: nothing is calibrated anew.
-    """
-
-    marked: Graph
-    before: Graph
-    ctx: Context
-
-    def in_floats(self, floating: Collection[Region]) -> Graph:
-        """Return the graph with records, with some regions in floats."""
-        return in_float(self.marked, floating, self.before)
-
-    def macs(self, region: Region) -> int:
-        """Return the multiply-accumulates of a region."""
-        return sum(self.macs_of_nodes.get(name, 0) for name in region.nodes)
-
-    @cached_property
-    def macs_of_nodes(self) -> Mapping[str, int]:
-        """The multiply-accumulates of every node that has some."""
-        facts = infer(self.before, self.ctx.ops, self.ctx.sizes_of(self.before))
-        return macs(self.before, self.ctx.ops, facts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,11 +75,6 @@ def _tail(data: Data, start: int) -> Data:
     """Return the feeds from number `start` on."""
     specs = None if data.specs is None else data.specs[start:]
     return replace(data, make=lambda: islice(data.make(), start, None), specs=specs, identify=None)
-
-
-def exactly(name: str) -> str:
-    """Return the pattern that matches one name of a node."""
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
 
 
 def noises(simulation: Simulation) -> Iterator[tuple[Region, float]]:

@@ -1,4 +1,4 @@
-"""Run passes one after another: each is timed, checked and recorded."""
+"""The one loop that runs passes: each is timed, checked and recorded."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from slimc.execute.threads import one_blas_thread
 from slimc.io.write import replaced
 from slimc.ir.graph import Graph
 from slimc.ir.text import to_text
+from slimc.ir.verify import verify
 from slimc.passes.base import Pass, PassResult
 from slimc.passes.context import Context, Reference
-from slimc.passes.prune.remove_channels import RemoveChannels
-from slimc.passes.quant.assign_scales import AssignScales
+from slimc.passes.timing import Timing
+from slimc.passes.traits import Trait
 from slimc.pipeline.checks import Checker
 from slimc.pipeline.index_map import Removal
-from slimc.pipeline.integer_speed import judged_integers
-from slimc.pipeline.latency import Stopwatch, judged
 from slimc.remarks import PassReport, Remark, note
 from slimc.rewrite.kept import compose
 
 TEXT_SUFFIX = ".txt"  # a model as text, as a failing pass leaves it for `slimc` to read
+NOTHING_TO_DO = note("found nothing to do")
 
 
 class Watcher:
     """Is told of every step; the command line shows progress with it. This one does nothing."""
 
-    def before(self, one: Pass) -> None:
+    def before(self, pass_: Pass) -> None:
         """Hear that a pass starts."""
 
     def timing(self, what: str) -> None:
@@ -43,117 +43,157 @@ class Watcher:
     def progress(self, what: str, done: int, wanted: int) -> None:
         """Hear how far the running pass is."""
 
-    def after(self, one: Pass, made: PassResult, report: PassReport) -> None:
+    def after(self, pass_: Pass, result: PassResult, report: PassReport) -> None:
         """Hear what a pass made."""
 
 
-@dataclass
-class Runner:
-    """Runs passes and keeps their reports.
+@dataclass(frozen=True)
+class Step:
+    """A pass that ran."""
 
-    dump: folder for the graph before a pass that fails; watch: times what channel removal gains,
-    which gives back what does not pay; ran: the passes as they ran in the end; cuts: what they
-    took out; said: what the report is to say besides.
-    """
+    pass_: Pass
+    """As it ran in the end: where it was timed, it names what it took back."""
+    report: PassReport
+    """What it did."""
+
+
+@dataclass(frozen=True)
+class State:
+    """How far a compile has come; from here it can go on in several ways."""
+
+    graph: Graph
+    """What the last pass made."""
+    checker: Checker | None = None
+    """Compares what passes make with the graph so far; None: their graphs are verified only."""
+    steps: tuple[Step, ...] = ()
+    """The passes that ran, in order."""
+    cuts: tuple[Removal, ...] = ()
+    """The channels that they took out."""
+    notes: tuple[Remark, ...] = ()
+    """What the report says besides the remarks of passes."""
+
+    @property
+    def passes(self) -> tuple[Pass, ...]:
+        """The passes that ran."""
+        return tuple(step.pass_ for step in self.steps)
+
+    @property
+    def reports(self) -> tuple[PassReport, ...]:
+        """What the passes report."""
+        return tuple(step.report for step in self.steps)
+
+    def reports_with(self, trait: Trait) -> tuple[PassReport, ...]:
+        """Return what passes with a trait report."""
+        return tuple(step.report for step in self.steps if trait in step.pass_.traits)
+
+    def noted(self, remark: Remark) -> State:
+        """Return the state with one more note for the report."""
+        return replace(self, notes=(*self.notes, remark))
+
+    def with_facts(self, trait: Trait, facts: Mapping[str, Any]) -> State:
+        """Return the state with more facts in the reports of passes with a trait."""
+        steps = [
+            replace(step, report=replace(step.report, facts={**step.report.facts, **facts}))
+            if trait in step.pass_.traits
+            else step
+            for step in self.steps
+        ]
+        return replace(self, steps=tuple(steps))
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Runs passes, from one state to the next."""
 
     ctx: Context
-    checker: Checker
-    watcher: Watcher
+    """What passes may look at."""
+    watcher: Watcher = field(default_factory=Watcher)
+    """Is told of every step."""
+    timing: Timing | None = None
+    """Times what passes with `Trait.REVERTS` made, which take back what is slower."""
     dump: Path | None = None
-    reports: list[PassReport] = field(default_factory=list)
-    watch: Stopwatch | None = None
-    ran: list[Pass] = field(default_factory=list)
-    cuts: list[Removal] = field(default_factory=list)
-    said: list[Remark] = field(default_factory=list)
+    """The folder for the graph before a pass that fails."""
 
-    def fork(self) -> Runner:
-        """Return a runner that goes on from here and leaves this one as it is."""
-        own = (list(self.reports), list(self.ran), list(self.cuts), list(self.said))
-        reports, ran, cuts, said = own
-        return replace(self, reports=reports, ran=ran, cuts=cuts, said=said)
-
-    def add_facts(self, kind: type[Pass], facts: Mapping[str, Any]) -> None:
-        """Add to what the report says of the passes of a kind."""
-        for place, one in enumerate(self.ran, len(self.reports) - len(self.ran)):
-            if isinstance(one, kind):
-                known = self.reports[place]
-                self.reports[place] = replace(known, facts={**known.facts, **facts})
-
-    @property
-    def reported(self) -> tuple[tuple[Pass, PassReport], ...]:
-        """The passes as they ran, each with its report."""
-        reports = self.reports[len(self.reports) - len(self.ran) :]
-        return tuple(zip(self.ran, reports, strict=True))
-
-    @property
-    def removals(self) -> tuple[PassReport, ...]:
-        """What passes that removed channels report."""
-        return tuple(
-            made for one, made in self.reported if isinstance(one, RemoveChannels) and made.changed
-        )
-
-    def run(self, graph: Graph, passes: Sequence[Pass]) -> Graph:
+    def run(self, state: State, passes: Sequence[Pass]) -> State:
         """Run passes in order. Raises SlimcError where one refuses, or what it made is unsound."""
-        for one in passes:
-            graph = self._step(graph, one)
-        return graph
+        for pass_ in passes:
+            self.watcher.before(pass_)
+            try:
+                state, result = self._step(state, pass_)
+            except SlimcError as error:
+                raise self._dumped(state.graph, pass_, error) from error
+            except Exception as fault:
+                fault.add_note(f"in pass {pass_}")
+                raise
+            step = state.steps[-1]
+            self.watcher.after(step.pass_, result, step.report)
+        return state
 
-    def _step(self, graph: Graph, one: Pass) -> Graph:
-        self.watcher.before(one)
+    def _step(self, state: State, pass_: Pass) -> tuple[State, PassResult]:
+        before, ctx = state.graph, self._context(state)
         start = time.perf_counter()
-        try:
-            ctx = self._context()
-            with one_blas_thread():
-                made = one.run(graph, ctx)
-            seconds = time.perf_counter() - start
-            if self.watch and isinstance(one, RemoveChannels) and made.graph is not graph:
-                self.watcher.timing(one.name)
-                one, made = judged(one, graph, made, ctx, self.watch)
-            if self.watch and isinstance(one, AssignScales) and made.graph is not graph:
-                self.watcher.timing(one.name)
-                one, made = judged_integers(one, graph, made, ctx, self.watch)
-            changed = differs(graph, made.graph)
-            said: tuple[Remark, ...] = ()
-            if changed:
-                self.checker, said = self.checker.check(one, graph, made)
-        except SlimcError as error:
-            raise self._dumped(graph, one, error) from error
-        except Exception as fault:
-            fault.add_note(f"in pass {one}")
-            raise
-        if not (changed or made.remarks):
-            said = (note("found nothing to do"),)
-        made = replace(made, remarks=(*made.remarks, *said))
-        report = PassReport(str(one), seconds, changed, made.remarks, dict(made.facts))
-        self.reports.append(report)
-        self.ran.append(one)
-        if made.kept:
-            self.cuts.append(Removal(graph, made.graph, made.kept))
-        self.watcher.after(one, made, report)
-        return made.graph
+        with one_blas_thread():
+            result = pass_.run(before, ctx)
+        seconds = time.perf_counter() - start
+        reverts = Trait.REVERTS in pass_.traits and result.graph is not before
+        if self.timing is not None and reverts:
+            self.watcher.timing(pass_.name)
+            pass_, result = pass_.revert_slow(before, result, ctx, self.timing)
+        changed = differs(before, result.graph)
+        checker, remarks = state.checker, tuple[Remark, ...]()
+        if changed:
+            checker, remarks = _checked(checker, pass_, before, result)
+        elif not result.remarks:
+            remarks = (NOTHING_TO_DO,)
+        result = replace(result, remarks=(*result.remarks, *remarks))
+        report = PassReport(str(pass_), seconds, changed, result.remarks, dict(result.facts))
+        cuts = (Removal(before, result.graph, result.kept),) if result.kept else ()
+        state = replace(
+            state,
+            graph=result.graph,
+            checker=checker,
+            steps=(*state.steps, Step(pass_, report)),
+            cuts=(*state.cuts, *cuts),
+        )
+        return state, result
 
-    def _context(self) -> Context:
+    def _context(self, state: State) -> Context:
         """Return the context, with the graph before the first cut if there was one."""
-        if not self.cuts:
+        if not state.cuts:
             return self.ctx
-        kept = compose(removal.kept for removal in self.cuts)
-        return replace(self.ctx, reference=Reference(self.cuts[0].before, kept))
+        kept = compose(removal.kept for removal in state.cuts)
+        return replace(self.ctx, reference=Reference(state.cuts[0].before, kept))
 
-    def _dumped(self, graph: Graph, one: Pass, error: SlimcError) -> SlimcError:
+    def _dumped(self, graph: Graph, pass_: Pass, error: SlimcError) -> SlimcError:
         """Write the graph before the failing pass, and add the command that repeats it."""
         if self.dump is None:
             return error
         self.dump.mkdir(parents=True, exist_ok=True)
         target = self.ctx.target
-        path = dumped(self.dump, one.name)
+        path = dumped(self.dump, pass_.name)
         with replaced(path) as file:
             file.write(f"{to_text(graph)}\n".encode())
-        options = ["--passes", str(one), "--target", target.source or target.name]
+        options = ["--passes", str(pass_), "--target", target.source or target.name]
         command = shlex.join(["slimc", str(path), *options])
         help = (
             f"{error.help}; to repeat it: {command}" if error.help else f"to repeat it: {command}"
         )
         return type(error)(error.name, error.message, error.where, help)
+
+
+def _checked(
+    checker: Checker | None, pass_: Pass, before: Graph, result: PassResult
+) -> tuple[Checker | None, tuple[Remark, ...]]:
+    """Return the checker for the next pass, and what it remarks on this one."""
+    if checker is None:
+        verify(result.graph)
+        return None, ()
+    return checker.check(pass_, before, result)
+
+
+def apply(passes: Sequence[Pass], graph: Graph, ctx: Context) -> Graph:
+    """Run passes for their graph alone: nothing is compared, shown or reported."""
+    return Runner(ctx).run(State(graph), passes).graph
 
 
 def dumped(folder: Path, name: str) -> Path:
@@ -162,12 +202,13 @@ def dumped(folder: Path, name: str) -> Path:
 
 
 def differs(a: Graph, b: Graph) -> bool:
-    """Tell whether anything but types and form differs: what is left alone is the same object."""
+    """Return whether anything but form and inner types differs: what is kept is the same object."""
     return (
         a.nodes != b.nodes
         or dict(a.constants) != dict(b.constants)
         or dict(a.records) != dict(b.records)
         or (a.inputs, a.outputs) != (b.inputs, b.outputs)
+        or any(a.types.get(value) != b.types.get(value) for value in a.inputs)
     )
 
 
@@ -175,7 +216,7 @@ def until(passes: Sequence[Pass], stop_after: str) -> tuple[Pass, ...]:
     """Cut passes after the last one of that name (empty: none is cut)."""
     if not stop_after:
         return tuple(passes)
-    names = [one.name for one in passes]
+    names = [pass_.name for pass_ in passes]
     if stop_after not in names:
         raise SlimcError(
             "unknown-pass",

@@ -45,7 +45,7 @@ from slimc.io.read import read
 from slimc.ir.graph import Graph
 from slimc.ir.text import parse_text, to_text
 from slimc.ir.verify import verify
-from slimc.passes.base import Pass, PassResult, quantizes
+from slimc.passes.base import Pass, PassResult, traits_of
 from slimc.passes.context import Context
 from slimc.pipeline.catalogue import Catalogue, catalogue
 from slimc.pipeline.input_sizes import measure_sample
@@ -137,7 +137,7 @@ def outcome(golden: Golden) -> str:
     passes: tuple[Pass, ...] = ()
     try:
         passes = names.parse(golden.head["pipeline"])
-        steps = _run(passes, graph, replace(ctx, quantizes=quantizes(passes)))
+        steps = _run(passes, graph, replace(ctx, traits=traits_of(passes)))
     except SlimcError as error:
         return f"--- error\n{error}"
     _check_values(golden.head.get("values", ""), steps, ctx.data)

@@ -19,6 +19,7 @@ from slimc.ir.types import DType, TensorType, ValueType, static_shape
 from slimc.passes.base import Pass, PassResult, option
 from slimc.passes.canonical.inline_branches import written_out
 from slimc.passes.context import Context
+from slimc.passes.traits import Trait
 from slimc.remarks import Remark, note
 
 WHERE = "pass bind-inputs"
@@ -35,6 +36,7 @@ class BindInputs(Pass):
     """
 
     name: ClassVar[str] = "bind-inputs"
+    traits: ClassVar[frozenset[Trait]] = frozenset({Trait.BINDS})
 
     values: tuple[str, ...] = option((), "inputs to fix, as name=number or name=1,2,3")
     shapes: tuple[str, ...] = option(

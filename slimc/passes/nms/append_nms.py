@@ -16,6 +16,7 @@ from slimc.passes.canonical.remove_identities import RemoveIdentities
 from slimc.passes.context import Context
 from slimc.passes.nms.detection_head import Head, find_head
 from slimc.passes.nms.nms_operators import Suppression, put_in
+from slimc.passes.traits import Trait
 from slimc.remarks import applied, note
 
 PLUGIN = "EfficientNMS_TRT"
@@ -41,7 +42,7 @@ class AppendNms(Pass):
 
     name: ClassVar[str] = "append-nms"
     promise: ClassVar[Promise] = "approximate"
-    ends: ClassVar[bool] = True
+    traits: ClassVar[frozenset[Trait]] = frozenset({Trait.ENDS})
 
     head: str = option(
         "", "the output with boxes and scores, [B,4+C,N] or [B,N,4+C]; none: the only such one"

@@ -20,6 +20,7 @@ from slimc.passes.prune.input_scores import READER_SCORES, SAMPLES, ReaderRankin
 from slimc.passes.prune.measured_damage import calibrate, calibrated
 from slimc.passes.prune.scores import SCORES
 from slimc.passes.prune.sensitivity import CutFails, Refit, measure_curves
+from slimc.passes.traits import Trait
 
 AUTO = "auto"
 OWN_SCORES = (AUTO, *READER_SCORES, *SCORES)
@@ -79,10 +80,11 @@ def rank_by_outputs(
     name = chosen_score(score, ctx)
     data = or_fields(ctx.data, ctx.sizes_of(coupling.opened.whole), ctx.seed)
     loss = unseen_error(coupling, data, SAMPLES)
-    wanted = ctx.repairs or name in READER_SCORES
+    repairs = Trait.REPAIRS in ctx.traits
+    wanted = repairs or name in READER_SCORES
     with moments_if(wanted, coupling, families, ctx) as moments:
         rankings = rank_with(coupling, families, name, ctx, moments)
-        refit = moments.refit if ctx.repairs and moments is not None else None
+        refit = moments.refit if repairs and moments is not None else None
         pairs = zip(families, rankings, strict=True)
         return tuple(_measured(coupling, *pair, loss, refit) for pair in pairs)
 

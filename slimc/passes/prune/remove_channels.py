@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from slimc.ir.graph import Graph
 from slimc.passes.base import Pass, PassResult, Promise, option
 from slimc.passes.context import Context
 from slimc.passes.float_weights import check_float_weights
+from slimc.passes.give_back import measured_facts
 from slimc.passes.prune.explanation import Explanation
 from slimc.passes.prune.mask_axes import mask_axes
 from slimc.passes.prune.options import bounds, check_options, kept_nodes, named
@@ -23,7 +25,10 @@ from slimc.passes.prune.rankings import chosen_score, compares_outputs, rank, ra
 from slimc.passes.prune.repair_weights import RepairWeights
 from slimc.passes.prune.report import plan_remarks, removal_tables
 from slimc.passes.prune.slice_axes import kept_of_values, slice_axes
+from slimc.passes.prune.slow_removals import find_slow_removals, slow_removal_remarks
 from slimc.passes.prune.widths import Range
+from slimc.passes.timing import Timing
+from slimc.passes.traits import Trait
 from slimc.remarks import Remark, note
 
 _IN_FLOATS = "give the model in floats, and put prune before quant: --passes prune,quant"
@@ -41,6 +46,7 @@ class RemoveChannels(Pass):
 
     name: ClassVar[str] = "remove-channels"
     promise: ClassVar[Promise] = "approximate"
+    traits: ClassVar[frozenset[Trait]] = frozenset({Trait.CUTS_CHANNELS, Trait.REVERTS})
 
     ratio: float = option(0.3, "share of the budget's quantity to remove, between 0 and 1")
     budget: Literal["macs", "parameters", "bytes", "latency", "channels"] = option(
@@ -111,6 +117,29 @@ class RemoveChannels(Pass):
             share = self.ratio / self.steps
             found += [replace(once, ratio=share / (1 - share * done)), RepairWeights()]
         return tuple(found[:-1])
+
+    @property
+    def ignores_curves(self) -> str:
+        if self.compare == "outputs":
+            return "compare=outputs measures curves of its own"
+        if self.budget == "channels":
+            return "budget=channels cuts all families alike, whatever was measured"
+        return ""
+
+    def revert_slow(
+        self, before: Graph, result: PassResult, ctx: Context, timing: Timing
+    ) -> tuple[Pass, PassResult]:
+        """Time the removal, and give back the families whose removal does not pay."""
+        narrowed = partial(self.narrowed, before, ctx)
+        decision = find_slow_removals(result.facts["families"], narrowed, ctx, timing)
+        pass_ = self
+        if decision.given_back:
+            pass_ = replace(self, give_back=(*self.give_back, *decision.given_back))
+            result = pass_.run(before, ctx)
+        whole = timing.compare(before, result.graph)
+        remarks = (*slow_removal_remarks(whole, decision, ctx), *result.remarks)
+        facts = measured_facts(whole, decision, timing.samples)
+        return pass_, replace(result, remarks=remarks, facts={**result.facts, "measured": facts})
 
     def narrowed(self, graph: Graph, ctx: Context, widths: Mapping[str, int]) -> Graph:
         """Return the graph with these widths of families: shapes as in the result, other units."""

@@ -20,6 +20,7 @@ from slimc.passes.float_weights import check_float_weights
 from slimc.passes.prune.merge_channels import Merged, merge
 from slimc.passes.prune.slice_axes import slice_axes
 from slimc.passes.sparsify.sparse_layers import with_zeros
+from slimc.passes.traits import Trait
 from slimc.remarks import Remark, note
 
 
@@ -37,7 +38,7 @@ class RepairWeights(Pass):
 
     name: ClassVar[str] = "repair-weights"
     promise: ClassVar[Promise] = "approximate"
-    repairs: ClassVar[bool] = True
+    traits: ClassVar[frozenset[Trait]] = frozenset({Trait.REPAIRS})
 
     samples: int = option(
         SAMPLES, "samples to fit on, the first ones; distinct ones matter", least=1

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, reduce
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from slimc.analysis.shapes import infer
 from slimc.calib.collect import collect, key
@@ -22,11 +22,15 @@ from slimc.passes.base import Pass, PassResult, Promise, option
 from slimc.passes.bodies_in_float import left_in_bodies
 from slimc.passes.context import Context
 from slimc.passes.float_weights import check_float_weights
+from slimc.passes.give_back import decide, measured_facts
 from slimc.passes.quant.attach_records import attach, said
 from slimc.passes.quant.integer_nodes import choose
 from slimc.passes.quant.scale_groups import ScaleGroup, groups, with_every_value
+from slimc.passes.quant.slow_integers import TimedRegions, is_slower, slow_integer_remarks
 from slimc.passes.quant.stored_weights import beside_integers, choose_weights
 from slimc.passes.schemes import FLOAT, FLOATS, FP32, STORED, Scheme, schemes_of
+from slimc.passes.timing import Timing
+from slimc.passes.traits import Trait
 from slimc.remarks import Remark, note, skipped
 from slimc.targets.target import Target
 
@@ -47,6 +51,7 @@ class AssignScales(Pass):
 
     name: ClassVar[str] = "assign-scales"
     promise: ClassVar[Promise] = "integers"
+    traits: ClassVar[frozenset[Trait]] = frozenset({Trait.QUANTIZES, Trait.REVERTS})
 
     scheme: Scheme = option(
         "auto",
@@ -73,9 +78,19 @@ class AssignScales(Pass):
     keep: tuple[str, ...] = option((), "nodes to leave in float (names, with * and ?)")
 
     @property
-    def integers(self) -> bool:
-        schemes = {self.scheme, *(one.rpartition("=")[2] for one in self.mixed)}
-        return any(one not in (*FLOATS, FLOAT, FP32, *STORED) for one in schemes)
+    def schemes(self) -> tuple[str, tuple[str, ...]]:
+        return self.scheme, self.mixed
+
+    def own_traits(self) -> frozenset[Trait]:
+        named = {self.scheme, *(entry.rpartition("=")[2] for entry in self.mixed)}
+        integers = any(scheme not in (*FLOATS, FLOAT, FP32, *STORED) for scheme in named)
+        return self.traits | {Trait.INTEGERS} if integers else self.traits
+
+    def in_float(self, nodes: Sequence[str]) -> AssignScales:
+        return replace(self, keep=tuple(dict.fromkeys((*self.keep, *nodes))))
+
+    def with_schemes(self, scheme: str, mixed: Sequence[str]) -> AssignScales:
+        return replace(self, scheme=cast("Scheme", scheme), mixed=tuple(mixed))
 
     def run(self, graph: Graph, ctx: Context) -> PassResult:
         """Quantize what the scheme says.
@@ -120,6 +135,31 @@ class AssignScales(Pass):
             "ranges": {v: [r.low, r.high] for one, r in ranges.items() for v in one.values},
         }
         return PassResult(made, (*said(ctx, made, choice, weights), *left), report)
+
+    def revert_slow(
+        self, before: Graph, result: PassResult, ctx: Context, timing: Timing
+    ) -> tuple[Pass, PassResult]:
+        """Time integers region by region, and give those back that are slower than in floats."""
+        timed = TimedRegions(result.graph, before, ctx, timing)
+        if not timed.regions:
+            return self, result
+        if reason := timing.obstacle(ctx.target):
+            return self, replace(result, remarks=(note(reason), *result.remarks))
+        pass_, decision = self, decide(tuple(timed.regions), timed.trial)
+        given_back = decision.given_back
+        if given_back:
+            pass_ = self.in_float(timed.patterns(given_back))
+            result = pass_.run(before, ctx)
+        whole = timed.gain(result.graph)
+        if is_slower(whole) and len(given_back) < len(timed.regions):
+            given_back = tuple(timed.regions)
+            pass_ = pass_.in_float(timed.patterns(given_back))
+            result = pass_.run(before, ctx)
+            whole = timed.gain(result.graph)
+        remarks = (*slow_integer_remarks(whole, given_back, decision), *result.remarks)
+        decision = replace(decision, given_back=given_back)
+        facts = measured_facts(whole, decision, timing.samples)
+        return pass_, replace(result, remarks=remarks, facts={**result.facts, "measured": facts})
 
     def _measure(
         self, graph: Graph, ctx: Context, data: Data, shared: Sequence[ScaleGroup]

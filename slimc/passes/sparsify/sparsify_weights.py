@@ -25,6 +25,7 @@ from slimc.passes.context import Context
 from slimc.passes.float_weights import check_float_weights
 from slimc.passes.sparsify.sparse_layers import Bounds, SparseLayer, sparse_layers
 from slimc.passes.sparsify.two_of_four import TwoOfFour
+from slimc.passes.traits import Trait
 from slimc.remarks import Remark, applied, note
 from slimc.rewrite.rule import names_matching
 
@@ -44,7 +45,7 @@ class SparsifyWeights(Pass):
 
     name: ClassVar[str] = "sparsify-weights"
     promise: ClassVar[Promise] = "approximate"
-    sparsifies: ClassVar[bool] = True
+    traits: ClassVar[frozenset[Trait]] = frozenset({Trait.SPARSIFIES})
 
     score: Literal["auto", "magnitude", "second-order"] = option(
         "auto",

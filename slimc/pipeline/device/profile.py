@@ -19,6 +19,8 @@ from slimc.errors import SlimcError
 from slimc.execute.ort import measure_latency, time_kernels
 from slimc.execute.threads import one_blas_thread
 from slimc.ir.graph import Graph
+from slimc.passes import LOWERING
+from slimc.passes.base import traits_of
 from slimc.passes.context import Context
 from slimc.passes.prune.remove_channels import RemoveChannels
 from slimc.passes.quant.assign_scales import AssignScales
@@ -26,10 +28,11 @@ from slimc.passes.quant.fuse_bias import FuseBias
 from slimc.pipeline.catalogue import Catalogue, catalogue
 from slimc.pipeline.device.kernels import step_seconds
 from slimc.pipeline.integer_layers import ONNXRUNTIME
-from slimc.pipeline.integer_speed import lowered
 from slimc.pipeline.latency import Feed, Stopwatch
-from slimc.pipeline.prepare import DataSource, prepared
+from slimc.pipeline.options import CompileOptions
+from slimc.pipeline.prepare import DataSource, prepare
 from slimc.pipeline.provenance import versions
+from slimc.pipeline.runner import apply
 from slimc.targets.onnxruntime.machine import this_cpu
 from slimc.targets.target import Target
 
@@ -45,18 +48,15 @@ class Bench:
     """How runs are measured. rounds: 0 lets MACs decide, as `--measure` does."""
 
     target: Target
-    names: Catalogue
-    bind: Mapping[str, str]
-    shape: Mapping[str, str]
+    options: CompileOptions
     rounds: int
     threads: int
-    seed: int
 
     def runs(self, model: Model, name: str, data: DataSource, kept: Sequence[float]) -> list[Run]:
         """Measure a model with shares of its channels, in floats and, where it may, in integers."""
-        made = prepared(model, "", self.target, data, self.bind, self.shape, self.seed, self.names)
-        whole = made.runner.run(made.graph, made.steps)
-        ctx, feed = made.runner.ctx, made.runner.checker.feeds[0]
+        prepared = prepare(model, "", self.target, data, self.options)
+        whole = prepared.runner.run(prepared.start, prepared.steps).graph
+        ctx, feed = prepared.ctx, prepared.feeds[0]
         ctx = replace(ctx, data=ctx.data.head(1))  # ranges need not be good: times are the same
         found = []
         for share, graph in _narrowed(whole, ctx, kept):
@@ -72,7 +72,7 @@ class Bench:
         sizes = {**ctx.sizes_of(graph), **check(graph, specs_of(dict(feed)), "the first feed")}
         coupling = couple(graph, ctx.ops, infer(graph, ctx.ops, sizes))
         rounds = self.rounds or Stopwatch.of(graph, feed, ctx).rounds
-        final = lowered(graph, ctx)
+        final = apply(LOWERING, graph, ctx)
         kernels = time_kernels(final, feed, rounds, self.threads)
         (seconds,) = measure_latency([final], feed, rounds, self.threads)
         taken = step_seconds(coupling.graph, steps(coupling), kernels, seconds)
@@ -95,16 +95,15 @@ def _narrowed(graph: Graph, ctx: Context, kept: Sequence[float]) -> Iterator[tup
             yield share, graph
             continue
         cut = RemoveChannels(ratio=1 - share, budget="channels", compare="score", score="magnitude")
-        narrow = cut.run(graph, ctx).graph
+        narrow = apply([cut], graph, ctx)
         if narrow is not graph:
             yield share, narrow
 
 
 def _in_integers(graph: Graph, ctx: Context) -> tuple[Graph, Context]:
-    ctx = replace(ctx, quantizes=True)
-    for one in (FuseBias(), AssignScales()):
-        graph = one.run(graph, ctx).graph
-    return graph, ctx
+    passes = (FuseBias(), AssignScales())
+    ctx = replace(ctx, traits=traits_of(passes))
+    return apply(passes, graph, ctx), ctx
 
 
 def _said(share: float) -> str:
@@ -136,7 +135,9 @@ def profile(
     names = names or catalogue()
     goal = names.target(target) if isinstance(target, str) else target
     _refuse_elsewhere(goal)
-    bench = Bench(goal, names, bind or {}, shape or {}, rounds, threads, seed)
+    bench = Bench(
+        goal, CompileOptions(bind=bind, shape=shape, seed=seed, names=names), rounds, threads
+    )
     sources = [*data, *[None] * (len(models) + len(others) - len(data))]
     found: list[list[Run]] = []
     titles = _titles([*models, *others])

@@ -29,7 +29,8 @@ from slimc.passes.context import Context
 from slimc.pipeline.catalogue import Catalogue, catalogue
 from slimc.pipeline.device.from_qdq import recorded
 from slimc.pipeline.device.profile import fitted_to, timed
-from slimc.pipeline.prepare import binding_passes, load
+from slimc.pipeline.prepare import binding_passes, bound, load
+from slimc.pipeline.runner import apply
 from slimc.targets.target import Target
 
 MAX_BYTES = 64 << 20  # of a file: layers of the largest engines take some MB
@@ -200,7 +201,7 @@ def profile_of_files(
     runs, notes = [], []
     for i, (model, file) in enumerate(zip(models, times, strict=True)):
         read = read_layers(file, layers[i] if layers else None)
-        first = binding_passes(bind or {}, shape or {})
+        first = binding_passes(bind, shape)
         run, share = _run(model, read, goal, names, first, file)
         runs.append([run])
         notes.append(f"{run.name}: {100 * share:.0f} % of the time is of layers named after nodes")
@@ -219,11 +220,10 @@ def _run(
     first: Sequence[Pass],
     file: Path,
 ) -> tuple[Run, float]:
-    graph = recorded(load(model), names.ops)
-    for one in (*first, Canonicalize()):
-        nothing = Data(graph, "no samples", lambda: iter(()), ())
-        ctx = Context(names.ops, target, nothing, default_sizes(graph))
-        graph = one.run(graph, ctx).graph
+    graph = bound(recorded(load(model), names.ops), first, names, target).graph
+    nothing = Data(graph, "no samples", lambda: iter(()), ())
+    ctx = Context(names.ops, target, nothing, default_sizes(graph))
+    graph = apply([Canonicalize()], graph, ctx)
     coupling = couple(graph, names.ops, infer(graph, names.ops, default_sizes(graph)))
     align = target.align_integer if graph.records else target.align_float
     found = steps(coupling)

@@ -34,7 +34,8 @@ from slimc.pipeline import provenance
 from slimc.pipeline.accuracy_criteria import metric_of
 from slimc.pipeline.catalogue import Catalogue, catalogue
 from slimc.pipeline.curves_file import gone_on_with, save_curves
-from slimc.pipeline.prepare import DataSource, binding_passes, load, samples_from
+from slimc.pipeline.prepare import DataSource, binding_passes, bound, load, samples_from
+from slimc.pipeline.runner import apply
 
 OUTPUT_ERROR = "output error"
 REFITTED = " with readers refitted"
@@ -183,14 +184,12 @@ def _canonical(
 ) -> tuple[Graph, Context]:
     """Return the graph as channel removal meets it in a compile, and the context of that."""
     target = names.target(_TARGET)
-    for one in binding_passes(bind, shape):
-        nothing = Data(graph, "no samples", lambda: iter(()), ())
-        graph = one.run(graph, Context(names.ops, target, nothing)).graph
+    graph = bound(graph, binding_passes(bind, shape), names, target).graph
     samples = samples_from(data, graph, seed)
     sizes = default_sizes(graph) | samples.sizes()
     ctx = Context(names.ops, target, samples, sizes, seed, names.scores)
     if graph.form is Form.IMPORTED:
-        graph = Canonicalize().run(graph, ctx).graph
+        graph = apply([Canonicalize()], graph, ctx)
     where, help = "slimc sensitivity", "measure the model in floats"
     check_float_weights(graph, ctx.ops, "channels cannot leave", where, help)
     return graph, ctx

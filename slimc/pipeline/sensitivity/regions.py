@@ -13,13 +13,16 @@ from slimc.errors import SlimcError
 from slimc.execute.threads import one_blas_thread
 from slimc.ir.digest import digest
 from slimc.ir.graph import Graph
-from slimc.passes.base import Pass
-from slimc.passes.quant.assign_scales import AssignScales
+from slimc.passes.base import Options, first_with
+from slimc.passes.text import passes_text
+from slimc.passes.traits import Trait
 from slimc.pipeline.accuracy_control import seen_only
 from slimc.pipeline.accuracy_criteria import decibels, metric_of, output_error
 from slimc.pipeline.catalogue import Catalogue
-from slimc.pipeline.prepare import DataSource, Prepared, prepared
+from slimc.pipeline.options import CompileOptions
+from slimc.pipeline.prepare import DataSource, Prepared, prepare
 from slimc.pipeline.region_losses import Simulation, load_for, noises, split
+from slimc.pipeline.runner import State
 from slimc.targets.target import Target
 
 FORMAT = "slimc-region-noise-1"
@@ -69,7 +72,7 @@ class RegionNoises:
 
 def region_noises(
     model: Graph | str | Path,
-    passes: str | Sequence[Pass] = "quant",
+    passes: str | Sequence[Options] = "quant",
     target: str | Target = "generic-onnx",
     data: DataSource = None,
     *,
@@ -87,18 +90,19 @@ def region_noises(
     leave out the last samples, which the outputs are compared on. score: a Python file with
     `score(run) -> float`; then noise is the loss of that score. Raises SlimcError.
     """
-    made = prepared(model, passes, target, data, bind, shape, seed, names)
-    seen, unseen = split(made.runner.ctx.data)
-    before, marked = _quantized(made, seen)
-    ctx = made.runner.ctx
+    options = CompileOptions(bind=bind, shape=shape, seed=seed, names=names)
+    prepared = prepare(model, passes, target, data, options)
+    ctx, graph = prepared.ctx, prepared.graph
+    seen, unseen = split(ctx.data)
+    before, marked = _quantized(prepared, seen)
     loss: Loss
     if score is not None:
-        metric = MetricLoss.of(made.graph, metric_of(score))
+        metric = MetricLoss.of(graph, metric_of(score))
         loss, count = replace(metric, load=load_for(ctx.target)), 0
     else:
-        loss = error = output_error(made.graph, ctx, unseen)
-        count = sum(samples_of(specs_of(feed), made.graph) for feed in error.feeds)
-    simulation = Simulation(marked, before, ctx, loss)
+        loss = error = output_error(graph, ctx, unseen)
+        count = sum(samples_of(specs_of(feed), graph) for feed in error.feeds)
+    simulation = Simulation(marked.graph, before.graph, ctx, loss)
     found: list[RegionNoise] = []
     with one_blas_thread():
         whole = simulation.loss_without(())
@@ -107,9 +111,9 @@ def region_noises(
             if watch is not None:
                 watch(len(found), len(simulation.regions))
     return RegionNoises(
-        digest(made.graph),
+        digest(graph),
         ctx.target.name,
-        ",".join(map(str, made.runner.ran)),
+        passes_text(marked.passes[len(prepared.start.steps) :]),
         whole,
         count,
         ctx.data.synthetic,
@@ -118,13 +122,13 @@ def region_noises(
     )
 
 
-def _quantized(made: Prepared, seen: int) -> tuple[Graph, Graph]:
-    """Return the graph that scales are chosen for, and the one with records."""
-    at = next((i for i, one in enumerate(made.steps) if isinstance(one, AssignScales)), -1)
-    steps = [seen_only(one, seen) for one in made.steps]
-    before = made.runner.run(made.graph, steps[:at])
-    marked = made.runner.run(before, steps[at:]) if at >= 0 else before
-    if at < 0 or not marked.records:
+def _quantized(prepared: Prepared, seen: int) -> tuple[State, State]:
+    """Return the state that scales are chosen in, and the one of a graph with records."""
+    place = first_with(Trait.QUANTIZES, prepared.steps)
+    steps = [seen_only(pass_, seen) for pass_ in prepared.steps]
+    before = prepared.runner.run(prepared.start, steps[:place])
+    marked = before if place is None else prepared.runner.run(before, steps[place:])
+    if not marked.graph.records:
         raise SlimcError(
             "nothing-quantized",
             "no node of the model is quantized, so there are no regions",

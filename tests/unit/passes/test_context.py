@@ -6,6 +6,7 @@ from slimc.calib.data import Data
 from slimc.ir.text import parse_text
 from slimc.ops import OPS
 from slimc.passes.context import Context
+from slimc.passes.traits import Trait
 from slimc.pipeline.compiler import compile
 from slimc.targets import resolve
 from slimc.targets.onnxruntime.devices import CPU_VNNI
@@ -24,7 +25,7 @@ graph (%x: f32[1,32,16,16]) -> (%y)
 
 
 @pytest.mark.parametrize(
-    ("target", "quantizes", "align"),
+    ("target", "integers", "align"),
     [
         (JETSON_ORIN, False, 8),
         (JETSON_ORIN, True, 32),
@@ -32,14 +33,15 @@ graph (%x: f32[1,32,16,16]) -> (%y)
         (JETSON_NANO, True, JETSON_NANO.align_float),  # it runs nothing in integers
     ],
 )
-def test_widths_suit_what_comes_out(target: Target, quantizes: bool, align: int) -> None:
-    ctx = Context(OPS, target, Data.synthesize(GRAPH, {}), quantizes=quantizes)
+def test_widths_suit_what_comes_out(target: Target, integers: bool, align: int) -> None:
+    traits = frozenset({Trait.INTEGERS} if integers else ())
+    ctx = Context(OPS, target, Data.synthesize(GRAPH, {}), traits=traits)
     assert ctx.align == align
 
 
 @pytest.mark.parametrize(("target", "align"), [(JETSON_ORIN, 16), (JETSON_NANO, 8)])
 def test_widths_suit_sparse_kernels_where_there_are_some(target: Target, align: int) -> None:
-    ctx = Context(OPS, target, Data.synthesize(GRAPH, {}), sparsifies=True)
+    ctx = Context(OPS, target, Data.synthesize(GRAPH, {}), traits=frozenset({Trait.SPARSIFIES}))
     assert ctx.align == align
 
 

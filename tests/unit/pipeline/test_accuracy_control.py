@@ -13,10 +13,11 @@ from slimc.errors import PromiseError, SlimcError
 from slimc.ir.text import parse_text
 from slimc.passes.canonical.canonicalize import Canonicalize
 from slimc.passes.quant.assign_scales import AssignScales
+from slimc.passes.quant.marked_regions import exactly
 from slimc.pipeline.accuracy_control import enough, seen_only
 from slimc.pipeline.accuracy_criteria import promised
 from slimc.pipeline.compiler import Compiled, compile
-from slimc.pipeline.region_losses import exactly, split
+from slimc.pipeline.region_losses import split
 
 # The middle convolution has weights of very different size in one channel: 8 bits lose most there.
 TEXT = """

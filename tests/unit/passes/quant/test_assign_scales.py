@@ -17,11 +17,12 @@ from slimc.ir.graph import Form, Graph
 from slimc.ir.text import parse_text
 from slimc.ir.types import DType
 from slimc.ops import OPS
-from slimc.passes.base import PassResult, quantizes
+from slimc.passes.base import PassResult, traits_of
 from slimc.passes.context import Context
 from slimc.passes.lower.insert_qdq import place
 from slimc.passes.prune.remove_channels import RemoveChannels
 from slimc.passes.quant.assign_scales import AssignScales
+from slimc.passes.traits import Trait
 from slimc.targets.onnxruntime.devices import CPU_ARM64, CPU_VNNI
 from slimc.targets.target import Grid, Placement, Quantize, Target
 
@@ -444,7 +445,8 @@ def test_what_shares_a_scale_with_a_known_range_keeps_its_own() -> None:
 def test_what_comes_before_suits_integers_where_some_compute_in_them(
     options: dict[str, Any], integers: bool
 ) -> None:
-    assert quantizes([RemoveChannels(), AssignScales(**options)]) is integers
+    traits = traits_of([RemoveChannels(), AssignScales(**options)])
+    assert (Trait.INTEGERS in traits) is integers
 
 
 def test_a_clamp_that_q_covers_is_no_node_of_integers() -> None:

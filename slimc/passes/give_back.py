@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from slimc.execute.speedup import MARGIN, Speedup
 
 _WORTH = 0.25  # share of what its MACs promise that a removal must save
 _WELL = 0.75  # share at which a group is not looked into: its members pay on the whole
 TRIALS = 32  # measurements in search of families, at most
+_DIGITS = 4  # of measured numbers in the report
 CONFIRMATIONS = 8  # measurements of what the search found, at most
 
 Names = tuple[str, ...]
@@ -166,3 +167,41 @@ def _halves(names: Names) -> tuple[Names, Names]:
 
 def _without(names: Names, others: Names) -> Names:
     return tuple(name for name in names if name not in others)
+
+
+def meaning(whole: Speedup) -> str:
+    """Say what a ratio near or below one means."""
+    low, high = whole.bounds
+    if high * (1 + MARGIN) < 1:
+        return ", slower"
+    return "" if low > 1 + MARGIN else ", hardly a difference"
+
+
+def measured_facts(whole: Speedup, decision: Decision, samples: int) -> dict[str, Any]:
+    """Return the figures of a measurement, for the report."""
+    return {
+        "threads": 1,
+        "samples": samples,
+        **_numbers(whole),
+        "given_back": list(decision.given_back),
+        "undecided": list(decision.undecided),
+        "trials": [
+            {
+                "families": list(trial.families),
+                "promised": round(trial.promised, _DIGITS),
+                "verdict": trial.verdict,
+                **_numbers(trial.measured),
+            }
+            for trial in decision.trials
+        ],
+    }
+
+
+def _numbers(speedup: Speedup) -> dict[str, Any]:
+    low, high = speedup.bounds
+    return {
+        "ratio": round(speedup.median, _DIGITS),
+        "low": round(low, _DIGITS),
+        "high": round(high, _DIGITS),
+        "rounds": speedup.rounds,
+    }

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from slimc.execute.speedup import Speedup
-from slimc.pipeline.give_back import CONFIRMATIONS, TRIALS, Names, Trial, decide
+from slimc.passes.give_back import CONFIRMATIONS, TRIALS, Names, Trial, decide
 
 SHARE = 0.05  # of the graph's MACs that the removal of a family saves
 
