@@ -21,7 +21,6 @@ from slimc.analysis.index_space import AxisOf, IndexSpace, LabelOf, Place
 from slimc.analysis.product_axes import Product, resolve
 from slimc.analysis.shapes import Facts, infer
 from slimc.ir.graph import Graph, Node
-from slimc.ir.types import TensorType
 from slimc.ops.axes import Axis, Bound, Label, Term
 from slimc.ops.control import RESULTS_OF
 from slimc.ops.op import Op, OpTable
@@ -183,8 +182,7 @@ def _pin_dynamic(space: IndexSpace, symbolic: Facts) -> None:
     for place in list(space.start):
         if not isinstance(place, AxisOf):
             continue
-        kind = symbolic.types.get(place.value)
-        shape = kind.shape if isinstance(kind, TensorType) else None
+        shape = symbolic.shape_of(place.value)
         known = shape is not None and place.axis < len(shape)
         if shape is None or not known or not isinstance(shape[place.axis], int):
             space.pin(space.of(place), f"value '{place.value}', whose size a run decides")
@@ -236,12 +234,6 @@ def _pin_node(
         for axis, extent in enumerate(facts.shape(value) or () if value else ()):
             space.add(AxisOf(value, axis), extent)
             space.pin(space.of(AxisOf(value, axis)), reason)
-
-
-def is_float(facts: Facts, value: str) -> bool:
-    """Tell whether a value is a tensor of floating-point numbers."""
-    kind = facts.types.get(value)
-    return isinstance(kind, TensorType) and kind.dtype.is_float
 
 
 def _numeric(bound: Bound) -> bool:
@@ -328,7 +320,7 @@ class _Laying:
         that is not known. The second can only shrink if a refit says how.
         """
         ins, outs = labels_of(self.bound.inputs), labels_of(self.bound.outputs)
-        integers = not is_float(self.facts, self.node.inputs[0]) if self.node.inputs else False
+        integers = not self.facts.is_float(self.node.inputs[0]) if self.node.inputs else False
         for name in ins:
             if name not in outs and row.macs and integers:
                 reason = f"{said(self.node)}, which sums integers over it"

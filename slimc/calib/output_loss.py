@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from slimc.analysis.cost import macs
-from slimc.analysis.coupling import Coupling, is_float
+from slimc.analysis.coupling import Coupling
 from slimc.calib.data import Data
 from slimc.calib.feeds import has_sample_axis, samples_of, specs_of
 from slimc.calib.held_out import held_out
@@ -57,10 +57,10 @@ def evaluation_feeds(coupling: Coupling, data: Data, limit: int = 0) -> tuple[Fe
 
 def _size_bytes(coupling: Coupling, value: str) -> int:
     """Return the bytes of a value, 0 where its size is not known."""
-    kind, shape = coupling.facts.types.get(value), coupling.facts.shape(value)
-    if shape is None or not isinstance(kind, TensorType) or kind.dtype is DType.STRING:
+    dtype, shape = coupling.facts.dtype_of(value), coupling.facts.shape(value)
+    if shape is None or dtype is None or dtype is DType.STRING:
         return 0
-    return prod(shape) * kind.dtype.numpy.itemsize
+    return prod(shape) * dtype.numpy.itemsize
 
 
 def _cut(data: Data, graph: Graph, wanted: int, batch: int) -> Iterator[Feed]:
@@ -238,7 +238,7 @@ def _parts(coupling: Coupling, value: str) -> tuple[str, ...]:
             parts = tuple(part for v in computed for part in _parts(coupling, v))
             if joins or len(parts) > 1:
                 return parts
-    return (value,) if is_float(coupling.facts, value) else ()
+    return (value,) if coupling.facts.is_float(value) else ()
 
 
 def _elements(coupling: Coupling, values: Iterable[str]) -> int:

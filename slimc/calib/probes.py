@@ -76,18 +76,16 @@ def with_probes(
 
 
 def _as_float(editor: Editor, graph: Graph, value: str) -> str:
-    declared = graph.type_of(value)
-    if not isinstance(declared, TensorType) or declared.dtype is DType.F32:
+    if graph.dtype_of(value) in (None, DType.F32):
         return value
     return editor.add("Cast", [value], attrs={"to": DType.F32.code}, types=[_FLOATS])[0]
 
 
 def _inner_axes(editor: Editor, graph: Graph, value: str) -> list[str]:
     """Reduce inner axes only: onnxruntime has parallel kernels for that, and not for all axes."""
-    declared = graph.type_of(value)
-    if not isinstance(declared, TensorType) or not declared.shape:
+    rank = graph.rank_of(value)
+    if not rank:
         return []
-    rank = len(declared.shape)
     return [editor.add_constant(np.arange(rank - max(1, rank - 2), rank), "axes")]
 
 
@@ -96,9 +94,7 @@ def _reduced(editor: Editor, kind: str, source: str, axes: list[str]) -> str:
 
 
 def _highest(editor: Editor, graph: Graph, value: str, source: str, axes: list[str]) -> str:
-    declared = graph.type_of(value)
-    rank = len(declared.shape or ()) if isinstance(declared, TensorType) else 0
-    if rank == _IMAGE and source == value and value in graph.producers:
+    if graph.rank_of(value) == _IMAGE and source == value and value in graph.producers:
         return editor.add("GlobalMaxPool", [value], types=[_FLOATS])[0]
     return _reduced(editor, "ReduceMax", source, axes)
 

@@ -15,7 +15,6 @@ from slimc.analysis.shapes import Facts
 from slimc.calib.data import Data
 from slimc.execute.ort import Feed
 from slimc.ir.graph import Graph
-from slimc.ir.types import TensorType
 
 SHORT = 4  # fields are not smooth along an axis of no more indices (colours with alpha)
 EXPONENTS = (1.5, 2.5)  # of the fall of the amplitude with the frequency
@@ -46,9 +45,7 @@ def tells_channels_apart(data: Data) -> bool:
 
     Made-up integers (tokens, masks) reach too few of a network's states for that.
     """
-    kinds = (data.graph.type_of(value) for value in data.graph.inputs)
-    floats = any(isinstance(kind, TensorType) and kind.dtype.is_float for kind in kinds)
-    return floats or not data.synthetic
+    return any(map(data.graph.is_float, data.graph.inputs)) or not data.synthetic
 
 
 def or_fields(data: Data, sizes: Mapping[str, int], seed: int = 0) -> Data:
@@ -60,9 +57,9 @@ def sizes_in(graph: Graph, facts: Facts) -> dict[str, int]:
     """Return the number that `facts` have for every named size of the inputs."""
     found: dict[str, int] = {}
     for value in graph.inputs:
-        kind, shape = graph.type_of(value), facts.shape(value)
-        if isinstance(kind, TensorType) and kind.shape and shape:
-            named = zip(kind.shape, shape, strict=True)
+        dims, shape = graph.shape_of(value), facts.shape(value)
+        if dims and shape:
+            named = zip(dims, shape, strict=True)
             found |= {dim: size for dim, size in named if isinstance(dim, str)}
     return found
 

@@ -313,9 +313,9 @@ def _with_carriers(graph: Graph) -> Graph:
     editor = Editor(graph)
     inputs, outputs = list(graph.inputs), list(graph.outputs)
     for i, value in enumerate(inputs):
-        kind = graph.type_of(value)
+        kind = graph.tensor(value)
         carrier = _carrier(kind)
-        if carrier and isinstance(kind, TensorType):
+        if carrier and kind is not None:
             inputs[i] = editor.fresh(f"{value}.carried")
             editor.set_type(inputs[i], TensorType(carrier, kind.shape))
             editor.add("Cast", [inputs[i]], outputs=[value], attrs={"to": kind.dtype.code})

@@ -12,7 +12,7 @@ import numpy as np
 
 from slimc.ir.constant import Constant
 from slimc.ir.pairs import within_pairs
-from slimc.ir.types import DType, TensorType, ValueType
+from slimc.ir.types import DType, TypedValues, ValueType
 
 OPSET = 28  # the ONE opset of the default domain that the IR speaks
 
@@ -147,7 +147,7 @@ class Quantization:
 
 
 @dataclass(frozen=True, eq=False)
-class Graph:
+class Graph(TypedValues):
     """A frozen dataflow graph in topological order.
 
     `types` holds the type of every value, constants and the inside of bodies excepted (a body has
@@ -244,8 +244,7 @@ def same_record(a: Quantization, b: Quantization) -> bool:
 
 def is_f32(graph: Graph, value: str) -> bool:
     """Tell whether a value is known to hold f32."""
-    kind = graph.type_of(value)
-    return isinstance(kind, TensorType) and kind.dtype is DType.F32
+    return graph.dtype_of(value) is DType.F32
 
 
 def finite(graph: Graph, constant: str) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 
 from slimc.analysis.shapes import call_of
 from slimc.ir.graph import Graph, Node
-from slimc.ir.types import DType, TensorType
+from slimc.ir.types import DType
 from slimc.ops.op import Quant, Weighted
 from slimc.ops.qdq import DEQUANTIZE, QUANTIZE
 from slimc.rewrite.summed import Summed, has_bias_shape, sole_sum
@@ -81,15 +81,13 @@ class NodeUnit:
     @cached_property
     def added(self) -> Summed | None:
         """What is added to a product of two matrices: the runtime makes it the bias of a Gemm."""
-        kind = self.graph.type_of(self.node.inputs[self.parts.data])
-        shape = kind.shape if isinstance(kind, TensorType) else None
+        shape = self.graph.shape_of(self.node.inputs[self.parts.data])
         if self.parts.bias is not None or shape is None or len(shape) != 2:
             return None
         found = sole_sum(self.graph, self.node.outputs[0])
         if found is None:
             return None
-        kinds = [self.graph.type_of(v) for v in (found.other, self.node.outputs[0])]
-        summand, made = (k.shape if isinstance(k, TensorType) else None for k in kinds)
+        summand, made = map(self.graph.shape_of, (found.other, self.node.outputs[0]))
         if summand is None or made is None or not has_bias_shape(summand, made):
             return None
         return found

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from slimc.ir.graph import Graph, Node
-from slimc.ir.types import DType, TensorType
+from slimc.ir.types import DType
 
 
 class _Places(NamedTuple):
@@ -52,8 +52,7 @@ def qoperators(graph: Graph) -> Iterator[QOperator]:
         weight = graph.array(node.inputs[places.weight]) if places is not None else None
         if places is None or weight is None or weight.ndim < 2:
             continue
-        kind = graph.type_of(node.inputs[places.data])
-        data = kind.dtype if isinstance(kind, TensorType) else None
+        data = graph.dtype_of(node.inputs[places.data])
         if data is None or data.is_float:
             data = DType.U8  # it is measured in each run
         yield QOperator(node, data, weight, places.slides, _sums(node, weight, places))

@@ -70,8 +70,7 @@ def _emit(
             editor.add_constant(scale.astype(dtype.numpy), f"{value}.scale"),
         )
     integers, scale_name = stored[value]
-    kind = graph.type_of(result)
-    shape = kind.shape if isinstance(kind, TensorType) else None
+    shape = graph.shape_of(result)
     found = editor.fresh(f"{result}.q")
     editor.set_input(node.name, operand, integers)
     editor.update(node.name, outputs=(found,))

@@ -15,8 +15,8 @@ import numpy as np
 from slimc.analysis.shapes import Facts
 from slimc.io.element_types import accepts
 from slimc.io.schemas import schema_of
-from slimc.ir.graph import OPSET, Graph, Node
-from slimc.ir.types import DType, TensorType
+from slimc.ir.graph import OPSET, Graph, Node, is_f32
+from slimc.ir.types import DType
 from slimc.ops.op import Op
 from slimc.ops.qdq import DEQUANTIZE, QUANTIZE
 from slimc.passes.context import Context
@@ -55,14 +55,10 @@ class Guards:
         if taken is None or row is None:
             return f"nothing says that {node.kind} takes {dtype.text}"
         inputs, outputs = taken
-        results = [v for v in node.outputs if is_single(self.graph, v)]
-        if any(
-            is_single(self.graph, v) and not t for v, t in zip(node.outputs, outputs, strict=True)
-        ):
+        results = [v for v in node.outputs if is_f32(self.graph, v)]
+        if any(is_f32(self.graph, v) and not t for v, t in zip(node.outputs, outputs, strict=True)):
             return f"{node.op} makes no {dtype.text}"
-        read = [
-            v for v, t in zip(node.inputs, inputs, strict=True) if t and is_single(self.graph, v)
-        ]
+        read = [v for v, t in zip(node.inputs, inputs, strict=True) if t and is_f32(self.graph, v)]
         if not (results or read):
             return f"{node.op} takes no {dtype.text}"
         why = self._constants(read, dtype) or self._ranges(row, read, results, dtype)
@@ -136,12 +132,6 @@ class Guards:
         sizes = [bound.sizes.get(name) for name in sorted(read - made)]
         numbers = [size for size in sizes if isinstance(size, int)]
         return prod(numbers) if len(numbers) == len(sizes) else None
-
-
-def is_single(graph: Graph, value: str) -> bool:
-    """Tell whether a value is a tensor of f32."""
-    kind = graph.type_of(value) if value else None
-    return isinstance(kind, TensorType) and kind.dtype is DType.F32
 
 
 def _takes(

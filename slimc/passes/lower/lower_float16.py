@@ -10,12 +10,12 @@ from typing import ClassVar, Literal
 from slimc.analysis.shapes import infer
 from slimc.calib.data import Data
 from slimc.errors import SlimcError
-from slimc.ir.graph import Graph, Node
+from slimc.ir.graph import Graph, Node, is_f32
 from slimc.ir.types import DType
 from slimc.ops.op import Quant
 from slimc.passes.base import Pass, PassResult, Promise, option
 from slimc.passes.context import Context
-from slimc.passes.lower.float16_guards import Guards, is_single
+from slimc.passes.lower.float16_guards import Guards
 from slimc.passes.lower.float_casts import Borders
 from slimc.passes.lower.magnitudes import magnitudes
 from slimc.passes.schemes import AUTO, Scheme, float_types
@@ -87,13 +87,13 @@ class LowerFloat16(Pass):
 
     def _measured(self, graph: Graph, data: Data) -> Mapping[str, float]:
         made = [v for node in graph.nodes for v in node.outputs]
-        values = [v for v in (*graph.inputs, *made) if is_single(graph, v)]
+        values = [v for v in (*graph.inputs, *made) if is_f32(graph, v)]
         return magnitudes(graph, data, values)
 
 
 def _reason(guards: Guards, node: Node, wanted: Mapping[str, DType]) -> str | None:
     """Say why a node that has to do with f32 stays in it."""
-    if not any(is_single(guards.graph, v) for v in (*node.reads, *node.outputs)):
+    if not any(is_f32(guards.graph, v) for v in (*node.reads, *node.outputs)):
         return None
     if node.name not in wanted:
         return "kept by option"
@@ -111,7 +111,7 @@ def _stranded(graph: Graph, ctx: Context, kinds: dict[str, DType]) -> dict[str, 
         if node.name not in kinds or row is None or row.quant is not Quant.PASS_THROUGH:
             continue
         makers = [graph.producers.get(v) for v in node.inputs if v not in graph.constants]
-        floats = [m for m in makers if m is None or any(is_single(graph, v) for v in m.outputs)]
+        floats = [m for m in makers if m is None or any(is_f32(graph, v) for v in m.outputs)]
         readers = [user for v in node.outputs for user in graph.users.get(v, ())]
         single = all(m is None or m.name not in kinds for m in floats)
         if single and not any(user.name in kinds for user in readers):
@@ -179,7 +179,7 @@ def _remarks(
         dtype.text
         for node in graph.nodes
         if (dtype := kinds.get(node.name)) is not None
-        and any(is_single(graph, v) for v in (*node.reads, *node.outputs))
+        and any(is_f32(graph, v) for v in (*node.reads, *node.outputs))
     ]
     names = " or ".join(dict.fromkeys(lowered)) or "16 bits"
     said = [

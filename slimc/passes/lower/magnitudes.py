@@ -23,10 +23,9 @@ def magnitudes(graph: Graph, data: Data, values: Iterable[str]) -> dict[str, flo
     none = editor.add_constant(np.zeros((), np.float32), "none")
     names = {}
     for value in values:
-        kind = graph.type_of(value)
-        wide = TensorType(DType.F32, kind.shape if isinstance(kind, TensorType) else None)
+        dtype, wide = graph.dtype_of(value), TensorType(DType.F32, graph.shape_of(value))
         source = value
-        if isinstance(kind, TensorType) and kind.dtype is not DType.F32:
+        if dtype is not None and dtype is not DType.F32:
             source = editor.add("Cast", [value], types=[wide], attrs={"to": DType.F32.code})[0]
         size = editor.add("Abs", [source], types=[wide])[0]
         nothing = editor.add("Mul", [source, none], types=[wide])[0]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from slimc.analysis.coupling import Coupling, is_float, labels_of
+from slimc.analysis.coupling import Coupling, labels_of
 from slimc.analysis.index_space import LabelOf
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph, Node
-from slimc.ir.types import DType, TensorType
+from slimc.ir.types import DType
 from slimc.ops.axes import Bound
 
 
@@ -64,7 +64,7 @@ def _zero(
     axes = coupling.facts.bounds[node.name].inputs[operand]
     value = node.inputs[operand] if axes else ""
     array = coupling.graph.array(value)
-    if axes is None or array is None or not is_float(coupling.facts, value):
+    if axes is None or array is None or not coupling.facts.is_float(value):
         return []
     masked, covered = np.array(array), []
     for axis, terms in enumerate(axes):
@@ -125,8 +125,7 @@ def _multiply(
     Of types that do not multiply (truth, 8 bits) no operator sums elements.
     """
     value = editor.node(node.name).inputs[operand]
-    kind = coupling.facts.types[node.inputs[operand]]
-    dtype = kind.dtype if isinstance(kind, TensorType) else DType.F32
+    dtype = coupling.facts.dtype_of(node.inputs[operand]) or DType.F32
     if not dtype.is_float and dtype not in (DType.I32, DType.I64):
         return
     rank = len(coupling.facts.shape(node.inputs[operand]) or ())

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from slimc.analysis.coupling import Coupling, is_float
+from slimc.analysis.coupling import Coupling
 from slimc.analysis.group_view import FamilyView, Score, views
 from slimc.analysis.importance import Ranking, by_importance
 from slimc.analysis.prune_groups import Family, readers
@@ -47,7 +47,7 @@ def compares_outputs(coupling: Coupling, ctx: Context) -> bool:
 
     They do with samples and a floating output, unless curves were measured before.
     """
-    floats = any(is_float(coupling.facts, value) for value in coupling.opened.whole.outputs)
+    floats = any(coupling.facts.is_float(value) for value in coupling.opened.whole.outputs)
     return floats and not ctx.data.synthetic and ctx.curves is None
 
 

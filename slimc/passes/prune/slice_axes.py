@@ -47,9 +47,9 @@ def slice_axes(coupling: Coupling, removed: np.ndarray, made_by: str) -> Sliced:
 
 def _narrowed(coupling: Coupling, removed: np.ndarray, value: str) -> ValueType | None:
     """Return the type of a value without the removed indices."""
-    kind = coupling.graph.types.get(value)
-    if not isinstance(kind, TensorType) or kind.shape is None:
-        return kind
+    kind = coupling.graph.tensor(value)
+    if kind is None or kind.shape is None:
+        return coupling.graph.types.get(value)
     shape = list(kind.shape)
     for axis, size in enumerate(shape):
         place = AxisOf(value, axis)
@@ -146,9 +146,9 @@ def _put(editor: Editor, node: Node, operand: int, elements: dict[int, int]) -> 
         name = editor.add_constant(new, f"{node.name}.operand{operand}")
         editor.set_input(node.name, operand, name)
         return
-    kind = editor.type_of(value)
-    dtype = kind.dtype if isinstance(kind, TensorType) else DType.I64
-    length = _length(kind, places)
+    dtype = editor.dtype_of(value) or DType.I64
+    size = (editor.shape_of(value) or (None,))[0]
+    length = size if isinstance(size, int) else max(places) + 1
     mask, sizes = np.zeros(length, bool), np.zeros(length, dtype.numpy)
     mask[places], sizes[places] = True, numbers
     where = editor.add(
@@ -163,11 +163,3 @@ def _put(editor: Editor, node: Node, operand: int, elements: dict[int, int]) -> 
         near=node.name,
     )
     editor.set_input(node.name, operand, where[0])
-
-
-def _length(kind: object, places: list[int]) -> int:
-    """Return the length of a computed list of sizes."""
-    shape = kind.shape if isinstance(kind, TensorType) else None
-    if shape and isinstance(shape[0], int):
-        return shape[0]
-    return max(places) + 1

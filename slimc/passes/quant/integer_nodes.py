@@ -97,7 +97,7 @@ def _site(
             return f"{name} runs {node.kind} in integers only with another {key} than {value}"
     if row.weighted is not None:
         return _contraction(graph, ctx, facts, Site(node, row, wants, ()), row.weighted)
-    takes = tuple(i for i, v in enumerate(node.inputs) if v and is_f32(graph, v))
+    takes = tuple(i for i, v in enumerate(node.inputs) if is_f32(graph, v))
     if row.quant is Quant.PASS_THROUGH:
         settings = [node.inputs[i] for i in takes[1:]]
         takes = takes[:1]

@@ -15,7 +15,6 @@ from slimc.analysis.shapes import Facts, call_of
 from slimc.fit.linear import Linear, linear
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph, Node
-from slimc.ir.types import TensorType
 from slimc.ops.op import Op, OpTable, Quant
 from slimc.rewrite.summed import sole_sum
 
@@ -178,8 +177,8 @@ def _passes(graph: Graph, facts: Facts, node: Node, row: Op, value: str, axis: i
 
 def _divide(editor: Editor, value: str, maker: Node, s: np.ndarray, axis: int) -> None:
     """Let all that reads a value read it divided by s along an axis counted from the end."""
-    kind = editor.type_of(value)
-    assert isinstance(kind, TensorType)
+    kind = editor.tensor(value)
+    assert kind is not None
     factor = (1 / s).reshape([-1, *([1] * (-axis - 1))]).astype(kind.dtype.numpy)
     constant = editor.add_constant(factor, f"{maker.name}.factor")
     (made,) = editor.add(

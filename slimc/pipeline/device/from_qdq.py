@@ -7,7 +7,6 @@ import numpy as np
 from slimc.ir.constant import Constant
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph, Quantization
-from slimc.ir.types import TensorType
 from slimc.ops.op import OpTable
 from slimc.targets.contractions import Conversion, conversions
 
@@ -32,8 +31,7 @@ def recorded(graph: Graph, ops: OpTable) -> Graph:
 
 def _is_back(one: Conversion) -> bool:
     """Tell whether this makes real numbers: a DQ whose integers are of a known type."""
-    made = one.graph.type_of(one.node.outputs[0])
-    return one.integers is not None and isinstance(made, TensorType) and made.dtype.is_float
+    return one.integers is not None and one.graph.is_float(one.node.outputs[0])
 
 
 def _absorb(editor: Editor, value: str, one: Conversion) -> None:

@@ -16,7 +16,6 @@ from slimc.analysis.contraction_axes import data_channels
 from slimc.analysis.shapes import infer
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph, Node
-from slimc.ir.types import TensorType
 from slimc.ops.op import OpTable, Weighted
 from slimc.ops.qdq import DEQUANTIZE, QUANTIZE
 from slimc.remarks import Remark, applied, skipped
@@ -83,8 +82,7 @@ def hold_behind(graph: Graph, kinds: frozenset[str], made_by: str) -> tuple[Grap
     for node in graph.nodes:
         if node.integer or node.kind not in kinds:
             continue
-        kind = graph.type_of(node.outputs[0])
-        shape = kind.shape if isinstance(kind, TensorType) else None
+        shape = graph.shape_of(node.outputs[0])
         channels = shape[1] if shape is not None and len(shape) > 1 else None
         for reader in graph.users.get(node.outputs[0], ()):
             if reader.op != QUANTIZE or not _has_one_scale(graph, reader):

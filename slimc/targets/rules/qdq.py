@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from slimc.ir.graph import Graph, Node
-from slimc.ir.types import DType, TensorType
+from slimc.ir.types import DType
 from slimc.ops.qdq import DEQUANTIZE
 from slimc.targets.contractions import Conversion, contractions, conversions, dequantized, weight_of
 from slimc.targets.fixes.clamps import covered_clamps, delete_covered_clamps
@@ -82,8 +82,8 @@ def _misfit(graph: Graph, one: Conversion) -> str:
         return ""
     if one.zero is not None and one.zero.size != one.scale.size:
         return f"{one.scale.size} scales but {one.zero.size} zero points"
-    kind = graph.type_of(one.node.inputs[0])
-    if not isinstance(kind, TensorType):
+    kind = graph.tensor(one.node.inputs[0])
+    if kind is None:
         return ""
     if one.node.op == DEQUANTIZE and one.integers is not None and one.integers is not kind.dtype:
         return f"integers of {kind.dtype.text} but a zero point of {one.integers.text}"
