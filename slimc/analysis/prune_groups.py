@@ -145,7 +145,7 @@ def _name(coupling: Coupling, members: tuple[Member, ...]) -> str:
     for member in members:
         if isinstance(member.place, LabelOf):
             node = coupling.graph.by_name[member.place.node]
-            weighted = coupling.ops.rows[node.kind].weighted
+            weighted = coupling.ops.weighted(node)
             if weighted is not None and weighted.channel == member.place.label:
                 return node.name
             first = first or node.name
@@ -155,16 +155,15 @@ def _name(coupling: Coupling, members: tuple[Member, ...]) -> str:
 def role(coupling: Coupling, place: LabelOf) -> str:
     """Return what a label is to its node: output channels, input channels, or another axis."""
     node = coupling.graph.by_name[place.node]
-    row = coupling.ops.rows[node.kind]
+    weighted = coupling.ops.weighted(node)
     bound = coupling.facts.bounds[node.name]
     if place.label not in labels_of(bound.outputs):
         return "input channels"
-    if row.weighted is None:
+    if weighted is None:
         return "axis"
-    if place.label == row.weighted.channel:
+    if place.label == weighted.channel:
         return "output channels"
-    weight = row.weighted.weight
-    return "groups" if place.label in labels_of((bound.inputs[weight],)) else "axis"
+    return "groups" if place.label in labels_of((bound.inputs[weighted.weight],)) else "axis"
 
 
 def readers(coupling: Coupling, family: Family) -> int:

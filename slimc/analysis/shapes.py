@@ -67,6 +67,14 @@ def call_of(graph: Graph, facts: Facts, node: Node) -> Call:
     return _call(graph, facts.types, facts.values, node)
 
 
+def clamp_bounds(
+    graph: Graph, ops: OpTable, facts: Facts, node: Node
+) -> tuple[float, float] | None:
+    """Return the bounds of y = min(max(x, low), high), None of other nodes and computed ones."""
+    clamp = ops.clamp(node)
+    return None if clamp is None else clamp(call_of(graph, facts, node))
+
+
 def default_sizes(graph: Graph) -> dict[str, int]:
     """Return a number for every name in the inputs' types: 2 for what looks like a batch."""
     found: dict[str, int] = {}

@@ -118,7 +118,7 @@ def tensor_type(graph: Graph, name: str) -> TensorType:
     if declared is None:
         raise SlimcError(
             "input-not-tensor",
-            f"input '{name}' is a {declared}, and samples are arrays",
+            f"input '{name}' is a {graph.type_of(name)}, and samples are arrays",
             help="bind or cut the input before this step",
         )
     return declared

@@ -232,7 +232,7 @@ def _parts(coupling: Coupling, value: str) -> tuple[str, ...]:
     if node is not None and bound is not None:
         computed = [v for v in node.inputs if v in graph.producers]
         joins = any(len(terms) > 1 for axes in bound.outputs for terms in axes or ())
-        moves = len(computed) == 1 and coupling.ops.rows[node.kind].quant is Quant.PASS_THROUGH
+        moves = len(computed) == 1 and coupling.ops.quant(node) is Quant.PASS_THROUGH
         whole = _elements(coupling, (value,)) == _elements(coupling, computed)
         if whole and (joins or moves):
             parts = tuple(part for v in computed for part in _parts(coupling, v))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from slimc.analysis.shapes import Facts, call_of
+from slimc.analysis.shapes import Facts, clamp_bounds
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph
 from slimc.ir.types import DType, TensorType
@@ -135,8 +135,6 @@ def floors(graph: Graph, ops: OpTable, facts: Facts) -> dict[str, float]:
     """Return the lower bound of every value that a clamp of the top graph makes (a Relu: 0)."""
     found = {}
     for node in graph.nodes:
-        row = ops.get(node.kind)
-        bounds = row.clamp(call_of(graph, facts, node)) if row is not None and row.clamp else None
-        if bounds is not None:
+        if (bounds := clamp_bounds(graph, ops, facts, node)) is not None:
             found[node.outputs[0]] = bounds[0]
     return found

@@ -157,9 +157,8 @@ def _in_bodies(node: Node, old: Node | None, ops: OpTable) -> Iterator[Remark]:
     known = _held(old) if old is not None else set()
     for body in node.bodies:
         for one in body.nodes:
-            row = ops.get(one.kind)
             held = [body.constants[v] for v in one.inputs if v in body.constants]
-            if row is not None and row.weighted and any(id(c) not in known for c in held):
+            if ops.weighted(one) and any(id(c) not in known for c in held):
                 yield skipped(one.name, f"not repaired: it lies in a body of '{node.name}'")
             yield from _in_bodies(one, old, ops)
 
@@ -198,8 +197,7 @@ def layer_of(
 
     None: it has no constant weights. facts: of the teacher and of the student.
     """
-    row = ops.get(node.kind)
-    if row is None or row.weighted is None or not any(v in student.constants for v in node.inputs):
+    if not ops.weighted(node) or not any(v in student.constants for v in node.inputs):
         return None  # a product of two activations has nothing to fit
     ours, theirs = (
         linear(g, ops, f, g.by_name[node.name]) if node.name in g.by_name else None

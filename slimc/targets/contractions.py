@@ -172,9 +172,8 @@ def _moved(subject: Subject, node: Node, axis: int | None) -> int | None:
 def contractions(graph: Graph, ops: OpTable) -> Iterator[tuple[Node, Weighted]]:
     """Yield the contractions of a graph."""
     for node in graph.nodes:
-        row = ops.get(node.kind)
-        if row is not None and row.weighted is not None:
-            yield node, row.weighted
+        if (weighted := ops.weighted(node)) is not None:
+            yield node, weighted
 
 
 def integer_contractions(graph: Graph, ops: OpTable) -> Iterator[tuple[Node, Weighted]]:

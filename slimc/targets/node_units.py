@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from slimc.analysis.shapes import call_of
+from slimc.analysis.shapes import clamp_bounds
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import DType
 from slimc.ops.op import Quant, Weighted
@@ -127,8 +127,7 @@ def hidden_data(subject: Subject, node: Node, parts: Weighted) -> Node | None:
     for maker in makers(subject.graph, node.inputs[parts.data]):
         if maker.op == DEQUANTIZE:
             return first
-        row = subject.ops.get(maker.kind)
-        if row is None or row.quant not in (Quant.PASS_THROUGH, Quant.SHARED_SCALE):
+        if subject.ops.quant(maker) not in (Quant.PASS_THROUGH, Quant.SHARED_SCALE):
             return None
         first = first or maker
     return None
@@ -145,10 +144,9 @@ def _result(subject: Subject, node: Node) -> Result:
         if len(readers) != 1 or value in graph.outputs:
             return Result(None, tuple(clamps), quantizers, direct)
         (node,) = readers
-        row = ops.get(node.kind)
         if node.op == QUANTIZE:
             return Result(Conversion(graph, node), tuple(clamps), 1, direct)
-        if row is not None and row.clamp is not None:
+        if ops.clamp(node):
             clamps.append(node)
         elif node.kind in PROPAGATES and node.inputs[0] == value:
             direct = False
@@ -215,9 +213,7 @@ def covers(subject: Subject, clamp: Node, one: Conversion) -> bool:
 
     Of a Relu the zero point is the least integer; of a Clip the bounds hold all that Q holds.
     """
-    row = subject.ops.get(clamp.kind)
-    rule = row.clamp if row is not None else None
-    bounds = rule(call_of(subject.graph, subject.facts, clamp)) if rule is not None else None
+    bounds = clamp_bounds(subject.graph, subject.ops, subject.facts, clamp)
     kind, scale, zero = one.integers, one.scale, one.zero
     if bounds is None or kind is None or scale is None or scale.size != 1 or zero is None:
         return False

@@ -91,8 +91,7 @@ def _direct_data(subject: Subject) -> Iterator[Finding]:
 
 
 def _clamps(subject: Subject, node: Node, data: Conversion) -> bool:
-    row = subject.ops.get(node.kind)
-    if row is None or row.clamp is None:
+    if not subject.ops.clamp(node):
         return False
     return node.kind != "Relu" or not covers(subject, node, data)
 
@@ -112,8 +111,7 @@ def _moved_from(subject: Subject, value: str) -> tuple[list[Node], Node | None]:
     """Return what moves, joins or clamps elements on the way to a value, and what is before it."""
     found: list[Node] = []
     for maker in makers(subject.graph, value):
-        row = subject.ops.get(maker.kind)
-        if row is None or row.quant not in _MOVES or maker.op in (QUANTIZE, DEQUANTIZE):
+        if subject.ops.quant(maker) not in _MOVES or maker.op in (QUANTIZE, DEQUANTIZE):
             return found, maker
         found.append(maker)
     return found, None

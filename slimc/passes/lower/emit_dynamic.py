@@ -21,8 +21,7 @@ _NUMBER = TensorType(DType.F32, ())
 
 def is_dynamic(graph: Graph, ops: OpTable, node: Node) -> bool:
     """Tell whether a product takes integers of a record of its weight, and none of its data."""
-    row = ops.get(node.kind)
-    parts = row.weighted if row is not None else None
+    parts = ops.weighted(node)
     if parts is None or not node.integer:
         return False
     data, weight = node.inputs[parts.data], node.inputs[parts.weight]

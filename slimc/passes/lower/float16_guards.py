@@ -71,9 +71,9 @@ class Guards:
             return "its scales keep their precision"
         if node.attrs.get("reduction", b"none") != b"none":
             return f"{node.op} with a reduction: onnxruntime has no f16 kernel"
-        row = self.ctx.ops.get(node.kind)
-        if node.integer and row is not None and row.weighted is not None:
-            data = node.inputs[row.weighted.data]
+        parts = self.ctx.ops.weighted(node)
+        if node.integer and parts is not None:
+            data = node.inputs[parts.data]
             if data not in self.graph.records:
                 return f"the range of '{data}' is measured in each run, which takes f32"
         return None

@@ -107,8 +107,7 @@ def _stranded(graph: Graph, ctx: Context, kinds: dict[str, DType]) -> dict[str, 
     """
     found: dict[str, str] = {}
     for node in graph.nodes:
-        row = ctx.ops.get(node.kind)
-        if node.name not in kinds or row is None or row.quant is not Quant.PASS_THROUGH:
+        if node.name not in kinds or ctx.ops.quant(node) is not Quant.PASS_THROUGH:
             continue
         makers = [graph.producers.get(v) for v in node.inputs if v not in graph.constants]
         floats = [m for m in makers if m is None or any(is_f32(graph, v) for v in m.outputs)]

@@ -28,9 +28,7 @@ class Explanation:
         graph, found = self.coupling.graph, []
         fixed = set(graph.constants)
         for node in graph.nodes:
-            row = self.coupling.ops.get(node.kind)
-            weighted = row.weighted if row is not None else None
-            if weighted is not None and node.inputs[weighted.weight] in fixed:
+            if self.coupling.ops.weight_of(node) in fixed:
                 found.append(node)
             if all(value in fixed for value in node.reads):
                 fixed.update(o for o in node.outputs if o)
@@ -137,7 +135,7 @@ class Explanation:
 
 def channel_labels(coupling: Coupling, node: Node) -> tuple[LabelOf, ...]:
     """Return the labels of a weighted node that are channels: made first, then read."""
-    weighted = coupling.ops.rows[node.kind].weighted
+    weighted = coupling.ops.weighted(node)
     bound = coupling.facts.bounds[node.name]
     if weighted is None:
         return ()

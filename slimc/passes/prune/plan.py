@@ -134,8 +134,8 @@ def _inside_bodies(coupling: Coupling) -> list[Remark]:
     """Say of nodes with bodies how many weighted nodes these hold: they are left as they are."""
     made: list[Remark] = []
     for node in coupling.graph.nodes:
-        rows = [coupling.ops.get(n.kind) for body in node.bodies for n in body.walk()]
-        count = sum(row is not None and row.weighted is not None for row in rows)
+        inside = (n for body in node.bodies for n in body.walk())
+        count = sum(coupling.ops.weighted(n) is not None for n in inside)
         if count:
             made.append(
                 skipped(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from math import inf, prod
 
 from slimc.analysis.contraction_axes import axis_with, channels_of, labels_of, sum_order
-from slimc.analysis.shapes import Facts, call_of
+from slimc.analysis.shapes import Facts, call_of, clamp_bounds
 from slimc.ir.graph import Graph, Node, finite, is_f32
 from slimc.ops.axes import Bound
 from slimc.ops.op import Op, Quant, Weighted
@@ -61,9 +61,7 @@ def choose(graph: Graph, ctx: Context, facts: Facts, schemes: Schemes) -> Choice
 
 
 def _is_clamp(graph: Graph, ctx: Context, facts: Facts, node: Node) -> bool:
-    row = ctx.ops.get(node.kind)
-    clamp = row.clamp if row is not None else None
-    return clamp is not None and clamp(call_of(graph, facts, node)) is not None
+    return clamp_bounds(graph, ctx.ops, facts, node) is not None
 
 
 def _is_covered(

@@ -83,7 +83,7 @@ def beside_integers(
 
 
 def _paired(one: StoredWeight, quantized: Collection[str], ctx: Context) -> StoredWeight:
-    wish, parts = ctx.target.quantize.get(one.node.kind), ctx.ops.rows[one.node.kind].weighted
+    wish, parts = ctx.target.quantize.get(one.node.kind), ctx.ops.weighted(one.node)
     grid = wish.weights if wish is not None else None
     if grid is None or not grid.paired or parts is None or grid.dtype is not one.grid.dtype:
         return one

@@ -60,15 +60,15 @@ def sparse_layers(
     found: list[SparseLayer] = []
     left: list[Remark] = []
     for node in graph.nodes:
-        row = ctx.ops.get(node.kind)
-        if row is None or row.weighted is None:
+        weighted = ctx.ops.weighted(node)
+        if weighted is None:
             continue
         one = (
             f"{ctx.target.name} has no sparse kernels of {node.kind}"
             if ctx.target.sparsity and node.kind not in ctx.target.sparsity
             else "it is kept"
             if node.name in keep
-            else _layer(graph, ctx, facts, node, row.weighted, bounds)
+            else _layer(graph, ctx, facts, node, weighted, bounds)
         )
         if isinstance(one, SparseLayer):
             found.append(one)

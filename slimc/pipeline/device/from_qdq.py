@@ -20,8 +20,8 @@ def recorded(graph: Graph, ops: OpTable) -> Graph:
     from_integers = {one.node.outputs[0]: one for one in conversions(graph) if _is_back(one)}
     editor = Editor(graph)
     for node in graph.nodes:
-        row = ops.get(node.kind)
-        data = row.weighted.data if row is not None and row.weighted is not None else 0
+        parts = ops.weighted(node)
+        data = parts.data if parts is not None else 0
         if len(node.inputs) > data and node.inputs[data] in from_integers:
             editor.update(node.name, integer=node.outputs[0] not in from_integers)
     for value, one in from_integers.items():

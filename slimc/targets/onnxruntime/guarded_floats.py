@@ -33,8 +33,7 @@ class Border:
 def quantized_by_runtime(graph: Graph, ops: OpTable) -> Iterator[Border]:
     """Yield the float contractions of a graph with Q/DQ that the runtime would quantize."""
     for node in graph.nodes:
-        row = ops.get(node.kind)
-        parts = row.weighted if row is not None else None
+        parts = ops.weighted(node)
         if node.integer or parts is None or parts.bias is None:
             continue  # a product without a bias is left alone
         source = graph.producers.get(node.inputs[parts.data])
@@ -142,6 +141,5 @@ def _is_quantized(graph: Graph, ops: OpTable, node: Node) -> bool:
         (node,) = readers
         if node.op == QUANTIZE:
             return True
-        row = ops.get(node.kind)
-        if row is None or row.clamp is None:
+        if not ops.clamp(node):
             return False

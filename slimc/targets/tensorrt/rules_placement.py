@@ -101,9 +101,8 @@ def _hides(graph: Graph, ops: OpTable, node: Node | None) -> bool:
     for _ in range(LONGEST):
         if node is None or node.op == DEQUANTIZE:
             return node is not None
-        row = ops.get(node.kind)
         computed = [v for v in node.inputs if v and v not in graph.constants]
-        if len(computed) != 1 or (row is not None and row.weighted is not None):
+        if len(computed) != 1 or ops.weighted(node):
             return False
         node = graph.producers.get(computed[0])
     return False
