@@ -21,7 +21,7 @@ from slimc.analysis.index_space import AxisOf, IndexSpace, LabelOf, Place
 from slimc.analysis.product_axes import Product, resolve
 from slimc.analysis.shapes import Facts, infer
 from slimc.ir.graph import Graph, Node
-from slimc.ops.axes import Axis, Bound, Label, Term
+from slimc.ops.axes import Axis, Bound, Label, Term, labels_of
 from slimc.ops.control import RESULTS_OF
 from slimc.ops.op import Op, OpTable
 
@@ -196,7 +196,7 @@ def _pin_computed_runs(space: IndexSpace, node: Node, bound: Bound, symbolic: Bo
     """
     fixed, sizes = (_cut_axes(symbolic), symbolic.sizes) if symbolic is not None else ({}, {})
     for at, axis in _cut_axes(bound).items():
-        names = labels_of(((axis,),))
+        names = labels_of((axis,))
         if fixed.get(at) == axis and all(isinstance(sizes.get(name), int) for name in names):
             continue
         reason = f"{said(node)}, which cuts it where a run decides"
@@ -248,13 +248,6 @@ def _numeric(bound: Bound) -> bool:
 def sizes_of(bound: Bound) -> dict[str, int]:
     """Return the label sizes of a bound whose labels all have one."""
     return {k: v for k, v in bound.sizes.items() if isinstance(v, int)}
-
-
-def labels_of(operands: tuple[tuple[Axis, ...] | None, ...]) -> dict[str, None]:
-    """Return the names of the labels that stand in operands, in order."""
-    return dict.fromkeys(
-        label.name for axes in operands for axis in axes or () for term in axis for label in term
-    )
 
 
 @dataclass(frozen=True)
@@ -319,7 +312,7 @@ class _Laying:
         The first are summed over, which only zeros leave unchanged: of integers with a zero point
         that is not known. The second can only shrink if a refit says how.
         """
-        ins, outs = labels_of(self.bound.inputs), labels_of(self.bound.outputs)
+        ins, outs = labels_of(*self.bound.inputs), labels_of(*self.bound.outputs)
         integers = not self.facts.is_float(self.node.inputs[0]) if self.node.inputs else False
         for name in ins:
             if name not in outs and row.macs and integers:

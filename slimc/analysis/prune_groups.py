@@ -10,9 +10,9 @@ from math import gcd, lcm
 import networkx as nx
 import numpy as np
 
-from slimc.analysis.coupling import Coupling, labels_of
+from slimc.analysis.coupling import Coupling
 from slimc.analysis.index_space import AxisOf, LabelOf, Place
-from slimc.ops.axes import Axis
+from slimc.ops.axes import Axis, labels_of
 
 
 @dataclass(frozen=True)
@@ -157,13 +157,13 @@ def role(coupling: Coupling, place: LabelOf) -> str:
     node = coupling.graph.by_name[place.node]
     weighted = coupling.ops.weighted(node)
     bound = coupling.facts.bounds[node.name]
-    if place.label not in labels_of(bound.outputs):
+    if place.label not in labels_of(*bound.outputs):
         return "input channels"
     if weighted is None:
         return "axis"
     if place.label == weighted.channel:
         return "output channels"
-    return "groups" if place.label in labels_of((bound.inputs[weighted.weight],)) else "axis"
+    return "groups" if place.label in labels_of(bound.inputs[weighted.weight]) else "axis"
 
 
 def readers(coupling: Coupling, family: Family) -> int:
@@ -218,7 +218,7 @@ def channel_axes(coupling: Coupling, place: LabelOf) -> Iterator[AxisOf]:
             found.append((AxisOf(value, number), axis))
     for at, axis in found:
         alone = sum(len(term) for term in axis) == 1
-        if place.label in labels_of(((axis,),)) and not (alone and what == "groups"):
+        if place.label in labels_of((axis,)) and not (alone and what == "groups"):
             yield at
 
 

@@ -19,7 +19,7 @@ from slimc.execute.piecewise import Walk
 from slimc.execute.spool import Store
 from slimc.fit.batch_norm import ChannelSums, Restated, Running
 from slimc.fit.layer import Layer
-from slimc.fit.moments import Fit, finite_rows
+from slimc.fit.moments import Fit, Moments, Split, finite_rows
 from slimc.fit.sampling import ROWS, ROWS_PER_COLUMN, Sampler
 from slimc.ir.graph import Graph
 from slimc.rewrite.kept import Kept, take
@@ -35,6 +35,27 @@ class Fitter(Protocol):
 
     def fit(self) -> Fit | str:
         """Return what was found, or why nothing was."""
+
+
+class MomentFitter:
+    """Fits a layer by moments of what it reads, and judges the fits by those of rows held out."""
+
+    def __init__(self, layer: Layer, w: np.ndarray, b: np.ndarray) -> None:
+        """Start. w, b: weights [g, o, p] and bias [g, o] as they are now."""
+        self._layer, self._w, self._b = layer, w, b
+        self._free_bias = layer.bias is not None
+        self._split = Split()
+
+    def add(self, x: np.ndarray, y: np.ndarray, is_held: np.ndarray) -> None:
+        """See rows, as `Fitter` has them."""
+        self._split.add(x, y, is_held)
+
+    def fit(self) -> Fit | str:
+        """Return what is nearest on rows held out, or why nothing can be fitted."""
+        return self._split.unusable or self._fitted(self._split.train, self._split.held)
+
+    def _fitted(self, train: Moments, held: Moments) -> Fit:
+        raise NotImplementedError
 
 
 FitterOf = Callable[[Layer, np.ndarray, np.ndarray], Fitter]  # weights [g, o, p], bias [g, o] now

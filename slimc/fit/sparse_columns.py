@@ -12,7 +12,7 @@ from itertools import combinations
 
 import numpy as np
 
-from slimc.analysis.sparsity import GROUP, STAY, is_sparse
+from slimc.analysis.sparsity import GROUP, STAY, input_axis, is_sparse
 from slimc.fit.linear import Linear
 
 BLOCK = 128  # columns whose errors are handed on together
@@ -21,21 +21,12 @@ CLOSE = 1e-2  # of the residual at the start, at which they end: 1e-4 gains noth
 PAIRS = np.array([np.isin(range(GROUP), one) for one in combinations(range(GROUP), GROUP - STAY)])
 
 
-def input_axis(one: Linear) -> int | None:
-    """Return the axis of the weight that holds the input channels and nothing else."""
-    for i, axis in enumerate(one.weight_axes):
-        names = [label.name for term in axis for label in term if one.sizes[label.name] > 1]
-        if names and names == [name for name in one.ins if one.sizes[name] > 1]:
-            return i
-    return None
-
-
 def free_numbers(one: Linear, w: np.ndarray) -> np.ndarray | None:
     """Tell which numbers of 2:4 weights [g, o, p] may change: those that are not zero.
 
     None: the weights are not 2:4, and all may.
     """
-    axis = input_axis(one)
+    axis = input_axis(one.weight_axes, one.ins)
     if axis is None or not is_sparse(one.array(w), axis):
         return None
     found: np.ndarray = w != 0

@@ -14,6 +14,7 @@ import numpy as np
 
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import DType, TensorType
+from slimc.ops.axes import labels_of
 from slimc.ops.op import Quant
 from slimc.ops.qdq import DEQUANTIZE, QUANTIZE
 from slimc.targets.contractions import Conversion, contractions, makers, weight_of
@@ -163,7 +164,7 @@ def _summed_blocks(subject: Subject) -> Iterator[Finding]:
         axes = bounds[node.name].inputs[parts.weight] if node.name in bounds else None
         if weight is None or not weight.conversion.block or weight.axis is None or axes is None:
             continue
-        if parts.channel in {label.name for term in axes[weight.axis] for label in term}:
+        if parts.channel in labels_of((axes[weight.axis],)):
             message = (
                 f"blocks of its weight lie along axis {weight.axis}, the output channels: OpenVINO "
                 "fails on loading it"

@@ -8,11 +8,12 @@ from functools import cached_property
 
 import numpy as np
 
-from slimc.analysis.coupling import Coupling, labels_of, said
+from slimc.analysis.coupling import Coupling, said
 from slimc.analysis.index_space import AxisOf, LabelOf, Place
 from slimc.analysis.prune_groups import Family, role
 from slimc.ir.graph import Node
-from slimc.remarks import _LISTED, listed
+from slimc.ops.axes import labels_of
+from slimc.remarks import LISTED, listed
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +62,7 @@ class Explanation:
         members = dict.fromkeys(n for f in families for n in self.weighted_in(f))
         others = [name for name in members if name != place.node]
         tied = f" together with {listed(others)}" if others else ""
-        widths = ", ".join(f"'{f.name}' ({f.width} wide)" for f in families[:_LISTED])
+        widths = ", ".join(f"'{f.name}' ({f.width} wide)" for f in families[:LISTED])
         soft = f"; approximate: {self.why_soft(place)}" if any(f.soft for f in families) else ""
         return f"can lose {amount}{tied}, as family {widths}{soft}"
 
@@ -139,9 +140,9 @@ def channel_labels(coupling: Coupling, node: Node) -> tuple[LabelOf, ...]:
     bound = coupling.facts.bounds[node.name]
     if weighted is None:
         return ()
-    results = labels_of(bound.outputs)
-    kernel = labels_of((bound.inputs[weighted.weight],))
-    data = labels_of((bound.inputs[weighted.data],))
+    results = labels_of(*bound.outputs)
+    kernel = labels_of(bound.inputs[weighted.weight])
+    data = labels_of(bound.inputs[weighted.data])
     read = [name for name in kernel if name in data and name not in results]
     made = [weighted.channel] if weighted.channel in kernel else []
     free = [n for n in kernel if n in data and n in results and n not in made]

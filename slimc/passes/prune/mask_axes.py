@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from slimc.analysis.coupling import Coupling, labels_of
+from slimc.analysis.coupling import Coupling
 from slimc.analysis.index_space import LabelOf
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import DType
-from slimc.ops.axes import Bound
+from slimc.ops.axes import Bound, labels_of
 
 
 def mask_axes(coupling: Coupling, removed: np.ndarray, made_by: str) -> Graph | None:
@@ -68,7 +68,7 @@ def _zero(
         return []
     masked, covered = np.array(array), []
     for axis, terms in enumerate(axes):
-        here = [name for name in labels_of(((terms,),)) if name in names]
+        here = [name for name in labels_of((terms,)) if name in names]
         if here:
             gone = removed[coupling.units_at(coupling.axis(node, operand, axis))]
             masked[(slice(None),) * axis + (np.flatnonzero(gone),)] = 0
@@ -91,12 +91,12 @@ def _summed(bound: Bound, contraction: bool) -> list[str]:
     Of a contraction: that its first result does not have (attention passes its keys on as well), or
     that an operand has twice (recurrence: the result of one index enters the sum of all).
     """
-    outs = labels_of(bound.outputs[:1] if contraction else bound.outputs)
-    found = [name for name in labels_of(bound.inputs) if name not in outs]
+    outs = labels_of(*(bound.outputs[:1] if contraction else bound.outputs))
+    found = [name for name in labels_of(*bound.inputs) if name not in outs]
     for axes in bound.inputs if contraction else ():
         seen: set[str] = set()
         for axis in axes or ():
-            here = labels_of(((axis,),))
+            here = labels_of((axis,))
             found += [name for name in here if name in seen and name not in found]
             seen.update(here)
     return found
@@ -107,7 +107,7 @@ def _places(bound: Bound, name: str) -> list[tuple[int, int]]:
     found: dict[int, int] = {}
     for operand, axes in enumerate(bound.inputs):
         for axis, terms in enumerate(axes or ()):
-            if name in labels_of(((terms,),)):
+            if name in labels_of((terms,)):
                 found.setdefault(operand, axis)
     return list(found.items())
 

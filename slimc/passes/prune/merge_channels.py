@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from slimc.analysis.coupling import Coupling, labels_of
+from slimc.analysis.coupling import Coupling
 from slimc.analysis.index_space import LabelOf
 from slimc.analysis.shapes import infer
 from slimc.calib.data import Data
@@ -27,6 +27,7 @@ from slimc.fit.layer import Layer, affected, layers_of
 from slimc.fit.moments import Fit, Moments, Split
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph
+from slimc.ops.axes import labels_of
 from slimc.passes.prune.reconstruction import RIDGE, StandIn, error_left, stand_in
 from slimc.passes.prune.slice_axes import Sliced
 from slimc.remarks import Remark, note, skipped
@@ -97,8 +98,8 @@ def _inside_bodies(coupling: Coupling, removed: np.ndarray) -> list[Remark]:
         row, bound = coupling.ops.get(node.kind), coupling.bound_of(node)
         if node.name in coupling.opened.whole.by_name or bound is None or row is None:
             continue
-        made = labels_of(bound.outputs)
-        summed = [name for name in labels_of(bound.inputs) if name not in made]
+        made = labels_of(*bound.outputs)
+        summed = [name for name in labels_of(*bound.inputs) if name not in made]
         if row.macs and any(
             removed[coupling.units_at(LabelOf(node.name, name))].any() for name in summed
         ):

@@ -17,6 +17,7 @@ from slimc.fit.linear import Linear
 from slimc.fit.sampling import Sampler
 from slimc.ir.graph import Graph
 from slimc.ir.types import DType
+from slimc.ops.axes import labels_of
 from slimc.passes.context import Context
 from slimc.passes.quant.range_search import halves, per_row
 from slimc.passes.quant.scalable_channels import Site, spread
@@ -111,7 +112,7 @@ def _fitted(one: Linear, x: np.ndarray, sampler: Sampler, feed: int) -> np.ndarr
 
     All where samples do not part the array, or are fewer than five.
     """
-    inner = {label.name for term in one.data_axes[0] for label in term} & {*one.groups, *one.ins}
+    inner = labels_of((one.data_axes[0],)) & {*one.groups, *one.ins}
     leading, first = sampler.leading[feed], sampler.first(feed)
     if sampler.samples < HELD or not leading or len(x) % leading or (inner and leading > 1):
         return x

@@ -6,10 +6,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from math import inf, prod
 
-from slimc.analysis.contraction_axes import axis_with, channels_of, labels_of, sum_order
+from slimc.analysis.contraction_axes import axis_with, channels_of, sum_order
 from slimc.analysis.shapes import Facts, call_of, clamp_bounds
 from slimc.ir.graph import Graph, Node, finite, is_f32
-from slimc.ops.axes import Bound
+from slimc.ops.axes import Bound, labels_of
 from slimc.ops.op import Op, Quant, Weighted
 from slimc.passes.context import Context
 from slimc.passes.quant.between_contractions import withdraw

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
-from slimc.analysis.contraction_axes import axis_with, labels_of, sum_order
+from slimc.analysis.contraction_axes import axis_with, sum_order
 from slimc.analysis.shapes import Facts
 from slimc.ir.graph import Graph, Node, finite, is_f32
-from slimc.ops.axes import Axis, Bound
+from slimc.ops.axes import Axis, Bound, labels_of
 from slimc.ops.op import Op
 from slimc.passes.context import Context
 from slimc.passes.schemes import FLOAT, Schemes

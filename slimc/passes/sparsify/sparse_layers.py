@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from slimc.analysis.shapes import Facts, infer
-from slimc.analysis.sparsity import is_sparse, largest_two
+from slimc.analysis.sparsity import input_axis, is_sparse, largest_two
 from slimc.fit.linear import Linear, linear
-from slimc.fit.sparse_columns import input_axis
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph, Node
 from slimc.ops.op import Weighted
@@ -87,7 +86,7 @@ def with_zeros(graph: Graph, of: Graph, ctx: Context) -> Graph:
             continue
         name = other.inputs[node.inputs.index(one.weight)]
         array, mask = editor.array(name), of.constants[one.weight].array
-        axis = input_axis(one)
+        axis = input_axis(one.weight_axes, one.ins)
         if array is None or array.shape != mask.shape or axis is None or not is_sparse(mask, axis):
             continue
         editor.set_constant(name, np.where(mask != 0, array, array.dtype.type(0)))
@@ -103,7 +102,7 @@ def _layer(
     one = linear(graph, ctx.ops, facts, node)
     if one is not None and one.group_count > 1:
         return f"its {one.group_count} groups have kernels of their own, which are dense"
-    axis = None if one is None else input_axis(one)
+    axis = None if one is None else input_axis(one.weight_axes, one.ins)
     if one is None or axis is None or one.weight != weight:
         return "its weights are no plain matrix of input and output channels"
     if graph.users[weight] != (node,) or node.inputs.count(weight) > 1 or weight in graph.outputs:

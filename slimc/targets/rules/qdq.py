@@ -8,6 +8,7 @@ import numpy as np
 
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import DType
+from slimc.ops.axes import labels_of
 from slimc.ops.qdq import DEQUANTIZE
 from slimc.targets.contractions import Conversion, contractions, conversions, dequantized, weight_of
 from slimc.targets.fixes.clamps import covered_clamps, delete_covered_clamps
@@ -145,7 +146,7 @@ def _channel_axis(subject: Subject) -> Iterator[Finding]:
         axes = bound.inputs[parts.weight] if bound is not None else None
         if axes is None or found.axis >= len(axes):
             continue
-        if parts.channel not in {label.name for term in axes[found.axis] for label in term}:
+        if parts.channel not in labels_of((axes[found.axis],)):
             message = (
                 f"the scales of its weight lie along axis {found.axis}, not the output channels"
             )
