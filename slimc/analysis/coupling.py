@@ -20,6 +20,7 @@ from slimc.analysis.dynamic_sizes import sizes_read
 from slimc.analysis.index_space import AxisOf, IndexSpace, LabelOf, Place
 from slimc.analysis.product_axes import Product, resolve
 from slimc.analysis.shapes import Facts, infer
+from slimc.ir.arrays import Ints, Mask
 from slimc.ir.graph import Graph, Node
 from slimc.ops.axes import Axis, Bound, Label, Term, labels_of
 from slimc.ops.control import RESULTS_OF
@@ -40,9 +41,9 @@ class Coupling:
     facts: Facts
     space: IndexSpace
     shared: frozenset[str]
-    unit: np.ndarray
-    pinned: np.ndarray
-    soft: np.ndarray
+    unit: Ints
+    pinned: Mask
+    soft: Mask
 
     @property
     def graph(self) -> Graph:
@@ -53,11 +54,10 @@ class Coupling:
         """Return the place of an axis of an operand as `node` reads it."""
         return axis_of(self.graph, self.shared, node, operand, axis)
 
-    def units_at(self, place: Place) -> np.ndarray:
+    def units_at(self, place: Place) -> Ints:
         """Return the unit of every index of a place."""
         start = self.space.start[place]
-        found: np.ndarray = self.unit[start : start + self.space.extent[place]]
-        return found
+        return self.unit[start : start + self.space.extent[place]]
 
     def bound_of(self, node: Node) -> Bound | None:
         """Return the node's signature if it was laid; None: all its axes are pinned."""

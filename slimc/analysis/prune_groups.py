@@ -12,6 +12,7 @@ import numpy as np
 
 from slimc.analysis.coupling import Coupling
 from slimc.analysis.index_space import AxisOf, LabelOf, Place
+from slimc.ir.arrays import Ints, Mask
 from slimc.ops.axes import Axis, labels_of
 
 
@@ -36,7 +37,7 @@ class Family:
     """A width of the network. `units` in the order of their first index; `soft`: approximate."""
 
     name: str
-    units: np.ndarray
+    units: Ints
     members: tuple[Member, ...]
     soft: bool
 
@@ -62,7 +63,7 @@ class Family:
         return tuple(dict.fromkeys(m.place.node for m in self.labels))
 
 
-def indices_of(coupling: Coupling, family: Family, place: Place) -> np.ndarray:
+def indices_of(coupling: Coupling, family: Family, place: Place) -> Ints:
     """Return the indices of a place that leave with each unit of a family: i64[width, count]."""
     units = coupling.units_at(place)
     sorter = np.argsort(family.units)
@@ -98,7 +99,7 @@ def families(coupling: Coupling) -> tuple[Family, ...]:
     return tuple(found)
 
 
-def units_beyond(coupling: Coupling, widths: Mapping[str, int]) -> np.ndarray:
+def units_beyond(coupling: Coupling, widths: Mapping[str, int]) -> Mask:
     """Return the units that leave so that families have these widths: bool[units], the last ones.
 
     Which units of a family leave does not matter to shapes, and so to latency. Families without a
@@ -110,7 +111,7 @@ def units_beyond(coupling: Coupling, widths: Mapping[str, int]) -> np.ndarray:
     return removed
 
 
-def _memberships(coupling: Coupling) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _memberships(coupling: Coupling) -> tuple[Ints, Ints, Ints]:
     """Return (unit, place, count) for every unit that may leave, sorted by unit, then place.
 
     A label of one index is no place of its own for a unit that stands on wider axes only: known

@@ -11,6 +11,7 @@ from math import prod
 
 import numpy as np
 
+from slimc.ir.arrays import Mask
 from slimc.ops.axes import Axis, Bound, labels_of
 from slimc.ops.op import Weighted
 
@@ -50,7 +51,7 @@ def is_sparse(array: np.ndarray, axis: int) -> bool:
     return array.shape[axis] % GROUP == 0 and crowded(array, axis) == 0
 
 
-def largest_two(array: np.ndarray, axis: int) -> np.ndarray:
+def largest_two(array: np.ndarray, axis: int) -> Mask:
     """Tell which numbers are the two largest of their groups; of equal ones the first."""
     split = _groups(np.abs(array), axis)
     order = np.argsort(-split, axis=-1, kind="stable")

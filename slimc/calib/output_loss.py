@@ -16,6 +16,7 @@ from slimc.calib.feeds import has_sample_axis, samples_of, specs_of
 from slimc.calib.held_out import held_out
 from slimc.errors import SlimcError
 from slimc.execute.ort import Feed, Session
+from slimc.ir.arrays import Floats, Ints
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import DType, TensorType
@@ -92,7 +93,7 @@ class OutputError:
 
     feeds: tuple[Feed, ...]
     wanted: tuple[Mapping[str, Any], ...]
-    labels: tuple[Mapping[str, np.ndarray], ...]  # of a feed: output -> part of each element
+    labels: tuple[Mapping[str, Ints], ...]  # of a feed: output -> part of each element
     scale: Mapping[str, float]  # part -> 1 / (its energy times the parts of its output)
     load: Load = Session
 
@@ -138,7 +139,7 @@ class OutputError:
 
 def _labels(
     graph: Graph, output: str, parts: Sequence[str], names: Sequence[str], values: Feed
-) -> np.ndarray:
+) -> Ints:
     """Return the number among `names` of the part that each element of an output comes from.
 
     The nodes between only move elements: they are run on numbers instead. One part: one number.
@@ -254,12 +255,12 @@ def _energy(arrays: Sequence[np.ndarray]) -> float:
     return varying or sum(float(np.square(one).sum()) for one in finite) or float(max(1, count))
 
 
-def _finite(array: np.ndarray) -> np.ndarray:
+def _finite(array: np.ndarray) -> Floats:
     wide = array.astype(np.float64)
     return np.where(np.isfinite(wide), wide, 0.0)
 
 
-def _squares(wanted: np.ndarray, got: np.ndarray) -> np.ndarray:
+def _squares(wanted: np.ndarray, got: np.ndarray) -> Floats:
     """Return (got - wanted)^2; infinite where shapes, or what is not finite, differ."""
     if wanted.shape != got.shape:
         return np.array(np.inf)
@@ -267,5 +268,4 @@ def _squares(wanted: np.ndarray, got: np.ndarray) -> np.ndarray:
     same = (a == b) | (np.isnan(a) & np.isnan(b))
     finite = np.isfinite(a) & np.isfinite(b)
     apart = np.subtract(a, b, where=finite & ~same, out=np.zeros_like(a))
-    squares: np.ndarray = np.where(finite | same, np.square(apart), np.inf)
-    return squares
+    return np.where(finite | same, np.square(apart), np.inf)

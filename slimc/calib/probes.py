@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from slimc.analysis.shapes import Facts, clamp_bounds
+from slimc.ir.arrays import Ints
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph
 from slimc.ir.types import DType, TensorType
@@ -120,7 +121,7 @@ def _number(editor: Editor, number: int) -> str:
     return editor.add_constant(np.array(number, np.int64), "number")
 
 
-def _primes(count: int) -> np.ndarray:
+def _primes(count: int) -> Ints:
     """Return at n: the least number above n that is 1 or a prime."""
     sieve = np.ones(2 * count, bool)  # there is a prime between n and 2 n
     sieve[0] = False

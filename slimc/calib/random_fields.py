@@ -14,6 +14,7 @@ import numpy as np
 from slimc.analysis.shapes import Facts
 from slimc.calib.data import Data
 from slimc.execute.ort import Feed
+from slimc.ir.arrays import Floats
 from slimc.ir.graph import Graph
 
 SHORT = 4  # fields are not smooth along an axis of no more indices (colours with alpha)
@@ -72,7 +73,7 @@ def _field_like(array: np.ndarray, random: np.random.Generator, edges: bool) -> 
     return drawn.astype(array.dtype)
 
 
-def draw_field(shape: Sequence[int], random: np.random.Generator, edges: bool) -> np.ndarray:
+def draw_field(shape: Sequence[int], random: np.random.Generator, edges: bool) -> Floats:
     """Return f64[samples, ...]: smooth along every long axis but the first, or cut at a level."""
     samples, rank = shape[0], len(shape)
     smooth = [axis for axis in range(1, rank) if shape[axis] > SHORT]
@@ -85,7 +86,7 @@ def draw_field(shape: Sequence[int], random: np.random.Generator, edges: bool) -
     return found * random.uniform(*CONTRASTS, each) + random.normal(0, OFFSET, alone)
 
 
-def _filtered(noise: np.ndarray, axes: list[int], exponent: np.ndarray) -> np.ndarray:
+def _filtered(noise: Floats, axes: list[int], exponent: Floats) -> Floats:
     """Return noise with amplitudes of 1 / frequency^exponent along axes, of deviation 1."""
     square = np.zeros((1,) * noise.ndim)
     for axis in axes:
@@ -96,7 +97,7 @@ def _filtered(noise: np.ndarray, axes: list[int], exponent: np.ndarray) -> np.nd
     found = np.fft.ifftn(np.fft.fftn(noise, axes=axes) * amplitude, axes=axes).real
     over = tuple(range(1, noise.ndim))
     deviation = found.std(axis=over, keepdims=True)
-    filtered: np.ndarray = found / np.maximum(deviation, np.finfo(np.float64).tiny)
+    filtered: Floats = found / np.maximum(deviation, np.finfo(np.float64).tiny)
     return filtered
 
 

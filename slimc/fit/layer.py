@@ -10,6 +10,7 @@ import numpy as np
 from slimc.analysis.shapes import Facts
 from slimc.fit.linear import Linear, linear
 from slimc.fit.moments import Fit
+from slimc.ir.arrays import Floats
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph, Node
 from slimc.ops.op import OpTable
@@ -42,7 +43,7 @@ class Layer:
     def result(self) -> str:
         return self.student.result
 
-    def teacher_weights(self, graph: Graph) -> tuple[np.ndarray, np.ndarray]:
+    def teacher_weights(self, graph: Graph) -> tuple[Floats, Floats]:
         """Return the teacher's weights [g, o, p], and the bias that the node itself adds."""
         one = self.teacher
         w = one.matrix(graph.constants[one.weight].array).astype(np.float64)
@@ -65,7 +66,7 @@ class Layer:
             return array
         return np.take(array, stay, axis=axis - len(self.student.result_axes) + array.ndim)
 
-    def weights(self, graph: Graph) -> tuple[np.ndarray, np.ndarray]:
+    def weights(self, graph: Graph) -> tuple[Floats, Floats]:
         """Return weights [g, o, p] and bias [g, o] as they stand in the student, in f64."""
         w = self.student.matrix(graph.constants[self.student.weight].array).astype(np.float64)
         return w, _per_channel(graph, self._bias_name(graph), w)
@@ -122,7 +123,7 @@ def with_biases(student: Graph, layers: Iterable[Layer]) -> Graph:
     return editor.done()
 
 
-def _per_channel(graph: Graph, name: str, w: np.ndarray) -> np.ndarray:
+def _per_channel(graph: Graph, name: str, w: Floats) -> Floats:
     """Return a constant bias [g, o] in f64, zeros where there is none. w: [g, o, p]."""
     if name not in graph.constants or graph.constants[name].array.size not in (1, w[..., 0].size):
         return np.zeros(w.shape[:2])

@@ -16,6 +16,7 @@ from math import prod
 import numpy as np
 
 from slimc.analysis.shapes import Facts, call_of
+from slimc.ir.arrays import Ints, Mask
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import DType, TensorType
 from slimc.ops.axes import Axis, Unmatched, labels_of
@@ -88,8 +89,7 @@ class Linear:
     def matrix(self, weight: np.ndarray) -> np.ndarray:
         """Return an array of the weight's shape as [g, o, p]."""
         laid = _laid(weight, self.weight_axes, self._order, self.sizes)
-        found: np.ndarray = laid.reshape(self._size(self.groups), self._size(self.outs), -1)
-        return found
+        return laid.reshape(self._size(self.groups), self._size(self.outs), -1)
 
     def array(self, matrix: np.ndarray) -> np.ndarray:
         """Return [g, o, p] in the weight's axes: the inverse of `matrix`."""
@@ -97,18 +97,16 @@ class Linear:
         full = matrix.reshape([self._size((name,)) for name in self._order])
         order = [self._order.index(name) for name in names]
         sizes = [prod(self._size((label.name,)) for label in axis[0]) for axis in self.weight_axes]
-        found: np.ndarray = full.transpose(order).reshape(sizes)
-        return found
+        return full.transpose(order).reshape(sizes)
 
-    def channels(self, y: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    def channels(self, y: np.ndarray, rows: Ints) -> np.ndarray:
         """Return results [r, g, o] of the node's result (or a value of its shape). rows: i64[r]."""
         names = (*self.groups, *self.outs)
         flat, _ = _rows_first(y, self.result_axes, names, self.sizes)
         shape = (len(rows), self._size(self.groups), self._size(self.outs))
-        found: np.ndarray = _wide(flat[rows]).reshape(shape)
-        return found
+        return _wide(flat[rows]).reshape(shape)
 
-    def reads(self, x: np.ndarray, shape: Sequence[int], rows: np.ndarray) -> np.ndarray:
+    def reads(self, x: np.ndarray, shape: Sequence[int], rows: Ints) -> np.ndarray:
         """Return what results read of the data, [r, g, p]. shape: of the result."""
         if not len(rows):
             return np.zeros((0, self._size(self.groups), self.columns), np.float32)
@@ -124,15 +122,13 @@ class Linear:
             found[~inside] = 0
         groups = self._size(self.groups)
         split = found.reshape(len(rows), self.taps, groups, -1)
-        columns: np.ndarray = split.transpose(0, 2, 3, 1).reshape(len(rows), groups, -1)
-        return columns
+        return split.transpose(0, 2, 3, 1).reshape(len(rows), groups, -1)
 
     def inputs(self, x: np.ndarray) -> np.ndarray:
         """Return the input channels at every place of the data, [places, g, i]."""
         flat, _ = _rows_first(x, self.data_axes, (*self.groups, *self.ins), self.sizes)
         shape = (len(flat), self._size(self.groups), self._size(self.ins))
-        found: np.ndarray = _wide(flat).reshape(shape)
-        return found
+        return _wide(flat).reshape(shape)
 
     def count(self, shape: Sequence[int]) -> int:
         """Return how many results a result value of this shape holds."""
@@ -160,8 +156,8 @@ class Linear:
         )
 
     def _read_places(
-        self, places: np.ndarray, sizes: Sequence[int], outer: Sequence[int]
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self, places: Ints, sizes: Sequence[int], outer: Sequence[int]
+    ) -> tuple[Ints, Mask]:
         """Return, per result and tap, the row of the data it reads, and whether it is inside.
 
         places: i64[r, axes] of the results; sizes: of the data's axes that are no channels.

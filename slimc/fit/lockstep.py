@@ -21,6 +21,7 @@ from slimc.fit.batch_norm import ChannelSums, Restated, Running
 from slimc.fit.layer import Layer
 from slimc.fit.moments import Fit, Moments, Split, finite_rows
 from slimc.fit.sampling import ROWS, ROWS_PER_COLUMN, Sampler
+from slimc.ir.arrays import Mask
 from slimc.ir.graph import Graph
 from slimc.rewrite.kept import Kept, take
 
@@ -150,7 +151,7 @@ class LockStep:
         return errors, float(wanted.variance.sum()) * count if count else 0.0
 
     @property
-    def _held(self) -> list[np.ndarray]:
+    def _held(self) -> list[Mask]:
         """Tell for every feed which samples are held out."""
         firsts = map(self.sampler.first, range(len(self.sampler.leading)))
         pairs = zip(firsts, self.sampler.leading, strict=True)
@@ -187,7 +188,7 @@ class LockStep:
             total = take(self.teacher.value(one.sum, feed), self.kept.get(one.sum, ()))
             beside = self.student.value(other, feed)
             if total.shape == beside.shape == result.shape:  # nothing is broadcast
-                added: np.ndarray = total - beside
-                return added
-        biased: np.ndarray = result + one.teacher_bias(self.teacher.graph, kept)
-        return biased
+                summand: np.ndarray = total - beside
+                return summand
+        target: np.ndarray = result + one.teacher_bias(self.teacher.graph, kept)
+        return target

@@ -11,8 +11,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from slimc.analysis.shapes import infer
 from slimc.calib.data import Data
 from slimc.execute.spool import STORE_BYTES, Store
@@ -21,6 +19,7 @@ from slimc.fit.layer import Layer, affected, layers_of, with_biases
 from slimc.fit.lockstep import FitterOf, LockStep, MomentFitter
 from slimc.fit.moments import Fit, Moments, refit
 from slimc.fit.sparse_columns import free_numbers
+from slimc.ir.arrays import Floats
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph
 from slimc.ops.op import OpTable
@@ -129,7 +128,7 @@ def _few(samples: int) -> tuple[Remark, ...]:
 class Refit(MomentFitter):
     """Least squares from the moments of what a layer reads. again: as `refit` has it."""
 
-    def __init__(self, layer: Layer, w: np.ndarray, b: np.ndarray, again: bool = True) -> None:
+    def __init__(self, layer: Layer, w: Floats, b: Floats, again: bool = True) -> None:
         super().__init__(layer, w, b)
         self._again = again
 

@@ -60,5 +60,4 @@ def real_numbers(one: Conversion) -> np.ndarray | None:
     if scale is None or zero is None or dtype is None:
         return None
     steps = stored.astype(np.int64) - zero.astype(np.int64)
-    real: np.ndarray = (steps.astype(np.float32) * scale.astype(np.float32)).astype(dtype.numpy)
-    return real
+    return (steps.astype(np.float32) * scale.astype(np.float32)).astype(dtype.numpy)

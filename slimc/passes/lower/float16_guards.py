@@ -15,6 +15,7 @@ import numpy as np
 from slimc.analysis.shapes import Facts
 from slimc.io.element_types import accepts
 from slimc.io.schemas import schema_of
+from slimc.ir.arrays import Singles
 from slimc.ir.graph import OPSET, Graph, Node, is_f32
 from slimc.ir.types import DType
 from slimc.ops.op import Op
@@ -145,7 +146,7 @@ def _takes(
     return accepts(node, dtype, opset if known else OPSET)
 
 
-def _unfit(array: np.ndarray) -> str:
+def _unfit(array: Singles) -> str:
     """Say why f16 does not carry a constant; empty: it does (infinity too: masks have it)."""
     size = np.abs(array.astype(np.float32))
     finite = size[np.isfinite(size)]
@@ -157,7 +158,7 @@ def _unfit(array: np.ndarray) -> str:
     return ""
 
 
-def _unfit_scale(scale: np.ndarray) -> str:
+def _unfit_scale(scale: Singles) -> str:
     """Say why f16 does not carry scales: of those that matter, one is off by too much."""
     near = scale.astype(np.float16).astype(np.float32)
     off = (np.abs(near - scale) > _SCALE_ERROR * scale) & (scale > scale.max() * _SCALE_ERROR)

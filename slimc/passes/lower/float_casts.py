@@ -176,5 +176,4 @@ def rounded(array: np.ndarray, dtype: DType) -> np.ndarray:
     if dtype is not DType.F16 or not lost.any():
         return near
     least = np.copysign(np.finfo(np.float16).smallest_subnormal, array)
-    kept: np.ndarray = np.where(lost, least, near).astype(np.float16)
-    return kept
+    return np.where(lost, least, near).astype(np.float16)

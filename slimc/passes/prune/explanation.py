@@ -11,6 +11,7 @@ import numpy as np
 from slimc.analysis.coupling import Coupling, said
 from slimc.analysis.index_space import AxisOf, LabelOf, Place
 from slimc.analysis.prune_groups import Family, role
+from slimc.ir.arrays import Ints
 from slimc.ir.graph import Node
 from slimc.ops.axes import labels_of
 from slimc.remarks import LISTED, listed
@@ -88,7 +89,7 @@ class Explanation:
         start = self.coupling.space.start[place] + int(soft[0])
         return self._path(start, self.coupling.toward_soft, self._soft_reason)
 
-    def _path(self, start: int, toward: np.ndarray, reason_at: np.ndarray) -> str:
+    def _path(self, start: int, toward: np.ndarray, reason_at: Ints) -> str:
         chain = [start]
         while toward[chain[-1]] != chain[-1]:
             chain.append(int(toward[chain[-1]]))
@@ -114,11 +115,11 @@ class Explanation:
         return [start for _, start, extent in self.coupling.space.places() if extent]
 
     @cached_property
-    def _pin_reason(self) -> np.ndarray:
+    def _pin_reason(self) -> Ints:
         return self.coupling.space.reason_at()
 
     @cached_property
-    def _soft_reason(self) -> np.ndarray:
+    def _soft_reason(self) -> Ints:
         return self.coupling.space.reason_at(soft=True)
 
     @cached_property
@@ -127,7 +128,7 @@ class Explanation:
         return {f.name: tuple(n for n in f.nodes if n in weighted) for f in self.families}
 
     @cached_property
-    def _family_of(self) -> np.ndarray:
+    def _family_of(self) -> Ints:
         found = np.full(len(self.coupling.pinned), -1)
         for number, family in enumerate(self.families):
             found[family.units] = number

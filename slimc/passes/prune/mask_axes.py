@@ -6,13 +6,14 @@ import numpy as np
 
 from slimc.analysis.coupling import Coupling
 from slimc.analysis.index_space import LabelOf
+from slimc.ir.arrays import Mask
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import DType
 from slimc.ops.axes import Bound, labels_of
 
 
-def mask_axes(coupling: Coupling, removed: np.ndarray, made_by: str) -> Graph | None:
+def mask_axes(coupling: Coupling, removed: Mask, made_by: str) -> Graph | None:
     """Return the original graph with the removed units without influence; None if approximate.
 
     An index reaches other indices only where a node sums over it. There its weights are set to zero
@@ -29,9 +30,7 @@ def mask_axes(coupling: Coupling, removed: np.ndarray, made_by: str) -> Graph | 
     return coupling.opened.closed(editor.done(keep_dead=True))
 
 
-def _mask_node(
-    coupling: Coupling, removed: np.ndarray, editor: Editor, node: Node, bound: Bound
-) -> None:
+def _mask_node(coupling: Coupling, removed: Mask, editor: Editor, node: Node, bound: Bound) -> None:
     """Let the removed indices of summed labels add zeros."""
     contraction = bool(coupling.ops.rows[node.kind].macs)
     names = [
@@ -51,7 +50,7 @@ def _mask_node(
 
 def _zero(
     coupling: Coupling,
-    removed: np.ndarray,
+    removed: Mask,
     editor: Editor,
     node: Node,
     operand: int,
@@ -114,7 +113,7 @@ def _places(bound: Bound, name: str) -> list[tuple[int, int]]:
 
 def _multiply(
     coupling: Coupling,
-    removed: np.ndarray,
+    removed: Mask,
     editor: Editor,
     node: Node,
     operand: int,

@@ -13,6 +13,7 @@ from slimc.fit.lockstep import MomentFitter
 from slimc.fit.moments import Fit, Moments, best_ridge, least_squares, normal_equations
 from slimc.fit.rounding import Lattice, round_columns
 from slimc.fit.sparse_columns import free_numbers
+from slimc.ir.arrays import Floats, Mask
 from slimc.ir.graph import Graph, Quantization
 from slimc.passes.base import Pass, PassResult, Promise, option
 from slimc.passes.context import Context
@@ -53,16 +54,14 @@ class RoundWeights(Pass):
 class _Rounding(MomentFitter):
     """Rounds the weights of one layer by the moments of what it reads."""
 
-    def __init__(
-        self, refits: bool, graph: Graph, layer: Layer, w: np.ndarray, b: np.ndarray
-    ) -> None:
+    def __init__(self, refits: bool, graph: Graph, layer: Layer, w: Floats, b: Floats) -> None:
         """Start. graph: where weights are not rounded yet; w: the nearest numbers."""
         super().__init__(layer, w, b)
         self._refits = refits
         self._record = graph.records[layer.student.weight]
         self._weight = graph.constants[layer.student.weight].array
 
-    def add(self, x: np.ndarray, y: np.ndarray, is_held: np.ndarray) -> None:
+    def add(self, x: np.ndarray, y: np.ndarray, is_held: Mask) -> None:
         if self._layer.student.columns <= WIDEST:
             super().add(x, y, is_held)
 
@@ -93,15 +92,15 @@ class _Rounding(MomentFitter):
         bias = self._bias(how, q, train)
         return Chosen(q, bias, None, errors["nearest"], errors[how], how, record)
 
-    def _bias(self, how: Way, q: np.ndarray, moments: Moments) -> np.ndarray:
+    def _bias(self, how: Way, q: Floats, moments: Moments) -> Floats:
         return moments.best_bias(q) if self._free_bias and how != "nearest" else self._b
 
     @property
-    def _fixed(self) -> np.ndarray | None:
+    def _fixed(self) -> Floats | None:
         """The bias that stays, None where it is free."""
         return None if self._free_bias else self._b
 
-    def _rounded(self, w: np.ndarray, moments: Moments, free: np.ndarray | None) -> Numbers:
+    def _rounded(self, w: Floats, moments: Moments, free: Mask | None) -> Numbers:
         """Return weights on a grid laid for them, zero where not `free`, and the grid."""
         linear = self._layer.student
         h, _ = normal_equations(moments, self._fixed)

@@ -36,8 +36,7 @@ class SparseLayer:
     def masked(self, graph: Graph) -> np.ndarray:
         """Return the weight with the two largest numbers of each group."""
         array = graph.constants[self.weight].array
-        made: np.ndarray = np.where(largest_two(array, self.axis), array, array.dtype.type(0))
-        return made
+        return np.where(largest_two(array, self.axis), array, array.dtype.type(0))
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from slimc.fit.lockstep import MomentFitter
 from slimc.fit.moments import Fit, Moments, best_ridge, normal_equations, ridged
 from slimc.fit.rounding import DAMP, exact_inverse_factor
 from slimc.fit.sparse_columns import by_group, drop_pairs, least_squares_within
+from slimc.ir.arrays import Floats
 
 By = Literal["magnitude", "second order"]
 Tried = tuple[By, float | None, np.ndarray]
@@ -33,7 +34,7 @@ class SparseFit(Fit):
 class TwoOfFour(MomentFitter):
     """Chooses weights of a layer by the moments of what it reads."""
 
-    def __init__(self, dense: np.ndarray, one: Layer, w: np.ndarray, b: np.ndarray) -> None:
+    def __init__(self, dense: Floats, one: Layer, w: Floats, b: Floats) -> None:
         """Start. dense: weights [g, o, p] before any were zero; w: those with the largest two."""
         super().__init__(one, w, b)
         self._dense, self._taps = dense, one.student.taps
