@@ -16,7 +16,6 @@ from slimc.analysis.latency import Amounts, Rates, Speed
 from slimc.analysis.workload import ANY, CLASSES, INTEGER
 from slimc.errors import SlimcError
 from slimc.io.json_file import BROKEN, parse_json, told
-from slimc.ir.arrays import Floats, Mask
 
 FORMAT = "slimc-profile-1"
 _FEWEST = 8  # steps that a class is fitted to; of fewer, `ANY` stands for it
@@ -143,7 +142,7 @@ def fit(runs: Iterable[Run]) -> dict[str, Fitted]:
     return found
 
 
-def _fitted(steps: Sequence[Timed], weight: Floats, among: Mask) -> Fitted:
+def _fitted(steps: Sequence[Timed], weight: np.ndarray, among: np.ndarray) -> Fitted:
     """Fit the rates of some steps; the others that multiply too, or do not either, weigh little."""
     taken = np.array([one.seconds for one in steps])
     columns = np.array([[*_numbers(one.amounts), 1.0] for one in steps])
