@@ -36,7 +36,7 @@ def emitted(text: str, placement: Placement) -> Graph:
 
 
 def values(graph: Graph, x: np.ndarray) -> dict[str, np.ndarray]:
-    return Session(graph, exact_integers=True).run({"x": x})
+    return Session(graph).run({"x": x})
 
 
 def test_the_result_is_what_integer_arithmetic_gives() -> None:
