@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from slimc.ir.arrays import Singles
 from slimc.ir.constant import Constant
 from slimc.ir.pairs import within_pairs
 from slimc.ir.types import DType, TypedValues, ValueType
@@ -122,7 +123,7 @@ class Quantization:
         integers = clipped.astype(self.dtype.numpy)
         return within_pairs(integers, self.pairs) if self.pairs else integers
 
-    def dequantize(self, integers: np.ndarray) -> np.ndarray:
+    def dequantize(self, integers: np.ndarray) -> Singles:
         """Return the f32 numbers that `integers` stand for."""
         scale, zero = self.spread(integers.shape)
         real: np.ndarray = (integers.astype(np.float32) - zero) * scale
@@ -132,7 +133,7 @@ class Quantization:
         """Return what integer arithmetic sees of an array: rounded to the grid and back, as f32."""
         return self.dequantize(self.quantize(array))
 
-    def spread(self, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    def spread(self, shape: tuple[int, ...]) -> tuple[Singles, Singles]:
         """Return scale and zero point of each element of a value of that shape, as f32."""
         return self._spread(self.scale, shape), self._spread(
             self.zero_point.astype(np.float32), shape
