@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import inf
 from typing import ClassVar, Literal
 
+import numpy as np
+
 from slimc.analysis.shapes import infer
 from slimc.calib.data import Data
 from slimc.errors import SlimcError
+from slimc.execute.ort import Session
+from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph, Node, is_f32
-from slimc.ir.types import DType
+from slimc.ir.types import DType, TensorType
 from slimc.ops.op import Quant
 from slimc.passes.base import Pass, PassResult, Promise, option
 from slimc.passes.context import Context
 from slimc.passes.lower.float16_guards import Guards
 from slimc.passes.lower.float_casts import Borders
-from slimc.passes.lower.magnitudes import magnitudes
 from slimc.passes.schemes import AUTO, Scheme, float_types
 from slimc.remarks import Remark, note, skipped
 
@@ -191,3 +194,36 @@ def _remarks(
         said.append(note("magnitudes were measured on made-up samples"))
     left = [skipped(name, f"stays in f32: {why}") for name, why in reasons.items()]
     return (*said, *left)
+
+
+def magnitudes(graph: Graph, data: Data, values: Iterable[str]) -> dict[str, float]:
+    """Return max |x| of every floating value over `data`, in one run; infinity: one is not finite.
+
+    The values stay in onnxruntime: one number of each comes out, max |x| + sum(0 x). The sum is
+    NaN where an element is not finite, which a maximum may pass over.
+    """
+    editor = Editor(graph)
+    none = editor.add_constant(np.zeros((), np.float32), "none")
+    names = {}
+    for value in values:
+        dtype, wide = graph.dtype_of(value), TensorType(DType.F32, graph.shape_of(value))
+        source = value
+        if dtype is not None and dtype is not DType.F32:
+            source = editor.add("Cast", [value], types=[wide], attrs={"to": DType.F32.code})[0]
+        size = editor.add("Abs", [source], types=[wide])[0]
+        nothing = editor.add("Mul", [source, none], types=[wide])[0]
+        most, sound = (
+            editor.add(op, [of], types=[TensorType(DType.F32, ())], attrs={"keepdims": 0})[0]
+            for op, of in (("ReduceMax", size), ("ReduceSum", nothing))
+        )
+        names[value] = editor.add("Add", [most, sound], types=[TensorType(DType.F32, ())])[0]
+    if not names:
+        return {}
+    session = Session(editor.done(keep_dead=True), list(names.values()))
+    found = dict.fromkeys(names, 0.0)
+    for feed in data:
+        results = session.run(feed)
+        for value, name in names.items():
+            most_now = float(np.nan_to_num(results[name], nan=np.inf, posinf=np.inf))
+            found[value] = max(found[value], most_now)
+    return found
