@@ -10,16 +10,10 @@ from slimc.ir.constant import Constant
 from slimc.ir.editor import Editor, all_names, with_bodies
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import DType, TensorType, ValueType
-from slimc.ops.integer_products import INTEGER_PRODUCTS, IntegerProduct
+from slimc.ops.integer_products import IntegerProduct, products_of
+from slimc.ops.qdq import DEQUANTIZE
 
-DEQUANTIZE = "DequantizeLinear"
 _HALF = 128  # between s8 and u8: q + 128 with zero point z + 128 is the same number
-# Kernels with one weight for each product, and those with several.
-_PRODUCTS = {
-    **{kind: (product,) for kind, product in INTEGER_PRODUCTS.items()},
-    "com.microsoft.DynamicQuantizeLSTM": (IntegerProduct(0, 1, 9), IntegerProduct(0, 2, 11)),
-    "com.microsoft.QAttention": (IntegerProduct(0, 1, 7),),
-}
 _OTHER = {DType.I8: DType.U8, DType.U8: DType.I8}
 
 
@@ -57,7 +51,7 @@ class _Shifts:
         for node in editor.graph.nodes:
             if node.op == DEQUANTIZE and self._is_stored_signed(node):
                 self._shift(node.name, 0, 2)
-            for product in _PRODUCTS.get(node.kind, ()):
+            for product in products_of(node.kind):
                 if self._may_saturate(node, product):
                     self._shift(node.name, product.weight, product.zero_point)
             attrs = with_bodies(node, self._inside)

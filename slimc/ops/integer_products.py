@@ -32,3 +32,15 @@ INTEGER_PRODUCTS: Mapping[str, IntegerProduct] = {
     "com.microsoft.MatMulIntegerToFloat": IntegerProduct(0, 1, 5),
     "com.microsoft.QGemm": IntegerProduct(0, 3, 5),
 }
+
+# Kernels with several weights, or whose weight is packed: nothing reads their axes.
+_OTHERS: Mapping[str, tuple[IntegerProduct, ...]] = {
+    "com.microsoft.DynamicQuantizeLSTM": (IntegerProduct(0, 1, 9), IntegerProduct(0, 2, 11)),
+    "com.microsoft.QAttention": (IntegerProduct(0, 1, 7),),
+}
+
+
+def products_of(kind: str) -> tuple[IntegerProduct, ...]:
+    """Return all products of integers that an operator sums, none for most."""
+    product = INTEGER_PRODUCTS.get(kind)
+    return (product,) if product is not None else _OTHERS.get(kind, ())

@@ -84,7 +84,7 @@ class NodeUnit:
         shape = self.graph.shape_of(self.node.inputs[self.parts.data])
         if self.parts.bias is not None or shape is None or len(shape) != 2:
             return None
-        found = sole_sum(self.graph, self.node.outputs[0])
+        found = sole_sum(self.graph, self.subject.ops, self.node.outputs[0])
         if found is None:
             return None
         summand, made = map(self.graph.shape_of, (found.other, self.node.outputs[0]))

@@ -70,8 +70,9 @@ class Guards:
             return "its bodies compute in f32"
         if node.op in (QUANTIZE, DEQUANTIZE):
             return "its scales keep their precision"
-        if node.attrs.get("reduction", b"none") != b"none":
-            return f"{node.op} with a reduction: onnxruntime has no f16 kernel"
+        for name, why in self.ctx.target.wide.items():
+            if node.attrs.get(name, b"none") != b"none":
+                return f"{node.op} with a {name}: {why}"
         parts = self.ctx.ops.weighted(node)
         if node.integer and parts is not None:
             data = node.inputs[parts.data]
