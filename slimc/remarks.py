@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-_LISTED = 4  # names in a sentence before it says how many more there are
+LISTED = 4  # names in a sentence before it says how many more there are
 
 Kind = Literal["applied", "skipped", "note"]
 
@@ -118,8 +118,8 @@ class Report:
     indices: Mapping[str, Any] = field(default_factory=dict)
 
 
-def listed(names: list[str], quoted: bool = False) -> str:
-    """Join names, the first few of many."""
-    shown = [n if quoted else f"'{n}'" for n in names[:_LISTED]]
+def listed(names: Sequence[str], quoted: bool = False, most: int = LISTED) -> str:
+    """Join names, the first few of many. quoted: they are so already."""
+    shown = [n if quoted else f"'{n}'" for n in names[:most]]
     more = len(names) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")

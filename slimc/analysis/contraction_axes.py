@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from slimc.ops.axes import Axis, Bound
+from slimc.ops.axes import Axis, Bound, labels_of
 from slimc.ops.op import Weighted
 
 
@@ -33,11 +33,11 @@ def sum_order(bound: Bound, parts: Weighted) -> tuple[int, ...]:
     by vector of channels, and no two weights of a channel meet in an instruction.
     """
     weight = bound.inputs[parts.weight] or ()
-    data, made = _labels(bound.inputs[parts.data]), _labels(bound.outputs[0])
-    summed = [i for i, axis in enumerate(weight) if not _labels((axis,)) & made]
-    channels = [i for i in summed if _labels((weight[i],)) & data]
+    data, made = labels_of(bound.inputs[parts.data]), labels_of(bound.outputs[0])
+    summed = [i for i, axis in enumerate(weight) if not labels_of((axis,)) & made]
+    channels = [i for i in summed if labels_of((weight[i],)) & data]
     window = [i for i in summed if i not in channels]
-    made_alone = _labels(weight) & made - data
+    made_alone = labels_of(weight) & made - data
     ones = all(bound.sizes.get(label) == 1 for label in made_alone)
     if window and ones and all(bound.size(weight[i]) == 1 for i in channels):
         return ()
@@ -46,21 +46,12 @@ def sum_order(bound: Bound, parts: Weighted) -> tuple[int, ...]:
 
 def data_channels(bound: Bound, parts: Weighted) -> tuple[int, int] | None:
     """Return the axis of channels of the data, and its size, if that is known."""
-    weight = _labels(bound.inputs[parts.weight])
+    weight = labels_of(bound.inputs[parts.weight])
     for i, axis in enumerate(bound.inputs[parts.data] or ()):
         size = bound.size(axis)
-        if _labels((axis,)) & weight and isinstance(size, int):
+        if labels_of((axis,)) & weight and isinstance(size, int):
             return i, size
     return None
-
-
-def _labels(axes: tuple[Axis, ...] | None) -> set[str]:
-    return {label.name for axis in axes or () for term in axis for label in term}
-
-
-def labels_of(axes: tuple[Axis, ...] | None) -> set[str]:
-    """Return the names of all labels of some axes."""
-    return {label.name for axis in axes or () for term in axis for label in term}
 
 
 def axis_with(axes: tuple[Axis, ...] | None, labels: Collection[str]) -> int | None:

@@ -20,9 +20,9 @@ from slimc.analysis.dynamic_sizes import sizes_read
 from slimc.analysis.index_space import AxisOf, IndexSpace, LabelOf, Place
 from slimc.analysis.product_axes import Product, resolve
 from slimc.analysis.shapes import Facts, infer
+from slimc.ir.arrays import Ints, Mask
 from slimc.ir.graph import Graph, Node
-from slimc.ir.types import TensorType
-from slimc.ops.axes import Axis, Bound, Label, Term
+from slimc.ops.axes import Axis, Bound, Label, Term, labels_of
 from slimc.ops.control import RESULTS_OF
 from slimc.ops.op import Op, OpTable
 
@@ -41,9 +41,9 @@ class Coupling:
     facts: Facts
     space: IndexSpace
     shared: frozenset[str]
-    unit: np.ndarray
-    pinned: np.ndarray
-    soft: np.ndarray
+    unit: Ints
+    pinned: Mask
+    soft: Mask
 
     @property
     def graph(self) -> Graph:
@@ -54,11 +54,10 @@ class Coupling:
         """Return the place of an axis of an operand as `node` reads it."""
         return axis_of(self.graph, self.shared, node, operand, axis)
 
-    def units_at(self, place: Place) -> np.ndarray:
+    def units_at(self, place: Place) -> Ints:
         """Return the unit of every index of a place."""
         start = self.space.start[place]
-        found: np.ndarray = self.unit[start : start + self.space.extent[place]]
-        return found
+        return self.unit[start : start + self.space.extent[place]]
 
     def bound_of(self, node: Node) -> Bound | None:
         """Return the node's signature if it was laid; None: all its axes are pinned."""
@@ -183,8 +182,7 @@ def _pin_dynamic(space: IndexSpace, symbolic: Facts) -> None:
     for place in list(space.start):
         if not isinstance(place, AxisOf):
             continue
-        kind = symbolic.types.get(place.value)
-        shape = kind.shape if isinstance(kind, TensorType) else None
+        shape = symbolic.shape_of(place.value)
         known = shape is not None and place.axis < len(shape)
         if shape is None or not known or not isinstance(shape[place.axis], int):
             space.pin(space.of(place), f"value '{place.value}', whose size a run decides")
@@ -198,7 +196,7 @@ def _pin_computed_runs(space: IndexSpace, node: Node, bound: Bound, symbolic: Bo
     """
     fixed, sizes = (_cut_axes(symbolic), symbolic.sizes) if symbolic is not None else ({}, {})
     for at, axis in _cut_axes(bound).items():
-        names = labels_of(((axis,),))
+        names = labels_of((axis,))
         if fixed.get(at) == axis and all(isinstance(sizes.get(name), int) for name in names):
             continue
         reason = f"{said(node)}, which cuts it where a run decides"
@@ -238,12 +236,6 @@ def _pin_node(
             space.pin(space.of(AxisOf(value, axis)), reason)
 
 
-def is_float(facts: Facts, value: str) -> bool:
-    """Tell whether a value is a tensor of floating-point numbers."""
-    kind = facts.types.get(value)
-    return isinstance(kind, TensorType) and kind.dtype.is_float
-
-
 def _numeric(bound: Bound) -> bool:
     """Tell whether every label that stands on an axis has a number for its size.
 
@@ -256,13 +248,6 @@ def _numeric(bound: Bound) -> bool:
 def sizes_of(bound: Bound) -> dict[str, int]:
     """Return the label sizes of a bound whose labels all have one."""
     return {k: v for k, v in bound.sizes.items() if isinstance(v, int)}
-
-
-def labels_of(operands: tuple[tuple[Axis, ...] | None, ...]) -> dict[str, None]:
-    """Return the names of the labels that stand in operands, in order."""
-    return dict.fromkeys(
-        label.name for axes in operands for axis in axes or () for term in axis for label in term
-    )
 
 
 @dataclass(frozen=True)
@@ -327,8 +312,8 @@ class _Laying:
         The first are summed over, which only zeros leave unchanged: of integers with a zero point
         that is not known. The second can only shrink if a refit says how.
         """
-        ins, outs = labels_of(self.bound.inputs), labels_of(self.bound.outputs)
-        integers = not is_float(self.facts, self.node.inputs[0]) if self.node.inputs else False
+        ins, outs = labels_of(*self.bound.inputs), labels_of(*self.bound.outputs)
+        integers = not self.facts.is_float(self.node.inputs[0]) if self.node.inputs else False
         for name in ins:
             if name not in outs and row.macs and integers:
                 reason = f"{said(self.node)}, which sums integers over it"

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from slimc.analysis.coupling import Coupling, labels_of
+from slimc.analysis.coupling import Coupling
 from slimc.analysis.importance import Ranking
 from slimc.analysis.index_space import Place
 from slimc.analysis.prune_groups import Family, indices_of
 from slimc.analysis.removal_cost import constant_uses
 from slimc.ir.graph import Node
+from slimc.ops.axes import labels_of
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def _is_summed(coupling: Coupling, node: Node, operand: int, axis: int) -> bool:
     """Tell whether a contraction sums over an axis of its weight: it reads those channels."""
     bound = coupling.facts.bounds[node.name]
     axes = bound.inputs[operand] or ()
-    return any(name not in labels_of(bound.outputs) for name in labels_of(((axes[axis],),)))
+    return any(name not in labels_of(*bound.outputs) for name in labels_of((axes[axis],)))
 
 
 Score = Callable[[FamilyView], "np.ndarray | Ranking"]

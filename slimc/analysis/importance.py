@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from slimc.ir.arrays import Floats, Ints
+
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
@@ -16,8 +18,8 @@ class Ranking:
     refusal: why the family has to stay whole; "": it need not.
     """
 
-    order: np.ndarray
-    damage: np.ndarray
+    order: Ints
+    damage: Floats
     refusal: str = ""
 
     @property
@@ -25,7 +27,7 @@ class Ranking:
         return len(self.order)
 
 
-def by_importance(importance: np.ndarray, readers: int) -> Ranking:
+def by_importance(importance: Floats, readers: int) -> Ranking:
     """Rank units by importance, the least first. importance: f64[width], at least 0.
 
     The damage of the unit that leaves k of w is readers * (importance / sum) / (k / w)^2: its share

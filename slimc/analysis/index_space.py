@@ -9,6 +9,8 @@ import numpy as np
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 
+from slimc.ir.arrays import Ints, Mask
+
 
 @dataclass(frozen=True, order=True)
 class AxisOf:
@@ -55,50 +57,49 @@ class IndexSpace:
             self.start[place], self.extent[place] = self.count, extent
             self.count += extent
 
-    def of(self, place: Place) -> np.ndarray:
+    def of(self, place: Place) -> Ints:
         """Return the numbers of the indices of a place."""
         start = self.start[place]
         return np.arange(start, start + self.extent[place])
 
-    def tie(self, a: np.ndarray, b: np.ndarray) -> None:
+    def tie(self, a: Ints, b: Ints) -> None:
         """Let a[k] and b[k] leave together."""
         self._ties.append(np.stack([a, b]))
 
-    def pin(self, indices: np.ndarray, reason: str) -> None:
+    def pin(self, indices: Ints, reason: str) -> None:
         """Let no index of these leave."""
         self.reasons.append(reason)
         self._pins.append((indices, len(self.reasons) - 1))
 
-    def soften(self, indices: np.ndarray, reason: str) -> None:
+    def soften(self, indices: Ints, reason: str) -> None:
         """Mark indices whose removal is approximate."""
         self.reasons.append(reason)
         self._soft.append((indices, len(self.reasons) - 1))
 
-    def solve(self) -> np.ndarray:
+    def solve(self) -> Ints:
         """Return the unit of every index: the components of the ties, numbered by first index."""
         _, unit = connected_components(_matrix(self._ties, self.count), directed=False)
         _, first = np.unique(unit, return_index=True)
         rank = np.empty(len(first), np.int64)
         rank[np.argsort(first, kind="stable")] = np.arange(len(first))
-        numbered: np.ndarray = rank[unit]
-        return numbered
+        return rank[unit]
 
-    def pinned_units(self, unit: np.ndarray) -> np.ndarray:
+    def pinned_units(self, unit: Ints) -> Mask:
         """Return, per unit, whether it is pinned."""
         return self._marked(unit, self._pins)
 
-    def soft_units(self, unit: np.ndarray) -> np.ndarray:
+    def soft_units(self, unit: Ints) -> Mask:
         """Return, per unit, whether its removal is approximate."""
         return self._marked(unit, self._soft)
 
-    def reason_at(self, *, soft: bool = False) -> np.ndarray:
+    def reason_at(self, *, soft: bool = False) -> Ints:
         """Return, per index, the number of the first reason that pins it itself, or -1."""
         found = np.full(self.count, -1)
         for indices, reason in reversed(self._soft if soft else self._pins):
             found[indices] = reason
         return found
 
-    def toward(self, marked: np.ndarray) -> np.ndarray:
+    def toward(self, marked: Mask) -> np.ndarray:
         """Return, per index, the next one on a shortest chain of ties to a marked index.
 
         A marked index is followed by itself, an index that reaches none by -1.
@@ -116,13 +117,13 @@ class IndexSpace:
         for place, start in self.start.items():
             yield place, start, self.extent[place]
 
-    def _marked(self, unit: np.ndarray, marks: list[tuple[np.ndarray, int]]) -> np.ndarray:
+    def _marked(self, unit: Ints, marks: list[tuple[Ints, int]]) -> Mask:
         found = np.zeros(int(unit.max(initial=-1)) + 1, bool)
         for indices, _ in marks:
             found[unit[indices]] = True
         return found
 
 
-def _matrix(ties: list[np.ndarray], count: int) -> csr_array:
+def _matrix(ties: list[Ints], count: int) -> csr_array:
     a, b = np.concatenate(ties, axis=1) if ties else np.zeros((2, 0), np.int64)
     return coo_array((np.ones(len(a), np.int32), (a, b)), shape=(count, count)).tocsr()

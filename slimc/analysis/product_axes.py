@@ -15,6 +15,7 @@ from math import prod
 import numpy as np
 
 from slimc.analysis.index_space import IndexSpace, LabelOf
+from slimc.ir.arrays import Ints
 
 
 @dataclass(frozen=True)
@@ -90,9 +91,8 @@ class _Choice:
             touched[near] = True
         return found
 
-    def _units(self, product: Product, factor: int) -> np.ndarray:
-        units: np.ndarray = self.unit[self.space.of(product.labels[factor])]
-        return units
+    def _units(self, product: Product, factor: int) -> Ints:
+        return self.unit[self.space.of(product.labels[factor])]
 
 
 def _settle(space: IndexSpace, product: Product, factors: Sequence[int]) -> list[LabelOf]:

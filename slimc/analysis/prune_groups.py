@@ -10,9 +10,10 @@ from math import gcd, lcm
 import networkx as nx
 import numpy as np
 
-from slimc.analysis.coupling import Coupling, labels_of
+from slimc.analysis.coupling import Coupling
 from slimc.analysis.index_space import AxisOf, LabelOf, Place
-from slimc.ops.axes import Axis
+from slimc.ir.arrays import Ints, Mask
+from slimc.ops.axes import Axis, labels_of
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Family:
     """A width of the network. `units` in the order of their first index; `soft`: approximate."""
 
     name: str
-    units: np.ndarray
+    units: Ints
     members: tuple[Member, ...]
     soft: bool
 
@@ -62,7 +63,7 @@ class Family:
         return tuple(dict.fromkeys(m.place.node for m in self.labels))
 
 
-def indices_of(coupling: Coupling, family: Family, place: Place) -> np.ndarray:
+def indices_of(coupling: Coupling, family: Family, place: Place) -> Ints:
     """Return the indices of a place that leave with each unit of a family: i64[width, count]."""
     units = coupling.units_at(place)
     sorter = np.argsort(family.units)
@@ -98,7 +99,7 @@ def families(coupling: Coupling) -> tuple[Family, ...]:
     return tuple(found)
 
 
-def units_beyond(coupling: Coupling, widths: Mapping[str, int]) -> np.ndarray:
+def units_beyond(coupling: Coupling, widths: Mapping[str, int]) -> Mask:
     """Return the units that leave so that families have these widths: bool[units], the last ones.
 
     Which units of a family leave does not matter to shapes, and so to latency. Families without a
@@ -110,7 +111,7 @@ def units_beyond(coupling: Coupling, widths: Mapping[str, int]) -> np.ndarray:
     return removed
 
 
-def _memberships(coupling: Coupling) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _memberships(coupling: Coupling) -> tuple[Ints, Ints, Ints]:
     """Return (unit, place, count) for every unit that may leave, sorted by unit, then place.
 
     A label of one index is no place of its own for a unit that stands on wider axes only: known
@@ -145,7 +146,7 @@ def _name(coupling: Coupling, members: tuple[Member, ...]) -> str:
     for member in members:
         if isinstance(member.place, LabelOf):
             node = coupling.graph.by_name[member.place.node]
-            weighted = coupling.ops.rows[node.kind].weighted
+            weighted = coupling.ops.weighted(node)
             if weighted is not None and weighted.channel == member.place.label:
                 return node.name
             first = first or node.name
@@ -155,16 +156,15 @@ def _name(coupling: Coupling, members: tuple[Member, ...]) -> str:
 def role(coupling: Coupling, place: LabelOf) -> str:
     """Return what a label is to its node: output channels, input channels, or another axis."""
     node = coupling.graph.by_name[place.node]
-    row = coupling.ops.rows[node.kind]
+    weighted = coupling.ops.weighted(node)
     bound = coupling.facts.bounds[node.name]
-    if place.label not in labels_of(bound.outputs):
+    if place.label not in labels_of(*bound.outputs):
         return "input channels"
-    if row.weighted is None:
+    if weighted is None:
         return "axis"
-    if place.label == row.weighted.channel:
+    if place.label == weighted.channel:
         return "output channels"
-    weight = row.weighted.weight
-    return "groups" if place.label in labels_of((bound.inputs[weight],)) else "axis"
+    return "groups" if place.label in labels_of(bound.inputs[weighted.weight]) else "axis"
 
 
 def readers(coupling: Coupling, family: Family) -> int:
@@ -219,7 +219,7 @@ def channel_axes(coupling: Coupling, place: LabelOf) -> Iterator[AxisOf]:
             found.append((AxisOf(value, number), axis))
     for at, axis in found:
         alone = sum(len(term) for term in axis) == 1
-        if place.label in labels_of(((axis,),)) and not (alone and what == "groups"):
+        if place.label in labels_of((axis,)) and not (alone and what == "groups"):
             yield at
 
 

@@ -26,7 +26,7 @@ def regions(graph: Graph, ops: OpTable) -> tuple[Region, ...]:
     leads to; one that is tied to none is a region alone.
     """
     quantized = [node for node in graph.nodes if is_quantized(graph, node)]
-    roots = {node.name for node in quantized if _is_root(ops, node)}
+    roots = {node.name for node in quantized if not node.integer or ops.weighted(node)}
     behind = _nearest(graph.nodes, roots)
     before = _nearest(graph.nodes, roots, backward=True)
     members: dict[str, list[str]] = {}
@@ -41,11 +41,6 @@ def regions(graph: Graph, ops: OpTable) -> tuple[Region, ...]:
 def is_quantized(graph: Graph, node: Node) -> bool:
     """Tell whether a node runs in integers, or reads a constant that is stored small."""
     return node.integer or any(v in graph.records and v in graph.constants for v in node.inputs)
-
-
-def _is_root(ops: OpTable, node: Node) -> bool:
-    row = ops.get(node.kind)
-    return not node.integer or (row is not None and row.weighted is not None)
 
 
 def _nearest(

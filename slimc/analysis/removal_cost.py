@@ -20,6 +20,7 @@ from slimc.analysis.cost import size_bytes
 from slimc.analysis.coupling import Coupling, sizes_of
 from slimc.analysis.index_space import LabelOf, Place
 from slimc.analysis.prune_groups import Family
+from slimc.ir.arrays import Ints
 from slimc.ir.graph import Node
 
 Quantity = Literal["macs", "parameters", "bytes"]
@@ -34,35 +35,35 @@ class Cost:
     size is rounded up to before it counts. Exact integers if the weights are.
     """
 
-    base: np.ndarray
+    base: Ints
     usage: csc_array
-    terms: np.ndarray
+    terms: Ints
     weight: np.ndarray
-    multiple: np.ndarray
+    multiple: Ints
 
-    def of(self, removed: np.ndarray) -> float:
+    def of(self, removed: Ints) -> float:
         """Return the cost after the removal. removed: [families]."""
         return self.sum_of(self.base - self.usage @ removed, np.arange(len(self.terms)))
 
-    def sum_of(self, sizes: np.ndarray, terms: np.ndarray) -> float:
+    def sum_of(self, sizes: Ints, terms: Ints) -> float:
         """Return the cost of some terms at these sizes."""
         rounded = -(-sizes // self.multiple) * self.multiple
         found: float = (rounded[self.terms[terms]].prod(axis=1) * self.weight[terms]).sum().item()
         return found
 
-    def column(self, family: int) -> tuple[np.ndarray, np.ndarray]:
+    def column(self, family: int) -> tuple[np.ndarray, Ints]:
         """Return the sizes that fall with a family, and by how much for every unit."""
         run = slice(self.usage.indptr[family], self.usage.indptr[family + 1])
         return self.usage.indices[run], self.usage.data[run]
 
-    def terms_with(self, sizes: np.ndarray) -> np.ndarray:
+    def terms_with(self, sizes: np.ndarray) -> Ints:
         """Return the numbers of the terms that have any of these sizes."""
         starts, order = self._by_size
         runs = [order[starts[s] : starts[s + 1]] for s in sizes]
         return np.unique(np.concatenate([np.zeros(0, np.int64), *runs]))
 
     @cached_property
-    def _by_size(self) -> tuple[np.ndarray, np.ndarray]:
+    def _by_size(self) -> tuple[Ints, Ints]:
         """Where the terms of each size start in the second array, which lists terms by size."""
         flat = self.terms.ravel()
         counts = np.bincount(flat, minlength=len(self.base))
@@ -82,7 +83,7 @@ class Tally:
         self._known: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
         self.total = cost.sum_of(self._sizes, np.arange(len(cost.terms)))
 
-    def _touched(self, family: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _touched(self, family: int) -> tuple[Ints, Ints, Ints]:
         """Return the sizes that fall with a family, by how much, and the terms that have them."""
         if family not in self._known:
             sizes, counts = self.cost.column(family)

@@ -15,7 +15,7 @@ import numpy as np
 from slimc.ir import dims
 from slimc.ir.editor import with_bodies
 from slimc.ir.graph import Graph, Node
-from slimc.ir.types import Dim, DType, TensorType, ValueType, static_shape
+from slimc.ir.types import Dim, DType, TensorType, TypedValues, ValueType, static_shape
 from slimc.ops.axes import Bound, Unmatched
 from slimc.ops.op import Call, Op, OpTable, Unknown
 from slimc.ops.values import LIMIT
@@ -24,7 +24,7 @@ BATCH, SIDE, LENGTH = 2, 64, 16  # sizes for names that nobody has bound
 
 
 @dataclass(frozen=True, eq=False)
-class Facts:
+class Facts(TypedValues):
     """What is known of the values and nodes of a graph.
 
     types: of every value, constants and values inside bodies included. values: elements as far as
@@ -38,6 +38,10 @@ class Facts:
     bounds: Mapping[str, Bound]
     opaque: Mapping[str, str]
     bodies: Mapping[str, tuple[Facts, ...]]
+
+    def type_of(self, value: str) -> ValueType | None:
+        """Return the type of a value, or None where it is not known."""
+        return self.types.get(value)
 
     def shape(self, value: str) -> tuple[int, ...] | None:
         """Return the shape of a value if every size is a number, else None."""
@@ -63,12 +67,19 @@ def call_of(graph: Graph, facts: Facts, node: Node) -> Call:
     return _call(graph, facts.types, facts.values, node)
 
 
+def clamp_bounds(
+    graph: Graph, ops: OpTable, facts: Facts, node: Node
+) -> tuple[float, float] | None:
+    """Return the bounds of y = min(max(x, low), high), None of other nodes and computed ones."""
+    clamp = ops.clamp(node)
+    return None if clamp is None else clamp(call_of(graph, facts, node))
+
+
 def default_sizes(graph: Graph) -> dict[str, int]:
     """Return a number for every name in the inputs' types: 2 for what looks like a batch."""
     found: dict[str, int] = {}
     for value in graph.inputs:
-        kind = graph.types.get(value)
-        shape = kind.shape if isinstance(kind, TensorType) and kind.shape is not None else ()
+        shape = graph.shape_of(value) or ()
         for axis, dim in enumerate(shape):
             for name in dims.names(dim):
                 batch = axis == 0 or "batch" in name.lower() or name in ("n", "N", "b", "B")

@@ -6,11 +6,13 @@ by itself. Source: Mishra et al., "Accelerating Sparse Deep Neural Networks", 20
 
 from __future__ import annotations
 
+from collections.abc import Collection, Set
 from math import prod
 
 import numpy as np
 
-from slimc.ops.axes import Axis, Bound
+from slimc.ir.arrays import Mask
+from slimc.ops.axes import Axis, Bound, labels_of
 from slimc.ops.op import Weighted
 
 CHANNELS = 256  # in and out, from which sparse kernels are faster (NVIDIA/TensorRT issue 3849)
@@ -19,23 +21,24 @@ GROUP, STAY = 4, 2  # neighbours, and how many of them may be other than zero
 MULTIPLE = 16  # of input channels, that sparse kernels of 16-bit floats take (TensorRT's guide)
 
 
-def input_axis(bound: Bound, parts: Weighted) -> int | None:
-    """Return the axis of a weight that runs along the input channels, None if none alone does."""
-    data, made = _labels(bound.inputs[parts.data]), _labels(bound.outputs[0])
-    weight = bound.inputs[parts.weight] or ()
-    found = [i for i, axis in enumerate(weight) if _labels((axis,)) & data - made]
-    return found[0] if len(found) == 1 else None
+def input_axis(weight: tuple[Axis, ...] | None, ins: Collection[str]) -> int | None:
+    """Return the axis of a weight that runs along the input channels, None if none alone does.
+
+    ins: the labels of input channels, which the data have and the result has not.
+    """
+    along = [i for i, axis in enumerate(weight or ()) if not labels_of((axis,)).isdisjoint(ins)]
+    return along[0] if len(along) == 1 else None
 
 
 def separate_groups(bound: Bound, parts: Weighted) -> int:
     """Return how many groups of channels a contraction computes apart, 1 where it is one."""
-    weight = _labels(bound.inputs[parts.weight])
-    return _size(bound, weight & _labels(bound.inputs[parts.data]) & _labels(bound.outputs[0]))
+    weight = labels_of(bound.inputs[parts.weight])
+    return _size(bound, weight & labels_of(bound.inputs[parts.data]) & labels_of(bound.outputs[0]))
 
 
 def output_channels(bound: Bound, parts: Weighted) -> int:
     """Return how many output channels a contraction has, of all groups."""
-    return _size(bound, _labels(bound.inputs[parts.weight]) & _labels(bound.outputs[0]))
+    return _size(bound, labels_of(bound.inputs[parts.weight]) & labels_of(bound.outputs[0]))
 
 
 def crowded(array: np.ndarray, axis: int) -> int:
@@ -48,7 +51,7 @@ def is_sparse(array: np.ndarray, axis: int) -> bool:
     return array.shape[axis] % GROUP == 0 and crowded(array, axis) == 0
 
 
-def largest_two(array: np.ndarray, axis: int) -> np.ndarray:
+def largest_two(array: np.ndarray, axis: int) -> Mask:
     """Tell which numbers are the two largest of their groups; of equal ones the first."""
     split = _groups(np.abs(array), axis)
     order = np.argsort(-split, axis=-1, kind="stable")
@@ -63,10 +66,6 @@ def _groups(array: np.ndarray, axis: int) -> np.ndarray:
     return last.reshape(*last.shape[:-1], -1, GROUP)
 
 
-def _size(bound: Bound, labels: set[str]) -> int:
+def _size(bound: Bound, labels: Set[str]) -> int:
     sizes = (bound.sizes.get(label) for label in labels)
     return prod(size for size in sizes if isinstance(size, int))
-
-
-def _labels(axes: tuple[Axis, ...] | None) -> set[str]:
-    return {label.name for axis in axes or () for term in axis for label in term}

@@ -9,12 +9,11 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 
-from slimc.analysis.coupling import Coupling, is_float, labels_of, sizes_of
+from slimc.analysis.coupling import Coupling, sizes_of
 from slimc.analysis.index_space import AxisOf, LabelOf
 from slimc.analysis.removal_cost import Size, Term, mac_terms_of
 from slimc.ir.graph import Node
-from slimc.ir.types import TensorType
-from slimc.ops.axes import Axis, Bound
+from slimc.ops.axes import Axis, Bound, labels_of
 from slimc.ops.op import Op, Quant, Weighted
 
 _FEW = 4  # channels that fill no block of a kernel
@@ -105,7 +104,7 @@ def work_class(coupling: Coupling, node: Node) -> str:
     taken = [in_order(axes) for axes in bound.inputs if axes is not None]
     kept = max((taken.count(in_order(axes)) for axes in bound.outputs if axes), default=0)
     moves = row.quant in (Quant.PASS_THROUGH, Quant.SHARED_SCALE) and row.clamp is None
-    made, floats = labels_of(bound.outputs), is_float(coupling.facts, node.outputs[0])
+    made, floats = labels_of(*bound.outputs), coupling.facts.is_float(node.outputs[0])
     for label in bound.labels().values():
         summed = floats and not label.pinned and label.name not in made  # it may leave: adds to all
         if label.soft or (not moves and (summed or (label.pinned and kept))):
@@ -135,11 +134,11 @@ def _kernel(bound: Bound, weighted: Weighted) -> tuple[int, int, int]:
     """Return groups, channels summed over, and taps of a kernel: its axes from the third on."""
     kernel = bound.inputs[weighted.weight] or ()
     sizes = sizes_of(bound)
-    data, result = labels_of((bound.inputs[weighted.data],)), labels_of((bound.outputs[0],))
-    shared = [name for name in labels_of((kernel[:2],)) if name in data]
+    data, result = labels_of(bound.inputs[weighted.data]), labels_of(bound.outputs[0])
+    shared = [name for name in labels_of(kernel[:2]) if name in data]
     groups = prod(sizes[name] for name in shared if name in result)
     summed = prod(sizes[name] for name in shared if name not in result)
-    return groups, summed, prod(sizes[name] for name in labels_of((kernel[2:],)))
+    return groups, summed, prod(sizes[name] for name in labels_of(kernel[2:]))
 
 
 def _visits(coupling: Coupling, node: Node) -> tuple[Term, ...]:
@@ -147,7 +146,7 @@ def _visits(coupling: Coupling, node: Node) -> tuple[Term, ...]:
     row, bound = coupling.ops.get(node.kind), coupling.bound_of(node)
     if row is None or bound is None or row.weighted is None or row.taps is None:
         return ()
-    channels = labels_of(((bound.inputs[row.weighted.weight] or ())[:2],))
+    channels = labels_of((bound.inputs[row.weighted.weight] or ())[:2])
     sizes = sizes_of(bound)
     return tuple(
         Term(tuple(Size(LabelOf(node.name, n), sizes[n]) for n in names if n not in channels))
@@ -176,9 +175,8 @@ def _moved(coupling: Coupling, node: Node, kept: Mapping[str, str]) -> Iterator[
 def _bytes(coupling: Coupling, uses: list[Use], integers: Collection[str]) -> Iterator[Term]:
     """Yield the bytes of values, as the node stores them: small where its record says so."""
     for node, value, operand in uses:
-        kind = coupling.facts.types.get(value) if value else None
-        shape = coupling.facts.shape(value) if value else None
-        if not isinstance(kind, TensorType) or shape is None:
+        kind, shape = coupling.facts.tensor(value), coupling.facts.shape(value)
+        if kind is None or shape is None:
             continue
         stored = node.integer or value in coupling.graph.constants
         record = coupling.graph.records.get(value) if stored else None

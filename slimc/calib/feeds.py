@@ -70,10 +70,10 @@ def has_sample_axis(graph: Graph) -> bool:
     """
     leading: list[Dim] = []
     for name in graph.inputs:
-        kind = graph.types.get(name)
-        if not isinstance(kind, TensorType) or not kind.shape:
+        shape = graph.shape_of(name)
+        if not shape:
             return False
-        leading.append(kind.shape[0])
+        leading.append(shape[0])
     named = len(set(leading)) == 1 and isinstance(leading[0], str)
     return named or leading == [None]
 
@@ -114,11 +114,11 @@ def require(graph: Graph, arrays: Collection[str], where: str) -> None:
 
 def tensor_type(graph: Graph, name: str) -> TensorType:
     """Return the type of a graph input; SlimcError `input-not-tensor` if it is none."""
-    declared = graph.type_of(name)
-    if not isinstance(declared, TensorType):
+    declared = graph.tensor(name)
+    if declared is None:
         raise SlimcError(
             "input-not-tensor",
-            f"input '{name}' is a {declared}, and samples are arrays",
+            f"input '{name}' is a {graph.type_of(name)}, and samples are arrays",
             help="bind or cut the input before this step",
         )
     return declared

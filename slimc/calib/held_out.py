@@ -7,13 +7,14 @@ import numpy as np
 from slimc.calib.data import Data
 from slimc.calib.feeds import has_sample_axis, samples_of, specs_of
 from slimc.execute.ort import Feed
+from slimc.ir.arrays import Ints, Mask
 
 HELD = 5  # every fifth sample is held out
 
 
-def is_held(samples: np.ndarray) -> np.ndarray:
+def is_held(samples: Ints) -> Mask:
     """Tell which samples, counted over all feeds, are held out."""
-    held: np.ndarray = samples % HELD == HELD - 1
+    held: Mask = samples % HELD == HELD - 1
     return held
 
 

@@ -7,6 +7,7 @@ from math import frexp
 import numpy as np
 
 from slimc.calib.table import Range
+from slimc.ir.arrays import Floats
 
 BINS = 8192  # at least half of them on the side of the largest element: 2048 or more to its scale
 CHUNK = 32768  # elements at a time: what fits the second-level cache is twice as fast
@@ -80,12 +81,12 @@ class Histogram:
         found = min(max(left + part * self.width, self.extremes.low), self.extremes.high)
         return float(found)
 
-    def points(self) -> tuple[np.ndarray, np.ndarray]:
+    def points(self) -> tuple[np.ndarray, Floats]:
         """Return the middles of the bins that are not empty, and their counts; zeros left out."""
         full = np.flatnonzero(self._counts)
         return (full - BINS / 2 + 0.5) * self.width, self._counts[full].astype(np.float64)
 
-    def within(self, part: Range) -> tuple[np.ndarray, tuple[float, float]]:
+    def within(self, part: Range) -> tuple[Floats, tuple[float, float]]:
         """Return the counts of the bins that meet `part`, and how many lie below and above them."""
         first = max(int(np.floor(part.low / self.width)) + BINS // 2, 0)
         last = min(int(np.ceil(part.high / self.width)) + BINS // 2, BINS)

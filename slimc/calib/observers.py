@@ -12,6 +12,7 @@ import numpy as np
 
 from slimc.calib.histogram import Histogram
 from slimc.calib.table import Range
+from slimc.ir.arrays import Floats
 
 TINY = float(np.finfo(np.float32).tiny)  # the least scale that is no subnormal number
 _NEVER = 1e-12  # probability of a bin that Q leaves empty and P does not: finite, and bad
@@ -235,7 +236,7 @@ def squared_error(of: Range, histogram: Histogram, levels: int, symmetric: bool)
     return float(counts @ np.square(x - rounded))
 
 
-def _divergence(inside: np.ndarray, outside: tuple[float, float], levels: int) -> float:
+def _divergence(inside: Floats, outside: tuple[float, float], levels: int) -> float:
     """Return KL(P || Q): P saturates what is outside, Q has `levels` integers for what is inside.
 
     Each integer's count spreads evenly over those of its bins that are not empty.

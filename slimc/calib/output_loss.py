@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from slimc.analysis.cost import macs
-from slimc.analysis.coupling import Coupling, is_float
+from slimc.analysis.coupling import Coupling
 from slimc.calib.data import Data
 from slimc.calib.feeds import has_sample_axis, samples_of, specs_of
 from slimc.calib.held_out import held_out
 from slimc.errors import SlimcError
 from slimc.execute.ort import Feed, Session
+from slimc.ir.arrays import Floats, Ints
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import DType, TensorType
@@ -57,10 +58,10 @@ def evaluation_feeds(coupling: Coupling, data: Data, limit: int = 0) -> tuple[Fe
 
 def _size_bytes(coupling: Coupling, value: str) -> int:
     """Return the bytes of a value, 0 where its size is not known."""
-    kind, shape = coupling.facts.types.get(value), coupling.facts.shape(value)
-    if shape is None or not isinstance(kind, TensorType) or kind.dtype is DType.STRING:
+    dtype, shape = coupling.facts.dtype_of(value), coupling.facts.shape(value)
+    if shape is None or dtype is None or dtype is DType.STRING:
         return 0
-    return prod(shape) * kind.dtype.numpy.itemsize
+    return prod(shape) * dtype.numpy.itemsize
 
 
 def _cut(data: Data, graph: Graph, wanted: int, batch: int) -> Iterator[Feed]:
@@ -92,7 +93,7 @@ class OutputError:
 
     feeds: tuple[Feed, ...]
     wanted: tuple[Mapping[str, Any], ...]
-    labels: tuple[Mapping[str, np.ndarray], ...]  # of a feed: output -> part of each element
+    labels: tuple[Mapping[str, Ints], ...]  # of a feed: output -> part of each element
     scale: Mapping[str, float]  # part -> 1 / (its energy times the parts of its output)
     load: Load = Session
 
@@ -138,7 +139,7 @@ class OutputError:
 
 def _labels(
     graph: Graph, output: str, parts: Sequence[str], names: Sequence[str], values: Feed
-) -> np.ndarray:
+) -> Ints:
     """Return the number among `names` of the part that each element of an output comes from.
 
     The nodes between only move elements: they are run on numbers instead. One part: one number.
@@ -232,13 +233,13 @@ def _parts(coupling: Coupling, value: str) -> tuple[str, ...]:
     if node is not None and bound is not None:
         computed = [v for v in node.inputs if v in graph.producers]
         joins = any(len(terms) > 1 for axes in bound.outputs for terms in axes or ())
-        moves = len(computed) == 1 and coupling.ops.rows[node.kind].quant is Quant.PASS_THROUGH
+        moves = len(computed) == 1 and coupling.ops.quant(node) is Quant.PASS_THROUGH
         whole = _elements(coupling, (value,)) == _elements(coupling, computed)
         if whole and (joins or moves):
             parts = tuple(part for v in computed for part in _parts(coupling, v))
             if joins or len(parts) > 1:
                 return parts
-    return (value,) if is_float(coupling.facts, value) else ()
+    return (value,) if coupling.facts.is_float(value) else ()
 
 
 def _elements(coupling: Coupling, values: Iterable[str]) -> int:
@@ -254,12 +255,12 @@ def _energy(arrays: Sequence[np.ndarray]) -> float:
     return varying or sum(float(np.square(one).sum()) for one in finite) or float(max(1, count))
 
 
-def _finite(array: np.ndarray) -> np.ndarray:
+def _finite(array: np.ndarray) -> Floats:
     wide = array.astype(np.float64)
     return np.where(np.isfinite(wide), wide, 0.0)
 
 
-def _squares(wanted: np.ndarray, got: np.ndarray) -> np.ndarray:
+def _squares(wanted: np.ndarray, got: np.ndarray) -> Floats:
     """Return (got - wanted)^2; infinite where shapes, or what is not finite, differ."""
     if wanted.shape != got.shape:
         return np.array(np.inf)
@@ -267,5 +268,4 @@ def _squares(wanted: np.ndarray, got: np.ndarray) -> np.ndarray:
     same = (a == b) | (np.isnan(a) & np.isnan(b))
     finite = np.isfinite(a) & np.isfinite(b)
     apart = np.subtract(a, b, where=finite & ~same, out=np.zeros_like(a))
-    squares: np.ndarray = np.where(finite | same, np.square(apart), np.inf)
-    return squares
+    return np.where(finite | same, np.square(apart), np.inf)

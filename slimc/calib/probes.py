@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from slimc.analysis.shapes import Facts, call_of
+from slimc.analysis.shapes import Facts, clamp_bounds
+from slimc.ir.arrays import Ints
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph
 from slimc.ir.types import DType, TensorType
@@ -76,18 +77,16 @@ def with_probes(
 
 
 def _as_float(editor: Editor, graph: Graph, value: str) -> str:
-    declared = graph.type_of(value)
-    if not isinstance(declared, TensorType) or declared.dtype is DType.F32:
+    if graph.dtype_of(value) in (None, DType.F32):
         return value
     return editor.add("Cast", [value], attrs={"to": DType.F32.code}, types=[_FLOATS])[0]
 
 
 def _inner_axes(editor: Editor, graph: Graph, value: str) -> list[str]:
     """Reduce inner axes only: onnxruntime has parallel kernels for that, and not for all axes."""
-    declared = graph.type_of(value)
-    if not isinstance(declared, TensorType) or not declared.shape:
+    rank = graph.rank_of(value)
+    if not rank:
         return []
-    rank = len(declared.shape)
     return [editor.add_constant(np.arange(rank - max(1, rank - 2), rank), "axes")]
 
 
@@ -96,9 +95,7 @@ def _reduced(editor: Editor, kind: str, source: str, axes: list[str]) -> str:
 
 
 def _highest(editor: Editor, graph: Graph, value: str, source: str, axes: list[str]) -> str:
-    declared = graph.type_of(value)
-    rank = len(declared.shape or ()) if isinstance(declared, TensorType) else 0
-    if rank == _IMAGE and source == value and value in graph.producers:
+    if graph.rank_of(value) == _IMAGE and source == value and value in graph.producers:
         return editor.add("GlobalMaxPool", [value], types=[_FLOATS])[0]
     return _reduced(editor, "ReduceMax", source, axes)
 
@@ -124,7 +121,7 @@ def _number(editor: Editor, number: int) -> str:
     return editor.add_constant(np.array(number, np.int64), "number")
 
 
-def _primes(count: int) -> np.ndarray:
+def _primes(count: int) -> Ints:
     """Return at n: the least number above n that is 1 or a prime."""
     sieve = np.ones(2 * count, bool)  # there is a prime between n and 2 n
     sieve[0] = False
@@ -139,8 +136,6 @@ def floors(graph: Graph, ops: OpTable, facts: Facts) -> dict[str, float]:
     """Return the lower bound of every value that a clamp of the top graph makes (a Relu: 0)."""
     found = {}
     for node in graph.nodes:
-        row = ops.get(node.kind)
-        bounds = row.clamp(call_of(graph, facts, node)) if row is not None and row.clamp else None
-        if bounds is not None:
+        if (bounds := clamp_bounds(graph, ops, facts, node)) is not None:
             found[node.outputs[0]] = bounds[0]
     return found

@@ -14,8 +14,8 @@ import numpy as np
 from slimc.analysis.shapes import Facts
 from slimc.calib.data import Data
 from slimc.execute.ort import Feed
+from slimc.ir.arrays import Floats
 from slimc.ir.graph import Graph
-from slimc.ir.types import TensorType
 
 SHORT = 4  # fields are not smooth along an axis of no more indices (colours with alpha)
 EXPONENTS = (1.5, 2.5)  # of the fall of the amplitude with the frequency
@@ -46,9 +46,7 @@ def tells_channels_apart(data: Data) -> bool:
 
     Made-up integers (tokens, masks) reach too few of a network's states for that.
     """
-    kinds = (data.graph.type_of(value) for value in data.graph.inputs)
-    floats = any(isinstance(kind, TensorType) and kind.dtype.is_float for kind in kinds)
-    return floats or not data.synthetic
+    return any(map(data.graph.is_float, data.graph.inputs)) or not data.synthetic
 
 
 def or_fields(data: Data, sizes: Mapping[str, int], seed: int = 0) -> Data:
@@ -60,9 +58,9 @@ def sizes_in(graph: Graph, facts: Facts) -> dict[str, int]:
     """Return the number that `facts` have for every named size of the inputs."""
     found: dict[str, int] = {}
     for value in graph.inputs:
-        kind, shape = graph.type_of(value), facts.shape(value)
-        if isinstance(kind, TensorType) and kind.shape and shape:
-            named = zip(kind.shape, shape, strict=True)
+        dims, shape = graph.shape_of(value), facts.shape(value)
+        if dims and shape:
+            named = zip(dims, shape, strict=True)
             found |= {dim: size for dim, size in named if isinstance(dim, str)}
     return found
 
@@ -75,7 +73,7 @@ def _field_like(array: np.ndarray, random: np.random.Generator, edges: bool) -> 
     return drawn.astype(array.dtype)
 
 
-def draw_field(shape: Sequence[int], random: np.random.Generator, edges: bool) -> np.ndarray:
+def draw_field(shape: Sequence[int], random: np.random.Generator, edges: bool) -> Floats:
     """Return f64[samples, ...]: smooth along every long axis but the first, or cut at a level."""
     samples, rank = shape[0], len(shape)
     smooth = [axis for axis in range(1, rank) if shape[axis] > SHORT]
@@ -88,7 +86,7 @@ def draw_field(shape: Sequence[int], random: np.random.Generator, edges: bool) -
     return found * random.uniform(*CONTRASTS, each) + random.normal(0, OFFSET, alone)
 
 
-def _filtered(noise: np.ndarray, axes: list[int], exponent: np.ndarray) -> np.ndarray:
+def _filtered(noise: Floats, axes: list[int], exponent: Floats) -> Floats:
     """Return noise with amplitudes of 1 / frequency^exponent along axes, of deviation 1."""
     square = np.zeros((1,) * noise.ndim)
     for axis in axes:
@@ -99,7 +97,7 @@ def _filtered(noise: np.ndarray, axes: list[int], exponent: np.ndarray) -> np.nd
     found = np.fft.ifftn(np.fft.fftn(noise, axes=axes) * amplitude, axes=axes).real
     over = tuple(range(1, noise.ndim))
     deviation = found.std(axis=over, keepdims=True)
-    filtered: np.ndarray = found / np.maximum(deviation, np.finfo(np.float64).tiny)
+    filtered: Floats = found / np.maximum(deviation, np.finfo(np.float64).tiny)
     return filtered
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from slimc.calib.feeds import samples_of, specs_of
 from slimc.execute.ort import Feed, Session
+from slimc.ir.arrays import Floats
 from slimc.ir.graph import Graph
 
 SURE = 2.0  # standard errors of the mean that a difference must exceed: one in forty by chance
@@ -20,7 +21,7 @@ LEAST = 8  # samples, below which a standard error says nothing
 _FLOOR = 1e-12  # of the energy of the outputs: errors below are rounding of f32
 
 
-def sample_errors(graph: Graph, others: Sequence[Graph], feeds: Sequence[Feed]) -> np.ndarray:
+def sample_errors(graph: Graph, others: Sequence[Graph], feeds: Sequence[Feed]) -> Floats:
     """Return ||y - y0||^2 / ||y0||^2 of every sample, summed over the floating outputs.
 
     graph: makes y0; others: make y, with Q and DQ as they stand. f64[others, samples]; a feed whose
@@ -47,11 +48,11 @@ def sample_errors(graph: Graph, others: Sequence[Graph], feeds: Sequence[Feed]) 
                 off = one[name].astype(np.float64).reshape(y.shape) - y
                 error += np.square(off).sum(axis=1) / energy
         found.append(errors)
-    every: np.ndarray = np.maximum(np.concatenate(found, axis=1), _FLOOR)
+    every: Floats = np.maximum(np.concatenate(found, axis=1), _FLOOR)
     return every
 
 
-def gain(before: np.ndarray, after: np.ndarray) -> tuple[float, bool]:
+def gain(before: Floats, after: Floats) -> tuple[float, bool]:
     """Return by how many dB errors shrink, in the mean over samples, and whether that is sure."""
     ratios = 10 * np.log10(before / after)
     if len(ratios) < LEAST or not np.isfinite(ratios).all():

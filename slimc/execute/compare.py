@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from slimc.execute.ort import Session
+from slimc.ir.arrays import Floats
 from slimc.ir.graph import Graph
 
 # Outputs smaller than this are compared as if they were of this size: onnxruntime 1.32 computes
@@ -37,11 +38,11 @@ def difference(wanted: object, got: object) -> float:
     return _relative(_wide(a), _wide(b))
 
 
-def _wide(array: np.ndarray) -> np.ndarray:
+def _wide(array: np.ndarray) -> Floats:
     return array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
 
 
-def _relative(a: np.ndarray, b: np.ndarray) -> float:
+def _relative(a: Floats, b: Floats) -> float:
     same = (a == b) | (np.isnan(a) & np.isnan(b))
     if same.all():
         return 0.0

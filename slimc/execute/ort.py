@@ -20,6 +20,7 @@ from slimc.execute.exact_sums import with_exact_sums
 from slimc.execute.rounded import has_narrow, is_narrow, with_roundings
 from slimc.io.read import from_bytes, read, read_wiring
 from slimc.io.write import to_bytes_without_weights
+from slimc.ir.arrays import Floats
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph
 from slimc.ir.types import DType, TensorType
@@ -145,7 +146,7 @@ def measure_latency(
 
 def time_rounds(
     models: Sequence[Graph | bytes | Path], feeds: Mapping[str, Any], rounds: int, threads: int = 0
-) -> np.ndarray:
+) -> Floats:
     """Return the seconds of a run of every model in every round: f64[models, rounds].
 
     The models run in turn, forward in one round and backward in the next, so that what else the
@@ -309,9 +310,9 @@ def _with_carriers(graph: Graph) -> Graph:
     editor = Editor(graph)
     inputs, outputs = list(graph.inputs), list(graph.outputs)
     for i, value in enumerate(inputs):
-        kind = graph.type_of(value)
+        kind = graph.tensor(value)
         carrier = _carrier(kind)
-        if carrier and isinstance(kind, TensorType):
+        if carrier and kind is not None:
             inputs[i] = editor.fresh(f"{value}.carried")
             editor.set_type(inputs[i], TensorType(carrier, kind.shape))
             editor.add("Cast", [inputs[i]], outputs=[value], attrs={"to": kind.dtype.code})

@@ -54,16 +54,16 @@ def _is_rounded(graph: Graph, node: Node) -> bool:
 def _round(editor: Editor, node: Node, wide: dict[str, str]) -> None:
     """Put Casts to f32 before a node, each value once, and Casts back behind it."""
     for i, value in enumerate(node.inputs):
-        kind = editor.type_of(value)
-        if not value or not isinstance(kind, TensorType) or not is_narrow(kind):
+        kind = editor.tensor(value)
+        if kind is None or not is_narrow(kind):
             continue
         if value not in wide:
             wide[value] = _cast(editor, value, DType.F32, editor.fresh(f"{value}.wide"), node)
             editor.set_type(wide[value], TensorType(DType.F32, kind.shape))
         editor.set_input(node.name, i, wide[value])
     for i, value in enumerate(node.outputs):
-        kind = editor.type_of(value)
-        if not value or not isinstance(kind, TensorType) or not is_narrow(kind):
+        kind = editor.tensor(value)
+        if kind is None or not is_narrow(kind):
             continue
         made = editor.fresh(f"{value}.unrounded")
         outputs = editor.node(node.name).outputs

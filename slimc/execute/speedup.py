@@ -7,6 +7,8 @@ from math import comb, inf
 
 import numpy as np
 
+from slimc.ir.arrays import Floats
+
 MARGIN = 0.02  # two loads of one model differ by as much: where its arrays lie in memory
 _SURE = 0.95  # share of measurements whose bounds hold the true median
 
@@ -30,7 +32,7 @@ class Speedup:
         return f"{self.median:.3g} times as fast ({low:.3g} to {high:.3g})"
 
 
-def speedup(first: np.ndarray, second: np.ndarray) -> Speedup:
+def speedup(first: Floats, second: Floats) -> Speedup:
     """Compare the seconds of paired rounds. first, second: f64[rounds].
 
     The bounds are order statistics of the ratios: whatever their distribution, the median lies

@@ -9,6 +9,7 @@ import numpy as np
 
 from slimc.analysis.shapes import Facts
 from slimc.execute.piecewise import Walk
+from slimc.ir.arrays import Floats
 from slimc.ir.graph import Graph, Node
 
 _OPERANDS = 2
@@ -22,7 +23,7 @@ class Energies:
     sum over the others of |a_i|^2 |b_i|^2.
     """
 
-    shares: Mapping[str, np.ndarray]
+    shares: Mapping[str, Floats]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +48,7 @@ class Product:
                 found[label] = found.get(label, np.zeros(len(seen))) + seen
         return Energies({label: e / (float(e.sum()) or 1.0) for label, e in found.items()})
 
-    def _energy(self, squares: list[np.ndarray], label: str) -> np.ndarray:
+    def _energy(self, squares: list[np.ndarray], label: str) -> Floats:
         both = [n for n in self.labels[0] if n in self.labels[1] and n not in self.summed]
         number = {n: i for i, n in enumerate(dict.fromkeys((*self.labels[0], *self.labels[1])))}
         kept = [number[n] for n in (*both, label)]
@@ -55,8 +56,8 @@ class Product:
             np.einsum(square, [number[n] for n in names], kept)
             for square, names in zip(squares, self.labels, strict=True)
         ]
-        product: np.ndarray = (sums[0] * sums[1]).reshape(-1, sums[0].shape[-1]).sum(axis=0)
-        return product
+        energy: Floats = (sums[0] * sums[1]).reshape(-1, sums[0].shape[-1]).sum(axis=0)
+        return energy
 
 
 def product_of(graph: Graph, facts: Facts, node: Node) -> Product | None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from slimc.analysis.shapes import Facts
 from slimc.execute.ort import Session
+from slimc.ir.arrays import Floats
 from slimc.ir.constant import Constant
 from slimc.ir.graph import Graph, Node
 from slimc.ops.op import OpTable
@@ -36,7 +37,7 @@ class Running:
     def result(self) -> str:
         return self.node.outputs[0]
 
-    def rows(self, x: np.ndarray) -> np.ndarray:
+    def rows(self, x: np.ndarray) -> Floats:
         """Return a value as [samples, places, channels], in f64."""
         last = np.moveaxis(x, self.axis, -1)
         return last.reshape(len(x), -1, last.shape[-1]).astype(np.float64)
@@ -73,7 +74,7 @@ class ChannelSums:
         self._count = 0
         self._sum = self._squares = np.zeros(())
 
-    def add(self, rows: np.ndarray) -> None:
+    def add(self, rows: Floats) -> None:
         """See rows."""
         flat = rows.reshape(-1, rows.shape[-1])
         self._count += len(flat)
@@ -81,15 +82,13 @@ class ChannelSums:
         self._squares = self._squares + np.einsum("rc,rc->c", flat, flat)
 
     @property
-    def mean(self) -> np.ndarray:
-        found: np.ndarray = self._sum / max(1, self._count)
-        return found
+    def mean(self) -> Floats:
+        return self._sum / max(1, self._count)
 
     @property
-    def variance(self) -> np.ndarray:
+    def variance(self) -> Floats:
         spread = self._squares / max(1, self._count) - np.square(self.mean)
-        found: np.ndarray = np.maximum(spread, 0)
-        return found
+        return np.maximum(spread, 0)
 
 
 @dataclass(frozen=True)

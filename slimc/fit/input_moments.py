@@ -16,6 +16,7 @@ from slimc.fit.activation_products import Energies, product_of
 from slimc.fit.linear import Linear, linear
 from slimc.fit.moments import Moments
 from slimc.fit.sampling import Sampler
+from slimc.ir.arrays import Floats
 from slimc.ir.graph import Graph
 from slimc.ops.op import OpTable
 
@@ -33,7 +34,7 @@ class Read:
 
     linear: Linear
     level: str
-    mean: np.ndarray
+    mean: Floats
     h: np.ndarray
 
 

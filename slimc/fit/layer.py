@@ -10,6 +10,7 @@ import numpy as np
 from slimc.analysis.shapes import Facts
 from slimc.fit.linear import Linear, linear
 from slimc.fit.moments import Fit
+from slimc.ir.arrays import Floats
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph, Node
 from slimc.ops.op import OpTable
@@ -42,7 +43,7 @@ class Layer:
     def result(self) -> str:
         return self.student.result
 
-    def teacher_weights(self, graph: Graph) -> tuple[np.ndarray, np.ndarray]:
+    def teacher_weights(self, graph: Graph) -> tuple[Floats, Floats]:
         """Return the teacher's weights [g, o, p], and the bias that the node itself adds."""
         one = self.teacher
         w = one.matrix(graph.constants[one.weight].array).astype(np.float64)
@@ -65,7 +66,7 @@ class Layer:
             return array
         return np.take(array, stay, axis=axis - len(self.student.result_axes) + array.ndim)
 
-    def weights(self, graph: Graph) -> tuple[np.ndarray, np.ndarray]:
+    def weights(self, graph: Graph) -> tuple[Floats, Floats]:
         """Return weights [g, o, p] and bias [g, o] as they stand in the student, in f64."""
         w = self.student.matrix(graph.constants[self.student.weight].array).astype(np.float64)
         return w, _per_channel(graph, self._bias_name(graph), w)
@@ -122,7 +123,7 @@ def with_biases(student: Graph, layers: Iterable[Layer]) -> Graph:
     return editor.done()
 
 
-def _per_channel(graph: Graph, name: str, w: np.ndarray) -> np.ndarray:
+def _per_channel(graph: Graph, name: str, w: Floats) -> Floats:
     """Return a constant bias [g, o] in f64, zeros where there is none. w: [g, o, p]."""
     if name not in graph.constants or graph.constants[name].array.size not in (1, w[..., 0].size):
         return np.zeros(w.shape[:2])
@@ -157,9 +158,8 @@ def _in_bodies(node: Node, old: Node | None, ops: OpTable) -> Iterator[Remark]:
     known = _held(old) if old is not None else set()
     for body in node.bodies:
         for one in body.nodes:
-            row = ops.get(one.kind)
             held = [body.constants[v] for v in one.inputs if v in body.constants]
-            if row is not None and row.weighted and any(id(c) not in known for c in held):
+            if ops.weighted(one) and any(id(c) not in known for c in held):
                 yield skipped(one.name, f"not repaired: it lies in a body of '{node.name}'")
             yield from _in_bodies(one, old, ops)
 
@@ -198,8 +198,7 @@ def layer_of(
 
     None: it has no constant weights. facts: of the teacher and of the student.
     """
-    row = ops.get(node.kind)
-    if row is None or row.weighted is None or not any(v in student.constants for v in node.inputs):
+    if not ops.weighted(node) or not any(v in student.constants for v in node.inputs):
         return None  # a product of two activations has nothing to fit
     ours, theirs = (
         linear(g, ops, f, g.by_name[node.name]) if node.name in g.by_name else None

@@ -9,16 +9,17 @@ signature, what a kernel reads from its `taps`; no operator is named here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
 
 from slimc.analysis.shapes import Facts, call_of
+from slimc.ir.arrays import Ints, Mask
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import DType, TensorType
-from slimc.ops.axes import Axis, Unmatched
+from slimc.ops.axes import Axis, Unmatched, labels_of
 from slimc.ops.op import Call, Op, OpTable
 
 _F32_BYTES = 4
@@ -88,8 +89,7 @@ class Linear:
     def matrix(self, weight: np.ndarray) -> np.ndarray:
         """Return an array of the weight's shape as [g, o, p]."""
         laid = _laid(weight, self.weight_axes, self._order, self.sizes)
-        found: np.ndarray = laid.reshape(self._size(self.groups), self._size(self.outs), -1)
-        return found
+        return laid.reshape(self._size(self.groups), self._size(self.outs), -1)
 
     def array(self, matrix: np.ndarray) -> np.ndarray:
         """Return [g, o, p] in the weight's axes: the inverse of `matrix`."""
@@ -97,18 +97,16 @@ class Linear:
         full = matrix.reshape([self._size((name,)) for name in self._order])
         order = [self._order.index(name) for name in names]
         sizes = [prod(self._size((label.name,)) for label in axis[0]) for axis in self.weight_axes]
-        found: np.ndarray = full.transpose(order).reshape(sizes)
-        return found
+        return full.transpose(order).reshape(sizes)
 
-    def channels(self, y: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    def channels(self, y: np.ndarray, rows: Ints) -> np.ndarray:
         """Return results [r, g, o] of the node's result (or a value of its shape). rows: i64[r]."""
         names = (*self.groups, *self.outs)
         flat, _ = _rows_first(y, self.result_axes, names, self.sizes)
         shape = (len(rows), self._size(self.groups), self._size(self.outs))
-        found: np.ndarray = _wide(flat[rows]).reshape(shape)
-        return found
+        return _wide(flat[rows]).reshape(shape)
 
-    def reads(self, x: np.ndarray, shape: Sequence[int], rows: np.ndarray) -> np.ndarray:
+    def reads(self, x: np.ndarray, shape: Sequence[int], rows: Ints) -> np.ndarray:
         """Return what results read of the data, [r, g, p]. shape: of the result."""
         if not len(rows):
             return np.zeros((0, self._size(self.groups), self.columns), np.float32)
@@ -124,15 +122,13 @@ class Linear:
             found[~inside] = 0
         groups = self._size(self.groups)
         split = found.reshape(len(rows), self.taps, groups, -1)
-        columns: np.ndarray = split.transpose(0, 2, 3, 1).reshape(len(rows), groups, -1)
-        return columns
+        return split.transpose(0, 2, 3, 1).reshape(len(rows), groups, -1)
 
     def inputs(self, x: np.ndarray) -> np.ndarray:
         """Return the input channels at every place of the data, [places, g, i]."""
         flat, _ = _rows_first(x, self.data_axes, (*self.groups, *self.ins), self.sizes)
         shape = (len(flat), self._size(self.groups), self._size(self.ins))
-        found: np.ndarray = _wide(flat).reshape(shape)
-        return found
+        return _wide(flat).reshape(shape)
 
     def count(self, shape: Sequence[int]) -> int:
         """Return how many results a result value of this shape holds."""
@@ -156,12 +152,12 @@ class Linear:
         return tuple(
             size
             for size, axis in zip(shape, self.result_axes, strict=True)
-            if not own & _names(axis)
+            if not own & labels_of((axis,))
         )
 
     def _read_places(
-        self, places: np.ndarray, sizes: Sequence[int], outer: Sequence[int]
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self, places: Ints, sizes: Sequence[int], outer: Sequence[int]
+    ) -> tuple[Ints, Mask]:
         """Return, per result and tap, the row of the data it reads, and whether it is inside.
 
         places: i64[r, axes] of the results; sizes: of the data's axes that are no channels.
@@ -202,7 +198,7 @@ def linear(graph: Graph, ops: OpTable, facts: Facts, node: Node) -> Linear | Non
     read, held, made = ([*(a or ())] for a in axes)
     if None in axes or any(len(axis) != 1 for axis in (*read, *held, *made)):
         return None
-    in_data, in_weight, in_result = (set().union(*map(_names, a)) for a in (read, held, made))
+    in_data, in_weight, in_result = (labels_of(tuple(a)) for a in (read, held, made))
     names = [label.name for axis in held for term in axis for label in term]
     sizes = {n: size for n in names if isinstance(size := bound.sizes.get(n), int)}
     call, groups = call_of(graph, facts, node), [n for n in names if n in in_data & in_result]
@@ -265,30 +261,29 @@ def _bias_shape(
     return None
 
 
-def _is_plain(one: Linear, held: set[str]) -> bool:
+def _is_plain(one: Linear, held: Set[str]) -> bool:
     """Tell whether every axis of data and result has labels of the weight, or none of them.
 
     An axis of the data without them is one of the result too, or the kernel slides over it.
     """
-    if any(_names(a) & held and _names(a) - held for a in (*one.data_axes, *one.result_axes)):
+    if any(
+        labels_of((a,)) & held and labels_of((a,)) - held
+        for a in (*one.data_axes, *one.result_axes)
+    ):
         return False
     made = _free(one.result_axes, (*one.groups, *one.outs))
     read = _free(one.data_axes, (*one.groups, *one.ins))
     return all(not names or names in made for names in read[: len(read) - len(one.kernel)])
 
 
-def _free(axes: Sequence[Axis], channels: Sequence[str]) -> list[set[str]]:
+def _free(axes: Sequence[Axis], channels: Sequence[str]) -> list[Set[str]]:
     """Return the labels of each axis that has none of these channels."""
-    return [_names(axis) for axis in axes if not _names(axis) & set(channels)]
+    return [labels for axis in axes if (labels := labels_of((axis,))).isdisjoint(channels)]
 
 
 def _wide(array: np.ndarray) -> np.ndarray:
     """Return halves as f32: sums of them need more bits than they have."""
     return array.astype(np.float32) if array.dtype.itemsize < _F32_BYTES else array
-
-
-def _names(axis: Axis) -> set[str]:
-    return {label.name for term in axis for label in term}
 
 
 def _laid(
@@ -307,7 +302,7 @@ def _rows_first(
 
     Axes without channels keep their order; those with them are split into their labels.
     """
-    own = [i for i, axis in enumerate(axes) if _names(axis) & set(channels)]
+    own = [i for i, axis in enumerate(axes) if labels_of((axis,)) & set(channels)]
     rest = [i for i in range(len(axes)) if i not in own]
     sizes = tuple(array.shape[i] for i in rest)
     names = [label.name for i in own for term in axes[i] for label in term]

@@ -19,8 +19,9 @@ from slimc.execute.piecewise import Walk
 from slimc.execute.spool import Store
 from slimc.fit.batch_norm import ChannelSums, Restated, Running
 from slimc.fit.layer import Layer
-from slimc.fit.moments import Fit, finite_rows
+from slimc.fit.moments import Fit, Moments, Split, finite_rows
 from slimc.fit.sampling import ROWS, ROWS_PER_COLUMN, Sampler
+from slimc.ir.arrays import Mask
 from slimc.ir.graph import Graph
 from slimc.rewrite.kept import Kept, take
 
@@ -35,6 +36,27 @@ class Fitter(Protocol):
 
     def fit(self) -> Fit | str:
         """Return what was found, or why nothing was."""
+
+
+class MomentFitter:
+    """Fits a layer by moments of what it reads, and judges the fits by those of rows held out."""
+
+    def __init__(self, layer: Layer, w: np.ndarray, b: np.ndarray) -> None:
+        """Start. w, b: weights [g, o, p] and bias [g, o] as they are now."""
+        self._layer, self._w, self._b = layer, w, b
+        self._free_bias = layer.bias is not None
+        self._split = Split()
+
+    def add(self, x: np.ndarray, y: np.ndarray, is_held: np.ndarray) -> None:
+        """See rows, as `Fitter` has them."""
+        self._split.add(x, y, is_held)
+
+    def fit(self) -> Fit | str:
+        """Return what is nearest on rows held out, or why nothing can be fitted."""
+        return self._split.unusable or self._fitted(self._split.train, self._split.held)
+
+    def _fitted(self, train: Moments, held: Moments) -> Fit:
+        raise NotImplementedError
 
 
 FitterOf = Callable[[Layer, np.ndarray, np.ndarray], Fitter]  # weights [g, o, p], bias [g, o] now
@@ -129,7 +151,7 @@ class LockStep:
         return errors, float(wanted.variance.sum()) * count if count else 0.0
 
     @property
-    def _held(self) -> list[np.ndarray]:
+    def _held(self) -> list[Mask]:
         """Tell for every feed which samples are held out."""
         firsts = map(self.sampler.first, range(len(self.sampler.leading)))
         pairs = zip(firsts, self.sampler.leading, strict=True)
@@ -166,7 +188,7 @@ class LockStep:
             total = take(self.teacher.value(one.sum, feed), self.kept.get(one.sum, ()))
             beside = self.student.value(other, feed)
             if total.shape == beside.shape == result.shape:  # nothing is broadcast
-                added: np.ndarray = total - beside
-                return added
-        biased: np.ndarray = result + one.teacher_bias(self.teacher.graph, kept)
-        return biased
+                summand: np.ndarray = total - beside
+                return summand
+        target: np.ndarray = result + one.teacher_bias(self.teacher.graph, kept)
+        return target

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
 from slimc.fit.sparse_columns import least_squares_within
+from slimc.ir.arrays import Floats, Mask
 
 BUFFER_ELEMENTS = 1 << 22  # of x, gathered before they are multiplied: products like many rows
 
@@ -93,42 +94,37 @@ class Moments:
         return made
 
     @property
-    def mean_x(self) -> np.ndarray:
+    def mean_x(self) -> Floats:
         """[g, p]."""
         self._sum()
         return self._pivots[0] + self._x / self.count
 
     @property
-    def mean_y(self) -> np.ndarray:
+    def mean_y(self) -> Floats:
         """[g, o]."""
         self._sum()
         return self._pivots[1] + self._y / self.count
 
     @property
-    def xx(self) -> np.ndarray:
+    def xx(self) -> Floats:
         """Covariance of x, [g, p, p]; only its diagonal, [g, p], where only that is summed."""
         self._sum()
         mean = self._x / self.count
         outer = mean * mean if self.diagonal else mean[:, :, None] * mean[:, None, :]
-        found: np.ndarray = self._xx / self.count - outer
-        return found
+        return self._xx / self.count - outer
 
     @property
-    def xy(self) -> np.ndarray:
+    def xy(self) -> Floats:
         """Covariance of x and y, [g, p, o]."""
         self._sum()
         mean = self._x / self.count
-        found: np.ndarray = (
-            self._xy / self.count - mean[:, :, None] * (self._y / self.count)[:, None, :]
-        )
-        return found
+        return self._xy / self.count - mean[:, :, None] * (self._y / self.count)[:, None, :]
 
     @property
-    def yy(self) -> np.ndarray:
+    def yy(self) -> Floats:
         """Variance of y, [g, o]."""
         self._sum()
-        found: np.ndarray = np.maximum(self._yy / self.count - np.square(self._y / self.count), 0)
-        return found
+        return np.maximum(self._yy / self.count - np.square(self._y / self.count), 0)
 
     @property
     def is_finite(self) -> bool:
@@ -143,7 +139,7 @@ class Moments:
             raise ValueError("moments of no rows")
         return self.pivot
 
-    def error(self, w: np.ndarray, b: np.ndarray | None) -> float:
+    def error(self, w: Floats, b: Floats | None) -> float:
         """Return E |y - (w x + b)|^2 over all outputs. w: [g, o, p]; b: [g, o], None: the best."""
         self._sum()
         off = np.einsum("gop,gp->go", w, self._x / self.count)
@@ -165,10 +161,10 @@ class Moments:
         made._xy = self._xy[..., outputs]
         return made
 
-    def best_bias(self, w: np.ndarray) -> np.ndarray:
+    def best_bias(self, w: Floats) -> Floats:
         """Return mean(y) - w mean(x), [g, o]."""
-        found: np.ndarray = self.mean_y - np.einsum("gop,gp->go", w, self.mean_x)
-        return found
+        bias: Floats = self.mean_y - np.einsum("gop,gp->go", w, self.mean_x)
+        return bias
 
 
 def finite_rows(x: np.ndarray, *beside: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -190,8 +186,8 @@ class Fit:
     error on rows held out, of the given weights and of the found ones.
     """
 
-    w: np.ndarray
-    b: np.ndarray
+    w: Floats
+    b: Floats
     ridge: float | None
     before: float
     after: float
@@ -222,11 +218,11 @@ RIDGES = (1e-3, 1e-2, 1e-1, 1.0)  # times the mean of diag H; flat from 1e-4 to 
 def refit(
     train: Moments,
     held: Moments,
-    w: np.ndarray,
-    b: np.ndarray,
+    w: Floats,
+    b: Floats,
     ridges: tuple[float, ...] = RIDGES,
     free_bias: bool = True,
-    free: np.ndarray | None = None,
+    free: Mask | None = None,
     again: bool = True,
 ) -> Fit:
     """Return the weights next to (w, b) that make y of x, the ridge chosen on rows held out.
@@ -254,12 +250,12 @@ def refit(
 
 def _fitted(
     moments: Moments,
-    w: np.ndarray,
-    b: np.ndarray,
+    w: Floats,
+    b: Floats,
     ridge: float | None,
     free_bias: bool,
-    free: np.ndarray | None,
-) -> tuple[np.ndarray, np.ndarray]:
+    free: Mask | None,
+) -> tuple[Floats, Floats]:
     """Return weights and bias, found with a ridge as `Fit` has it."""
     if ridge:
         w = least_squares(w, *normal_equations(moments, None if free_bias else b), ridge, free)
@@ -269,11 +265,11 @@ def _fitted(
 def best_ridge(
     train: Moments,
     held: Moments,
-    w: np.ndarray,
-    b: np.ndarray,
+    w: Floats,
+    b: Floats,
     ridges: tuple[float, ...] = RIDGES,
     free_bias: bool = True,
-    free: np.ndarray | None = None,
+    free: Mask | None = None,
 ) -> float | None:
     """Return the ridge, as `Fit` has it, of the least error on rows held out. See `refit`.
 
@@ -298,7 +294,7 @@ def best_ridge(
     return min(found, key=lambda pair: pair[0])[1]
 
 
-def normal_equations(moments: Moments, b: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+def normal_equations(moments: Moments, b: Floats | None) -> tuple[Floats, Floats]:
     """Return H [g, p, p] and C [g, p, o] of least squares.
 
     b: the bias that stays; None: it is free, and follows from the means.
@@ -309,13 +305,12 @@ def normal_equations(moments: Moments, b: np.ndarray | None) -> tuple[np.ndarray
     return about_zero(moments.xx, x, x), about_zero(moments.xy, x, moments.mean_y - b)
 
 
-def about_zero(covariance: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def about_zero(covariance: Floats, a: Floats, b: Floats) -> Floats:
     """Return E a b' of a covariance and the means: [g, i, j] of [g, i, j], [g, i], [g, j]."""
-    found: np.ndarray = covariance + a[:, :, None] * b[:, None, :]
-    return found
+    return covariance + a[:, :, None] * b[:, None, :]
 
 
-def ridged(h: np.ndarray, ridge: float) -> np.ndarray:
+def ridged(h: Floats, ridge: float) -> Floats:
     """Return H + ridge mean(diag H) I, positive definite. h: [g, p, p]."""
     damped = h.copy()
     diagonal = np.einsum("gpp->gp", damped)
@@ -324,8 +319,8 @@ def ridged(h: np.ndarray, ridge: float) -> np.ndarray:
 
 
 def least_squares(
-    w: np.ndarray, h: np.ndarray, c: np.ndarray, ridge: float, free: np.ndarray | None = None
-) -> np.ndarray:
+    w: Floats, h: Floats, c: Floats, ridge: float, free: Mask | None = None
+) -> Floats:
     """Return w + (C - w H)(H + ridge mean(diag H) I)^-1. w: [g, o, p]; h: [g, p, p]; c: [g, p, o].
 
     The ridge shrinks toward w; where H is zero, w it is. free: bool[g, o, p], which weights may
@@ -334,15 +329,13 @@ def least_squares(
     damped = ridged(h, ridge)
     residual = c - h @ w.transpose(0, 2, 1)
     if free is not None:
-        within: np.ndarray = w + least_squares_within(residual.transpose(0, 2, 1), damped, free)
-        return within
+        return w + least_squares_within(residual.transpose(0, 2, 1), damped, free)
     if w.shape[2] < _BY_CHOLESKY:
         step = np.linalg.solve(damped, residual)
     else:
         pairs = zip(damped, residual, strict=True)
         step = np.stack([cho_solve(cho_factor(a, overwrite_a=True), b) for a, b in pairs])
-    made: np.ndarray = w + step.transpose(0, 2, 1)
-    return made
+    return w + step.transpose(0, 2, 1)
 
 
 @dataclass
@@ -352,7 +345,7 @@ class Split:
     train: Moments = field(default_factory=Moments)
     held: Moments = field(default_factory=Moments)
 
-    def add(self, x: np.ndarray, y: np.ndarray, is_held: np.ndarray) -> None:
+    def add(self, x: np.ndarray, y: np.ndarray, is_held: Mask) -> None:
         """See rows. is_held: bool[r]."""
         if self.train.pivot is None:
             x, y, is_held = finite_rows(x, y, is_held)

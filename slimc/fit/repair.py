@@ -11,16 +11,15 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from slimc.analysis.shapes import infer
 from slimc.calib.data import Data
 from slimc.execute.spool import STORE_BYTES, Store
 from slimc.fit.batch_norm import Restated, Running, change, running_of
 from slimc.fit.layer import Layer, affected, layers_of, with_biases
-from slimc.fit.lockstep import FitterOf, LockStep
-from slimc.fit.moments import Fit, Split, refit
+from slimc.fit.lockstep import FitterOf, LockStep, MomentFitter
+from slimc.fit.moments import Fit, Moments, refit
 from slimc.fit.sparse_columns import free_numbers
+from slimc.ir.arrays import Floats
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph
 from slimc.ops.op import OpTable
@@ -126,30 +125,17 @@ def _few(samples: int) -> tuple[Remark, ...]:
     )
 
 
-class Refit:
+class Refit(MomentFitter):
     """Least squares from the moments of what a layer reads. again: as `refit` has it."""
 
-    def __init__(self, one: Layer, w: np.ndarray, b: np.ndarray, again: bool = True) -> None:
+    def __init__(self, layer: Layer, w: Floats, b: Floats, again: bool = True) -> None:
+        super().__init__(layer, w, b)
         self._again = again
-        self._w, self._b, self._free_bias = w, b, one.bias is not None
-        self._free = free_numbers(one.student, w)
-        self._split = Split()
 
-    def add(self, x: np.ndarray, y: np.ndarray, is_held: np.ndarray) -> None:
-        self._split.add(x, y, is_held)
-
-    def fit(self) -> Fit | str:
-        if reason := self._split.unusable:
-            return reason
-        train, held = self._split.train, self._split.held
+    def _fitted(self, train: Moments, held: Moments) -> Fit:
+        free = free_numbers(self._layer.student, self._w)
         return refit(
-            train,
-            held,
-            self._w,
-            self._b,
-            free_bias=self._free_bias,
-            free=self._free,
-            again=self._again,
+            train, held, self._w, self._b, free_bias=self._free_bias, free=free, again=self._again
         )
 
 

@@ -14,6 +14,7 @@ from itertools import product
 import numpy as np
 from scipy.linalg.lapack import dtrtri
 
+from slimc.ir.arrays import Floats, Ints, Mask
 from slimc.ir.types import DType
 
 DAMP = 0.01  # of the mean of diag H: what GPTQ takes
@@ -31,14 +32,14 @@ class Lattice:
     where other numbers than 0 may stand; None: everywhere.
     """
 
-    scale: np.ndarray
-    zero: np.ndarray
+    scale: Floats
+    zero: Floats
     low: float
     high: float
     dtype: DType = DType.I8
-    free: np.ndarray | None = None
+    free: Mask | None = None
 
-    def nearest(self, w: np.ndarray, at: int | slice = slice(None)) -> np.ndarray:
+    def nearest(self, w: Floats, at: int | slice = slice(None)) -> Floats:
         """Return the nearest numbers to w[g, o, columns]. at: which columns these are."""
         scale, zero = self.scale[..., at], self.zero[..., at]
         steps = w / scale
@@ -49,19 +50,19 @@ class Lattice:
         found: np.ndarray = (steps - zero) * scale
         return found if self.free is None else np.where(self.free[..., at], found, 0.0)
 
-    def permuted(self, order: np.ndarray) -> Lattice:
+    def permuted(self, order: Ints) -> Lattice:
         """Return the lattice of columns in another order. order: i64[g, 1, p]."""
         scale, zero = (np.take_along_axis(one, order, 2) for one in (self.scale, self.zero))
         free = None if self.free is None else np.take_along_axis(self.free, order, 2)
         return replace(self, scale=scale, zero=zero, free=free)
 
-    def beside(self, w: np.ndarray, q: np.ndarray) -> np.ndarray:
+    def beside(self, w: Floats, q: Floats) -> Floats:
         """Return the other neighbours of w, where q are the nearest; at an end the one inside."""
         above, below = self.nearest(q + self.scale), self.nearest(q - self.scale)
         return np.where((w > q) & (above > q) | (below == q), above, below)
 
 
-def round_columns(w: np.ndarray, lattice: Lattice, h: np.ndarray) -> np.ndarray:
+def round_columns(w: Floats, lattice: Lattice, h: Floats) -> Floats:
     """Return w[g, o, p] on the lattice, with little error of its products. h: f64[g, p, p].
 
     Up to `EXACT` columns: the best of all roundings to one of two neighbours. Else column by
@@ -79,7 +80,7 @@ def round_columns(w: np.ndarray, lattice: Lattice, h: np.ndarray) -> np.ndarray:
     return np.take_along_axis(_in_turn(left, own, inverse_factor(sorted_h)), back, 2)
 
 
-def _in_turn(left: np.ndarray, lattice: Lattice, factor: np.ndarray) -> np.ndarray:
+def _in_turn(left: Floats, lattice: Lattice, factor: Floats) -> Floats:
     """Round columns from the first to the last; `left` is what is left to round."""
     q = np.empty_like(left)
     columns = left.shape[2]
@@ -95,7 +96,7 @@ def _in_turn(left: np.ndarray, lattice: Lattice, factor: np.ndarray) -> np.ndarr
     return q
 
 
-def inverse_factor(h: np.ndarray) -> np.ndarray:
+def inverse_factor(h: Floats) -> Floats:
     """Return U, upper, with U' U = H^-1 of the damped H. h: [g, p, p]."""
     damped = h.copy()
     diagonal = np.einsum("gpp->gp", damped)
@@ -104,7 +105,7 @@ def inverse_factor(h: np.ndarray) -> np.ndarray:
     return exact_inverse_factor(damped)
 
 
-def exact_inverse_factor(h: np.ndarray) -> np.ndarray:
+def exact_inverse_factor(h: Floats) -> Floats:
     """Return U, upper, with U' U = H^-1. h: [g, p, p], positive definite.
 
     With J, which reverses columns, and J H J = L L': H = R R' of the upper R = J L J, U = R^-1.
@@ -119,7 +120,7 @@ def exact_inverse_factor(h: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(inverse[:, ::-1, ::-1])
 
 
-def _best_neighbours(w: np.ndarray, lattice: Lattice, h: np.ndarray) -> np.ndarray:
+def _best_neighbours(w: Floats, lattice: Lattice, h: Floats) -> Floats:
     """Try all choices of the nearest and the other neighbour, each for all channels at once."""
     near = lattice.nearest(w)
     far = lattice.beside(w, near)

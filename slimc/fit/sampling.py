@@ -10,6 +10,7 @@ import numpy as np
 
 from slimc.calib.held_out import HELD, is_held
 from slimc.fit.linear import Linear
+from slimc.ir.arrays import Ints, Mask
 
 ROWS = 16384  # results looked at, all samples together: 256 images at 64 places
 ROWS_PER_COLUMN = 8  # and at least so many for every column of a least-squares problem
@@ -20,8 +21,8 @@ CHUNK_ELEMENTS = 1 << 25  # of what results read, in memory at once: 128 MiB
 class Rows:
     """Results of one feed. rows: i64[r], numbers as `Linear.count` counts; held: bool[r]."""
 
-    rows: np.ndarray
-    held: np.ndarray
+    rows: Ints
+    held: Mask
 
     def seen(self) -> Rows:
         """Return the results that are not held out."""

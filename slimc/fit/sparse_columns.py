@@ -12,8 +12,9 @@ from itertools import combinations
 
 import numpy as np
 
-from slimc.analysis.sparsity import GROUP, STAY, is_sparse
+from slimc.analysis.sparsity import GROUP, STAY, input_axis, is_sparse
 from slimc.fit.linear import Linear
+from slimc.ir.arrays import Floats, Ints, Mask
 
 BLOCK = 128  # columns whose errors are handed on together
 STEPS = 20  # of conjugate gradients, at most: 50 gain nothing on samples held out
@@ -21,28 +22,19 @@ CLOSE = 1e-2  # of the residual at the start, at which they end: 1e-4 gains noth
 PAIRS = np.array([np.isin(range(GROUP), one) for one in combinations(range(GROUP), GROUP - STAY)])
 
 
-def input_axis(one: Linear) -> int | None:
-    """Return the axis of the weight that holds the input channels and nothing else."""
-    for i, axis in enumerate(one.weight_axes):
-        names = [label.name for term in axis for label in term if one.sizes[label.name] > 1]
-        if names and names == [name for name in one.ins if one.sizes[name] > 1]:
-            return i
-    return None
-
-
-def free_numbers(one: Linear, w: np.ndarray) -> np.ndarray | None:
+def free_numbers(one: Linear, w: np.ndarray) -> Mask | None:
     """Tell which numbers of 2:4 weights [g, o, p] may change: those that are not zero.
 
     None: the weights are not 2:4, and all may.
     """
-    axis = input_axis(one)
+    axis = input_axis(one.weight_axes, one.ins)
     if axis is None or not is_sparse(one.array(w), axis):
         return None
-    found: np.ndarray = w != 0
-    return found
+    free: Mask = w != 0
+    return free
 
 
-def drop_pairs(w: np.ndarray, factor: np.ndarray, taps: int) -> np.ndarray:
+def drop_pairs(w: Floats, factor: Floats, taps: int) -> Floats:
     """Return w[g, o, p] with two zeros in every group, chosen by the error that is left.
 
     Groups are visited in turn. With G = [H_F^-1] of a group, F the columns not yet visited, the
@@ -74,23 +66,23 @@ def drop_pairs(w: np.ndarray, factor: np.ndarray, taps: int) -> np.ndarray:
     return made
 
 
-def by_group(columns: int, taps: int) -> np.ndarray:
+def by_group(columns: int, taps: int) -> Ints:
     """Return the order of columns in which the four of each group are neighbours."""
     return np.arange(columns).reshape(-1, GROUP, taps).transpose(0, 2, 1).reshape(-1)
 
 
-def _pair_inverses(factor: np.ndarray) -> np.ndarray:
+def _pair_inverses(factor: Floats) -> Floats:
     """Return G_SS^-1 of all groups and pairs, zero beside S: [g, groups, 6, 4, 4]."""
     starts = range(0, factor.shape[1], GROUP)
     u = np.stack([factor[:, i : i + GROUP, i : i + GROUP] for i in starts], axis=1)
     g = (u.swapaxes(2, 3) @ u)[:, :, None]
     within = PAIRS[:, :, None] & PAIRS[:, None, :]
     beside = np.eye(GROUP) * ~within
-    found: np.ndarray = np.linalg.inv(np.where(within, g, beside)) * within
-    return found
+    inverses: Floats = np.linalg.inv(np.where(within, g, beside)) * within
+    return inverses
 
 
-def _least_pair(w: np.ndarray, inverses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _least_pair(w: Floats, inverses: Floats) -> tuple[Mask, Floats]:
     """Return which two of w[g, o, 4] go, bool, and G_SS^-1 w_S, zero beside S: [g, o, 4]."""
     solved = (w @ inverses.transpose(0, 2, 1, 3).reshape(len(w), GROUP, -1)).reshape(
         *w.shape[:2], -1, GROUP
@@ -100,7 +92,7 @@ def _least_pair(w: np.ndarray, inverses: np.ndarray) -> tuple[np.ndarray, np.nda
     return PAIRS[best], chosen
 
 
-def least_squares_within(residual: np.ndarray, h: np.ndarray, free: np.ndarray) -> np.ndarray:
+def least_squares_within(residual: Floats, h: Floats, free: Mask) -> Floats:
     """Return the step s[g, o, p], zero where not `free`, with the least tr(s H s' / 2 - s R').
 
     Where it is free, s H = R. By conjugate gradients, all rows at once, on H with its diagonal
@@ -126,17 +118,16 @@ def least_squares_within(residual: np.ndarray, h: np.ndarray, free: np.ndarray) 
         last, size = size, _dots(left, left)
         toward *= _ratio(size, last)
         toward += left
-    made: np.ndarray = step * (unit * root)
-    return made
+    change: Floats = step * (unit * root)
+    return change
 
 
 def _dots(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return the products of rows, [g, o, 1]."""
-    found: np.ndarray = np.einsum("gop,gop->go", a, b)[..., None]
-    return found
+    sums: np.ndarray = np.einsum("gop,gop->go", a, b)[..., None]
+    return sums
 
 
 def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return a / b, 0 where b is: a row that is done."""
-    found: np.ndarray = np.where(b > 0, a / np.where(b > 0, b, 1), 0)
-    return found
+    return np.where(b > 0, a / np.where(b > 0, b, 1), 0)

@@ -11,7 +11,7 @@ import numpy as np
 
 from slimc.ir.constant import Constant
 from slimc.ir.graph import Attr, Form, Graph, Node, Origin, Quantization
-from slimc.ir.types import ValueType
+from slimc.ir.types import TypedValues, ValueType
 
 IDENTITY = "Identity"  # gives an output of a graph the value of another name
 
@@ -68,7 +68,7 @@ def without_dead(graph: Graph) -> Graph:
     return graph if kept and not editor.changed else alive
 
 
-class Editor:
+class Editor(TypedValues):
     """Collect changes to a frozen graph, then make the next one.
 
     Constants are copy-on-write: `set_constant` replaces what every reader of that name sees;

@@ -10,9 +10,10 @@ from types import MappingProxyType
 
 import numpy as np
 
+from slimc.ir.arrays import Singles
 from slimc.ir.constant import Constant
 from slimc.ir.pairs import within_pairs
-from slimc.ir.types import DType, TensorType, ValueType
+from slimc.ir.types import DType, TypedValues, ValueType
 
 OPSET = 28  # the ONE opset of the default domain that the IR speaks
 
@@ -122,7 +123,7 @@ class Quantization:
         integers = clipped.astype(self.dtype.numpy)
         return within_pairs(integers, self.pairs) if self.pairs else integers
 
-    def dequantize(self, integers: np.ndarray) -> np.ndarray:
+    def dequantize(self, integers: np.ndarray) -> Singles:
         """Return the f32 numbers that `integers` stand for."""
         scale, zero = self.spread(integers.shape)
         real: np.ndarray = (integers.astype(np.float32) - zero) * scale
@@ -132,7 +133,7 @@ class Quantization:
         """Return what integer arithmetic sees of an array: rounded to the grid and back, as f32."""
         return self.dequantize(self.quantize(array))
 
-    def spread(self, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    def spread(self, shape: tuple[int, ...]) -> tuple[Singles, Singles]:
         """Return scale and zero point of each element of a value of that shape, as f32."""
         return self._spread(self.scale, shape), self._spread(
             self.zero_point.astype(np.float32), shape
@@ -147,7 +148,7 @@ class Quantization:
 
 
 @dataclass(frozen=True, eq=False)
-class Graph:
+class Graph(TypedValues):
     """A frozen dataflow graph in topological order.
 
     `types` holds the type of every value, constants and the inside of bodies excepted (a body has
@@ -244,8 +245,7 @@ def same_record(a: Quantization, b: Quantization) -> bool:
 
 def is_f32(graph: Graph, value: str) -> bool:
     """Tell whether a value is known to hold f32."""
-    kind = graph.type_of(value)
-    return isinstance(kind, TensorType) and kind.dtype is DType.F32
+    return graph.dtype_of(value) is DType.F32
 
 
 def finite(graph: Graph, constant: str) -> bool:

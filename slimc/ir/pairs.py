@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from slimc.ir.arrays import Ints
+
 LARGEST_PAIR = (2**15 - 1) // 255  # of two weights of one sign under any u8 data
 
 
@@ -55,7 +57,7 @@ def within_pairs(integers: np.ndarray, order: tuple[int, ...]) -> np.ndarray:
     return _out_of_pairs(kept, integers.shape, order).astype(integers.dtype)
 
 
-def _out_of_pairs(pairs: np.ndarray, shape: tuple[int, ...], order: tuple[int, ...]) -> np.ndarray:
+def _out_of_pairs(pairs: Ints, shape: tuple[int, ...], order: tuple[int, ...]) -> Ints:
     rest = tuple(i for i in range(len(shape)) if i not in order)
     axes = (*rest, *order)
     summed = int(np.prod([shape[i] for i in order]))

@@ -151,3 +151,36 @@ def static_shape(value_type: ValueType | None) -> tuple[int, ...] | None:
         return None
     sizes = tuple(d for d in value_type.shape if isinstance(d, int) and d >= 0)
     return sizes if len(sizes) == len(value_type.shape) else None
+
+
+class TypedValues:
+    """What states the types of values by name; most readers ask for those of tensors only."""
+
+    def type_of(self, value: str) -> ValueType | None:
+        """Return the type of a value, or None where it is not known."""
+        raise NotImplementedError
+
+    def tensor(self, value: str) -> TensorType | None:
+        """Return the type of a tensor, or None where it is not known or the value is none."""
+        kind = self.type_of(value)
+        return kind if isinstance(kind, TensorType) else None
+
+    def dtype_of(self, value: str) -> DType | None:
+        """Return the element type of a tensor, or None where it is not known."""
+        kind = self.tensor(value)
+        return None if kind is None else kind.dtype
+
+    def is_float(self, value: str) -> bool:
+        """Return whether a value is known to be a tensor of floating-point numbers."""
+        kind = self.tensor(value)
+        return kind is not None and kind.dtype.is_float
+
+    def shape_of(self, value: str) -> Shape | None:
+        """Return the shape of a tensor, or None where not even the rank is known."""
+        kind = self.tensor(value)
+        return None if kind is None else kind.shape
+
+    def rank_of(self, value: str) -> int | None:
+        """Return the number of axes of a tensor, or None where it is not known."""
+        shape = self.shape_of(value)
+        return None if shape is None else len(shape)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from slimc.errors import SlimcError
 from slimc.ir.graph import Form, Graph, Quantization
-from slimc.ir.types import Shape, TensorType
+from slimc.ir.types import Shape
 
 
 def verify(graph: Graph) -> None:
@@ -99,8 +99,7 @@ def _record_problem(record: Quantization, graph: Graph, value: str) -> str:
         return "has a scale that is not positive"
     if record.scale.shape != record.zero_point.shape:
         return "has scales and zero points of other shapes"
-    kind = graph.type_of(value)
-    shape = kind.shape if isinstance(kind, TensorType) else None
+    shape = graph.shape_of(value)
     if shape is not None and any(not 0 <= axis < len(shape) for axis in record.pairs):
         return f"pairs neighbours along axes {list(record.pairs)} of {len(shape)}"
     if record.axis is None:

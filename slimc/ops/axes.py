@@ -21,7 +21,7 @@ unless `~` says that the statistics change.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import KeysView, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 
@@ -150,6 +150,14 @@ class Bound:
                     label.name, old.pinned or label.pinned, old.soft or label.soft
                 )
         return found
+
+
+def labels_of(*operands: tuple[Axis, ...] | None) -> KeysView[str]:
+    """Return the names of the labels that stand in operands, as a set in their order."""
+    names = (
+        label.name for axes in operands for axis in axes or () for term in axis for label in term
+    )
+    return dict.fromkeys(names).keys()
 
 
 def bind(

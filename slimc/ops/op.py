@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from slimc.ir.graph import Attr
+from slimc.ir.graph import Attr, Node
 from slimc.ir.types import Dim, DType, Shape, TensorType, ValueType
 from slimc.ops.axes import Axis, Bound, Unmatched, bind, parse
 
@@ -325,6 +325,34 @@ class OpTable:
     def get(self, kind: str) -> Op | None:
         """Return the row of an operator, or None: it is opaque."""
         return self.rows.get(kind)
+
+    def weighted(self, node: Node) -> Weighted | None:
+        """Return the operands of a contraction, or None of another operator."""
+        row = self.rows.get(node.kind)
+        return None if row is None else row.weighted
+
+    def weight_of(self, node: Node) -> str:
+        """Return the value that is a contraction's weight, the empty name where there is none."""
+        weighted = self.weighted(node)
+        if weighted is None or weighted.weight >= len(node.inputs):
+            return ""
+        return node.inputs[weighted.weight]
+
+    def parameter(self, node: Node) -> int | None:
+        """Return the operand that holds what a network has learned, where the node has it."""
+        row = self.rows.get(node.kind)
+        operand = None if row is None else row.parameter
+        return None if operand is None or operand >= len(node.inputs) else operand
+
+    def clamp(self, node: Node) -> ClampRule | None:
+        """Return the rule for the bounds of a clamp, or None of another operator."""
+        row = self.rows.get(node.kind)
+        return None if row is None else row.clamp
+
+    def quant(self, node: Node) -> Quant:
+        """Return what integer arithmetic can mean for a node; an opaque one stays in floats."""
+        row = self.rows.get(node.kind)
+        return Quant.FLOAT_ONLY if row is None else row.quant
 
     def __or__(self, other: OpTable) -> OpTable:
         """Return both tables' rows; a kind that stands in both is an error."""

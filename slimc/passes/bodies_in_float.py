@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from slimc.ir.graph import Graph, Node
-from slimc.ir.types import TensorType
 from slimc.ops.op import OpTable
 from slimc.remarks import Remark, skipped
 
@@ -57,5 +56,4 @@ def deciding_inputs(graph: Graph, node: Node) -> tuple[str, ...]:
 
 
 def _is_number(graph: Graph, value: str) -> bool:
-    kind = graph.type_of(value)
-    return isinstance(kind, TensorType) and kind.shape in ((), (1,))
+    return graph.shape_of(value) in ((), (1,))

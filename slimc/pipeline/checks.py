@@ -148,8 +148,8 @@ def _suiting(graph: Graph, feed: Feed, made_up: bool) -> str:
     """Say what every input was given, and which options give it something else."""
     given, options = [], [] if not made_up else ["--calib SAMPLES"]
     for name, spec in specs_of(feed).items():
-        kind = graph.types.get(name)
-        number = isinstance(kind, TensorType) and kind.dtype.is_integer and not kind.shape
+        kind = graph.tensor(name)
+        number = kind is not None and kind.dtype.is_integer and not kind.shape
         given.append(f"'{name}' {spec}" + (f" {feed[name].item()}" if number else ""))
         if number:
             options.append(f"--bind {name}=VALUE")

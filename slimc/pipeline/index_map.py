@@ -19,6 +19,7 @@ from slimc.analysis.shapes import infer
 from slimc.errors import SlimcError
 from slimc.execute.compare import difference
 from slimc.execute.ort import Session
+from slimc.ir.arrays import Mask
 from slimc.ir.constant import Constant
 from slimc.ir.graph import Graph
 from slimc.ops.axes import Axis
@@ -132,7 +133,7 @@ def cut(graph: Graph, removal: Removal, ctx: Context) -> Sliced:
     return slice_axes(alone, gone, NAME)
 
 
-def _gone(coupling: Coupling, removal: Removal) -> np.ndarray:
+def _gone(coupling: Coupling, removal: Removal) -> Mask:
     """Return for every index of the space whether it leaves."""
     space = coupling.space
     types = {v: kind for scope in removal.before.scopes() for v, kind in scope.types.items()}
@@ -167,7 +168,7 @@ class _Run:
     labels: tuple[int, ...]
     extents: tuple[int, ...]
 
-    def spread(self, gone: np.ndarray) -> None:
+    def spread(self, gone: Mask) -> None:
         """Let an index of a label leave if all of its run does, and all of its run if it does."""
         run = gone[self.start : self.start + prod(self.extents)].reshape(self.extents)
         for factor, (start, extent) in enumerate(zip(self.labels, self.extents, strict=True)):

@@ -9,7 +9,6 @@ from slimc.analysis.cost import measure
 from slimc.analysis.shapes import default_sizes
 from slimc.calib.data import Data
 from slimc.ir.graph import Graph
-from slimc.ir.types import TensorType
 from slimc.ops.op import OpTable
 from slimc.passes.canonical.bind_inputs import with_sizes
 from slimc.remarks import Measure
@@ -28,10 +27,8 @@ def at_sizes_of(graph: Graph, other: Graph) -> Graph:
     """
     numbers: dict[str, set[int]] = {}
     for value in graph.inputs:
-        open_type, fixed_type = graph.types.get(value), other.types.get(value)
-        if not (isinstance(open_type, TensorType) and isinstance(fixed_type, TensorType)):
-            continue
-        for size, number in zip(open_type.shape or (), fixed_type.shape or (), strict=False):
+        shapes = graph.shape_of(value) or (), other.shape_of(value) or ()
+        for size, number in zip(*shapes, strict=False):
             if isinstance(size, str) and isinstance(number, int):
                 numbers.setdefault(size, set()).add(number)
     return with_sizes(graph, {name: min(n) for name, n in numbers.items() if len(n) == 1})
@@ -44,9 +41,9 @@ def sizes_of_a_sample(graph: Graph, known: Mapping[str, int] | None = None) -> d
     """
     sizes = {**default_sizes(graph), **(known or {})}
     for value in graph.inputs:
-        kind = graph.types.get(value)
-        if isinstance(kind, TensorType) and kind.shape and isinstance(kind.shape[0], str):
-            sizes[kind.shape[0]] = 1
+        shape = graph.shape_of(value)
+        if shape and isinstance(shape[0], str):
+            sizes[shape[0]] = 1
     return sizes
 
 
@@ -57,11 +54,9 @@ def measure_sample(graph: Graph, ops: OpTable, known: Mapping[str, int] | None =
     sample): MACs are then those of all of them, divided by their number.
     """
     leading = {
-        kind.shape[0]
+        shape[0]
         for value in graph.inputs
-        if isinstance(kind := graph.types.get(value), TensorType)
-        and kind.shape
-        and isinstance(kind.shape[0], str)
+        if (shape := graph.shape_of(value)) and isinstance(shape[0], str)
     }
     batch = (known or {}).get(leading.pop(), 0) if len(leading) == 1 else 0
     if not batch:

@@ -52,8 +52,7 @@ def intended(graph: Graph, ops: OpTable) -> tuple[int, tuple[str, ...]]:
     integer = 0
     floating: list[str] = []
     for node in graph.walk():
-        row = ops.get(node.kind)
-        if row is None or row.weighted is None:
+        if not ops.weighted(node):
             continue
         if node.integer:
             integer += 1
@@ -121,11 +120,10 @@ class Flow:
         if row is not None and row.integers == "operands":
             makers = (self.makers.get(value) for value in node.inputs)
             return "dynamic" if any(m and m.op == MEASURE for m in makers) else "integers"
-        if row is None or row.weighted is None:
+        parts = self._ops.weighted(node)
+        if parts is None:
             return None
-        data, weight = (
-            self._conversions.get(node.inputs[i]) for i in (row.weighted.data, row.weighted.weight)
-        )
+        data, weight = (self._conversions.get(node.inputs[i]) for i in (parts.data, parts.weight))
         if data is not None and weight is not None:
             return "fp8" if self._holds_floats(data) else "integers"
         return "weights" if weight is not None and self._is_stored(weight) else "floats"
@@ -137,10 +135,10 @@ class Flow:
         """
         if node.op == DEQUANTIZE:
             return node
-        row = self._ops.get(node.kind)
-        if row is None or row.quant not in (Quant.PASS_THROUGH, Quant.SHARED_SCALE):
+        quant = self._ops.quant(node)
+        if quant not in (Quant.PASS_THROUGH, Quant.SHARED_SCALE):
             return None
-        operands = node.inputs if row.quant is Quant.SHARED_SCALE else node.inputs[:1]
+        operands = node.inputs if quant is Quant.SHARED_SCALE else node.inputs[:1]
         found = [self._conversions.get(one) for one in operands if one]
         return found[0] if found and all(one is not None for one in found) else None
 
@@ -151,8 +149,7 @@ class Flow:
             maker = self.makers.get(value)
             if maker is None or not maker.inputs:
                 return False
-            row = self._ops.get(maker.kind)
-            if maker.op != QUANTIZE and (row is None or row.quant is not Quant.PASS_THROUGH):
+            if maker.op != QUANTIZE and self._ops.quant(maker) is not Quant.PASS_THROUGH:
                 return False
             value = maker.inputs[0]
         return True

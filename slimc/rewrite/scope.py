@@ -10,14 +10,14 @@ import numpy as np
 from slimc.ir.constant import Constant
 from slimc.ir.editor import Editor, all_names, with_bodies
 from slimc.ir.graph import Graph, Node
-from slimc.ir.types import TensorType, ValueType
+from slimc.ir.types import TensorType, TypedValues, ValueType
 from slimc.ops.axes import Bound, Unmatched
 from slimc.ops.op import Call, OpTable, Unknown
 from slimc.rewrite.match import Made, Operand
 
 
 @dataclass(frozen=True)
-class EditedScope:
+class EditedScope(TypedValues):
     """The graph that `edit` changes; `outer`: the graph whose node has it as a body."""
 
     edit: Editor

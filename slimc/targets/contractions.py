@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from slimc.ir.graph import Graph, Node
-from slimc.ir.types import DType, TensorType
+from slimc.ir.types import DType
 from slimc.ops import OPS
 from slimc.ops.groups import member, members
 from slimc.ops.op import OpTable, Weighted
@@ -31,13 +31,10 @@ class Conversion:
     @cached_property
     def integers(self) -> DType | None:
         """The integer type: of the zero point, else of the DQ's operand."""
-        zero = self.graph.type_of(self._input(2))
-        if isinstance(zero, TensorType):
-            return zero.dtype
-        source = self.graph.type_of(self.node.inputs[0])
-        if self.node.op == DEQUANTIZE and isinstance(source, TensorType):
-            return source.dtype
-        return None
+        zero = self.graph.dtype_of(self._input(2))
+        if zero is not None or self.node.op != DEQUANTIZE:
+            return zero
+        return self.graph.dtype_of(self.node.inputs[0])
 
     @cached_property
     def scale(self) -> np.ndarray | None:
@@ -85,8 +82,7 @@ class Conversion:
 
     @property
     def rank(self) -> int | None:
-        kind = self.graph.type_of(self.node.inputs[0])
-        return len(kind.shape) if isinstance(kind, TensorType) and kind.shape is not None else None
+        return self.graph.rank_of(self.node.inputs[0])
 
     def spread(self, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
         """Return a scale or zero point for each element of data; None if that is not known."""
@@ -178,9 +174,8 @@ def _moved(subject: Subject, node: Node, axis: int | None) -> int | None:
 def contractions(graph: Graph, ops: OpTable) -> Iterator[tuple[Node, Weighted]]:
     """Yield the contractions of a graph."""
     for node in graph.nodes:
-        row = ops.get(node.kind)
-        if row is not None and row.weighted is not None:
-            yield node, row.weighted
+        if (weighted := ops.weighted(node)) is not None:
+            yield node, weighted
 
 
 def integer_contractions(graph: Graph, ops: OpTable) -> Iterator[tuple[Node, Weighted]]:

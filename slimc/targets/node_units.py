@@ -12,9 +12,9 @@ from functools import cached_property
 
 import numpy as np
 
-from slimc.analysis.shapes import call_of
+from slimc.analysis.shapes import clamp_bounds
 from slimc.ir.graph import Graph, Node
-from slimc.ir.types import DType, TensorType
+from slimc.ir.types import DType
 from slimc.ops.op import Quant, Weighted
 from slimc.ops.qdq import DEQUANTIZE, QUANTIZE
 from slimc.rewrite.summed import Summed, has_bias_shape, sole_sum
@@ -81,15 +81,13 @@ class NodeUnit:
     @cached_property
     def added(self) -> Summed | None:
         """What is added to a product of two matrices: the runtime makes it the bias of a Gemm."""
-        kind = self.graph.type_of(self.node.inputs[self.parts.data])
-        shape = kind.shape if isinstance(kind, TensorType) else None
+        shape = self.graph.shape_of(self.node.inputs[self.parts.data])
         if self.parts.bias is not None or shape is None or len(shape) != 2:
             return None
         found = sole_sum(self.graph, self.subject.ops, self.node.outputs[0])
         if found is None:
             return None
-        kinds = [self.graph.type_of(v) for v in (found.other, self.node.outputs[0])]
-        summand, made = (k.shape if isinstance(k, TensorType) else None for k in kinds)
+        summand, made = map(self.graph.shape_of, (found.other, self.node.outputs[0]))
         if summand is None or made is None or not has_bias_shape(summand, made):
             return None
         return found
@@ -129,8 +127,7 @@ def hidden_data(subject: Subject, node: Node, parts: Weighted) -> Node | None:
     for maker in makers(subject.graph, node.inputs[parts.data]):
         if maker.op == DEQUANTIZE:
             return first
-        row = subject.ops.get(maker.kind)
-        if row is None or row.quant not in (Quant.PASS_THROUGH, Quant.SHARED_SCALE):
+        if subject.ops.quant(maker) not in (Quant.PASS_THROUGH, Quant.SHARED_SCALE):
             return None
         first = first or maker
     return None
@@ -147,10 +144,9 @@ def _result(subject: Subject, node: Node) -> Result:
         if len(readers) != 1 or value in graph.outputs:
             return Result(None, tuple(clamps), quantizers, direct)
         (node,) = readers
-        row = ops.get(node.kind)
         if node.op == QUANTIZE:
             return Result(Conversion(graph, node), tuple(clamps), 1, direct)
-        if row is not None and row.clamp is not None:
+        if ops.clamp(node):
             clamps.append(node)
         elif node.kind in PROPAGATES and node.inputs[0] == value:
             direct = False
@@ -217,9 +213,7 @@ def covers(subject: Subject, clamp: Node, one: Conversion) -> bool:
 
     Of a Relu the zero point is the least integer; of a Clip the bounds hold all that Q holds.
     """
-    row = subject.ops.get(clamp.kind)
-    rule = row.clamp if row is not None else None
-    bounds = rule(call_of(subject.graph, subject.facts, clamp)) if rule is not None else None
+    bounds = clamp_bounds(subject.graph, subject.ops, subject.facts, clamp)
     kind, scale, zero = one.integers, one.scale, one.zero
     if bounds is None or kind is None or scale is None or scale.size != 1 or zero is None:
         return False

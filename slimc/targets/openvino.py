@@ -14,6 +14,7 @@ import numpy as np
 
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import DType, TensorType
+from slimc.ops.axes import labels_of
 from slimc.ops.op import Quant
 from slimc.ops.qdq import DEQUANTIZE, QUANTIZE
 from slimc.targets.contractions import Conversion, contractions, makers, weight_of
@@ -91,8 +92,7 @@ def _direct_data(subject: Subject) -> Iterator[Finding]:
 
 
 def _clamps(subject: Subject, node: Node, data: Conversion) -> bool:
-    row = subject.ops.get(node.kind)
-    if row is None or row.clamp is None:
+    if not subject.ops.clamp(node):
         return False
     return node.kind != "Relu" or not covers(subject, node, data)
 
@@ -112,8 +112,7 @@ def _moved_from(subject: Subject, value: str) -> tuple[list[Node], Node | None]:
     """Return what moves, joins or clamps elements on the way to a value, and what is before it."""
     found: list[Node] = []
     for maker in makers(subject.graph, value):
-        row = subject.ops.get(maker.kind)
-        if row is None or row.quant not in _MOVES or maker.op in (QUANTIZE, DEQUANTIZE):
+        if subject.ops.quant(maker) not in _MOVES or maker.op in (QUANTIZE, DEQUANTIZE):
             return found, maker
         found.append(maker)
     return found, None
@@ -165,7 +164,7 @@ def _summed_blocks(subject: Subject) -> Iterator[Finding]:
         axes = bounds[node.name].inputs[parts.weight] if node.name in bounds else None
         if weight is None or not weight.conversion.block or weight.axis is None or axes is None:
             continue
-        if parts.channel in {label.name for term in axes[weight.axis] for label in term}:
+        if parts.channel in labels_of((axes[weight.axis],)):
             message = (
                 f"blocks of its weight lie along axis {weight.axis}, the output channels: OpenVINO "
                 "fails on loading it"

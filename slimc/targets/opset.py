@@ -80,8 +80,8 @@ def _needed_by_floats(graph: Graph, target: Target) -> int:
     kinds = {kind.dtype for kind in graph.types.values() if isinstance(kind, TensorType)}
     if DType.BF16 in kinds & set(target.floats):
         return BFLOAT16_OPSET
-    scales = (graph.type_of(one.node.inputs[1]) for one in conversions(graph))
-    half = any(isinstance(kind, TensorType) and kind.dtype is DType.F16 for kind in scales)
+    scales = (graph.dtype_of(one.node.inputs[1]) for one in conversions(graph))
+    half = any(dtype is DType.F16 for dtype in scales)
     return _HALF_SCALES if half and DType.F16 in target.floats else 0
 
 

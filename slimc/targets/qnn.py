@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from slimc.ir.types import DType
+from slimc.ops.axes import labels_of
 from slimc.targets.contractions import contractions, conversions, dequantized, weight_of
 from slimc.targets.grids import U8, U16, W8, W8_TENSOR, rows
 from slimc.targets.node_units import covers, node_units
@@ -75,7 +76,7 @@ def _channel_axis(subject: Subject) -> Iterator[Finding]:
         axes = bounds[node.name].inputs[parts.weight] if node.name in bounds else None
         if weight is None or weight.axis is None or weight.conversion.block or axes is None:
             continue
-        if parts.channel not in {label.name for term in axes[weight.axis] for label in term}:
+        if parts.channel not in labels_of((axes[weight.axis],)):
             message = f"the scales of its weight lie along axis {weight.axis}: QNN does not take it"
             yield Finding("error", node.name, message, "let them lie along the output channels")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from slimc.ir.graph import Graph, Node
-from slimc.ir.types import DType, TensorType
+from slimc.ir.types import DType
 from slimc.ops.integer_products import INTEGER_PRODUCTS, IntegerProduct
 
 
@@ -30,8 +30,7 @@ def qoperators(graph: Graph) -> Iterator[QOperator]:
         weight = graph.array(node.inputs[places.weight]) if places is not None else None
         if places is None or weight is None or weight.ndim < 2:
             continue
-        kind = graph.type_of(node.inputs[places.data])
-        data = kind.dtype if isinstance(kind, TensorType) else None
+        data = graph.dtype_of(node.inputs[places.data])
         if data is None or data.is_float:
             data = DType.U8  # it is measured in each run
         yield QOperator(node, data, weight, places.slides, _sums(node, weight, places))

@@ -7,7 +7,7 @@ from math import prod
 import numpy as np
 
 from slimc.ir.graph import Graph, Node
-from slimc.ir.types import TensorType, static_shape
+from slimc.ir.types import static_shape
 from slimc.ops import OPS
 from slimc.ops.qdq import DEQUANTIZE, QUANTIZE
 from slimc.targets.contractions import MOVES, Conversion
@@ -59,11 +59,8 @@ def real_numbers(one: Conversion) -> np.ndarray | None:
         return None
     scale = one.spread(one.scale, stored.shape)
     zero = np.zeros(()) if one.zero is None else one.spread(one.zero, stored.shape)
-    kind = one.graph.type_of(one.node.outputs[0])
-    if scale is None or zero is None or not isinstance(kind, TensorType):
+    dtype = one.graph.dtype_of(one.node.outputs[0])
+    if scale is None or zero is None or dtype is None:
         return None
     steps = stored.astype(np.int64) - zero.astype(np.int64)
-    real: np.ndarray = (steps.astype(np.float32) * scale.astype(np.float32)).astype(
-        kind.dtype.numpy
-    )
-    return real
+    return (steps.astype(np.float32) * scale.astype(np.float32)).astype(dtype.numpy)

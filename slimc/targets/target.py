@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from slimc.analysis.latency import Speed
 from slimc.analysis.shapes import Facts, infer
@@ -15,6 +15,8 @@ from slimc.ir.types import DType
 from slimc.ops.op import Call, OpTable
 from slimc.remarks import Remark
 from slimc.rewrite.result import PassResult
+
+T = TypeVar("T")
 
 # Every result is run there, whatever the target: attribute -> why it needs floats of 32 bits.
 WIDE_IN_ONNXRUNTIME = {"reduction": "onnxruntime has no f16 kernel"}
@@ -150,6 +152,17 @@ class Subject:
     def facts(self) -> Facts:
         """Types and axes of the graph, worked out once for all rules."""
         return infer(self.graph, self.ops)
+
+    def once(self, find: Callable[[Subject], T]) -> T:
+        """Return what `find` makes of the subject, worked out once for all rules that ask it."""
+        if find not in self._results:
+            self._results[find] = find(self)
+        result: T = self._results[find]
+        return result
+
+    @cached_property
+    def _results(self) -> dict[Callable[[Subject], Any], Any]:
+        return {}
 
 
 @dataclass(frozen=True)

@@ -96,8 +96,8 @@ def _split(text: str, graph: Graph) -> tuple[str, str]:
 
 def _with_shape(graph: Graph, name: str, text: str, sizes: dict[str, int]) -> Graph:
     """State the shape of an input; collect the numbers that named sizes become."""
-    kind = graph.types.get(name)
-    if not isinstance(kind, TensorType):
+    kind = graph.tensor(name)
+    if kind is None:
         raise SlimcError("bad-binding", f"input '{name}' is no tensor", WHERE)
     words = text.lower().replace(",", "x").split("x") if text else []
     old = kind.shape if kind.shape is not None else (None,) * len(words)

@@ -64,9 +64,9 @@ def _fold(scope: EditedScope, max_growth: int) -> Iterable[Remark]:
     for value, node in wanted.items():
         if value not in arrays:
             continue
-        constant, old = Constant(arrays[value]), scope.type_of(value)
-        if isinstance(old, TensorType) and old.dtype is not constant.dtype:
-            skip(node, f"onnxruntime makes {constant.dtype.text} of it, not {old.dtype.text}")
+        constant, old = Constant(arrays[value]), scope.dtype_of(value)
+        if old is not None and old is not constant.dtype:
+            skip(node, f"onnxruntime makes {constant.dtype.text} of it, not {old.text}")
         elif _size_bytes(scope, value) is None and constant.size_bytes > max_growth:
             skip(node, _too_large(constant.size_bytes, max_growth))
         else:
@@ -136,9 +136,9 @@ def _leaving(scope: EditedScope, node: Node, nodes: Mapping[str, Node]) -> list[
 
 
 def _size_bytes(scope: EditedScope, value: str) -> int | None:
-    kind = scope.type_of(value)
+    kind = scope.tensor(value)
     shape = static_shape(kind)
-    if shape is None or not isinstance(kind, TensorType):
+    if shape is None or kind is None:
         return None
     return prod(shape) * max(1, kind.dtype.bits // 8)
 

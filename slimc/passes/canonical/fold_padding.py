@@ -26,6 +26,10 @@ class FoldPadding(Pass):
         return rewrite(graph, RULES, ops=ctx.ops, made_by=self.name)
 
 
+SAID = "pads by itself what a Pad padded before it"
+PAD = "Pad(x, const pads, const value?, const axes?)"
+
+
 def _pads(m: Match) -> tuple[int, ...] | Skip | None:
     """Return what the Pad adds to the spatial axes: all begins, then all ends."""
     rank = m.rank("x")
@@ -58,6 +62,9 @@ def _conv(m: Match) -> Made | Skip | None:
     return Made(m.root.op, (m.value("x"), *m.root.inputs[1:]), attrs, says=SAID)
 
 
+CONV = Rule(f"Conv({PAD}, ...)", _conv)
+
+
 def _average(m: Match) -> Made | Skip | None:
     pads = _pads(m)
     if not isinstance(pads, tuple) or not _own(m) or any(m.attr("pads", ())):
@@ -70,9 +77,5 @@ def _average(m: Match) -> Made | Skip | None:
     return Made(m.root.op, (m.value("x"),), attrs, says=SAID)
 
 
-SAID = "pads by itself what a Pad padded before it"
-PAD = "Pad(x, const pads, const value?, const axes?)"
-RULES = (
-    Rule(f"Conv({PAD}, ...)", _conv),
-    Rule(f"AveragePool({PAD})", _average),
-)
+AVERAGE = Rule(f"AveragePool({PAD})", _average)
+RULES = (CONV, AVERAGE)

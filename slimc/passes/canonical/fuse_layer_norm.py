@@ -30,6 +30,24 @@ class FuseLayerNorm(Pass):
         return rewrite(graph, RULES, ops=ctx.ops, made_by=self.name)
 
 
+MEAN = "ReduceMean(x, _)"
+CENTRED = f"Sub(x, {MEAN})"
+SQUARED = f"Pow({CENTRED}, 2) | Mul({CENTRED}, {CENTRED})"
+VARIANCE = f"Add{{ReduceMean({SQUARED}, _), const eps}}"
+DEVIATION = f"Sqrt({VARIANCE}) | Pow({VARIANCE}, 0.5)"
+INVERSE = f"Reciprocal({DEVIATION}) | Div(1, {DEVIATION}) | Pow({VARIANCE}, -0.5)"
+
+
+def _axes(m: Match, mean: Node, rank: int) -> set[int] | None:
+    """Return the axes that a mean runs over, None where they are computed or do not stay."""
+    if mean.attrs.get("keepdims", 1) != 1:
+        return None
+    if len(mean.inputs) < 2 or not mean.inputs[1]:
+        return None if mean.attrs.get("noop_with_empty_axes", 0) else set(range(rank))
+    array = m.scope.array(mean.inputs[1])
+    return None if array is None else {int(a) % rank for a in array.ravel()}
+
+
 def _normalise(m: Match) -> Made | Skip | None:
     kind = m.type("x")
     eps = m.numbers("eps")
@@ -54,30 +72,9 @@ def _normalise(m: Match) -> Made | Skip | None:
     return Made("LayerNormalization", (m.value("x"), ones), attrs, hints=("", "scale"))
 
 
-def _axes(m: Match, mean: Node, rank: int) -> set[int] | None:
-    """Return the axes that a mean runs over, None where they are computed or do not stay."""
-    if mean.attrs.get("keepdims", 1) != 1:
-        return None
-    if len(mean.inputs) < 2 or not mean.inputs[1]:
-        return None if mean.attrs.get("noop_with_empty_axes", 0) else set(range(rank))
-    array = m.scope.array(mean.inputs[1])
-    return None if array is None else {int(a) % rank for a in array.ravel()}
+NORMALISE = Rule(f"Div({CENTRED}, {DEVIATION}) | Mul{{{CENTRED}, {INVERSE}}}", _normalise)
 
-
-def _scale(m: Match) -> Made | None:
-    c = _per_element(m)
-    if c is None:
-        return None
-    scale = np.asarray(m.numbers("scale") * c)
-    shift = m.numbers("shift") * c if m.has("shift") else None
-    return m.rebuilt("LayerNormalization", scale=scale, shift=shift)
-
-
-def _shift(m: Match) -> Made | None:
-    c = _per_element(m)
-    if c is None:
-        return None
-    return m.rebuilt("LayerNormalization", shift=np.asarray(m.optional_numbers("shift", 0.0) + c))
+NORMAL = "LayerNormalization(x, const scale, const shift?)"
 
 
 def _per_element(m: Match) -> np.ndarray | None:
@@ -91,15 +88,24 @@ def _per_element(m: Match) -> np.ndarray | None:
     return np.broadcast_to(c.reshape(inner), shape) if c.ndim else np.full(shape, c)
 
 
-MEAN = "ReduceMean(x, _)"
-CENTRED = f"Sub(x, {MEAN})"
-SQUARED = f"Pow({CENTRED}, 2) | Mul({CENTRED}, {CENTRED})"
-VARIANCE = f"Add{{ReduceMean({SQUARED}, _), const eps}}"
-DEVIATION = f"Sqrt({VARIANCE}) | Pow({VARIANCE}, 0.5)"
-INVERSE = f"Reciprocal({DEVIATION}) | Div(1, {DEVIATION}) | Pow({VARIANCE}, -0.5)"
-NORMAL = "LayerNormalization(x, const scale, const shift?)"
-RULES = (
-    Rule(f"Div({CENTRED}, {DEVIATION}) | Mul{{{CENTRED}, {INVERSE}}}", _normalise),
-    Rule(f"Mul{{{NORMAL}, const c}}", _scale),
-    Rule(f"Add{{{NORMAL}, const c}}", _shift),
-)
+def _scale(m: Match) -> Made | None:
+    c = _per_element(m)
+    if c is None:
+        return None
+    scale = np.asarray(m.numbers("scale") * c)
+    shift = m.numbers("shift") * c if m.has("shift") else None
+    return m.rebuilt("LayerNormalization", scale=scale, shift=shift)
+
+
+SCALE = Rule(f"Mul{{{NORMAL}, const c}}", _scale)
+
+
+def _shift(m: Match) -> Made | None:
+    c = _per_element(m)
+    if c is None:
+        return None
+    return m.rebuilt("LayerNormalization", shift=np.asarray(m.optional_numbers("shift", 0.0) + c))
+
+
+SHIFT = Rule(f"Add{{{NORMAL}, const c}}", _shift)
+RULES = (NORMALISE, SCALE, SHIFT)

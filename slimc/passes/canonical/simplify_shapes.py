@@ -9,7 +9,6 @@ from typing import ClassVar
 from slimc.analysis.shapes import Facts, infer, retype
 from slimc.ir.editor import IDENTITY
 from slimc.ir.graph import Graph, Node
-from slimc.ir.types import TensorType
 from slimc.passes.base import Pass, PassResult
 from slimc.passes.context import Context
 from slimc.remarks import Remark, applied, skipped
@@ -45,13 +44,13 @@ class SimplifyShapes(Pass):
 def _known_results(scope: EditedScope, facts: Facts, node: Node) -> Iterable[Remark]:
     """Replace results of a node that are wholly known integers."""
     for value in node.outputs:
-        known, kind = facts.values.get(value), scope.type_of(value)
+        known, dtype = facts.values.get(value), scope.dtype_of(value)
         read = scope.users(value) or scope.is_output(value)
         if not value or not read or known is None or known.dtype == object:
             continue
-        if node.kind == IDENTITY or not isinstance(kind, TensorType) or kind.dtype.is_float:
+        if node.kind == IDENTITY or dtype is None or dtype.is_float:
             continue  # an Identity that is left makes an output
-        array = known.astype(kind.dtype.numpy)
+        array = known.astype(dtype.numpy)
         scope.edit.redirect(value, scope.edit.add_constant(array, value))
         yield applied(node.name, f"is {array.tolist()}, whatever the inputs are")
 
@@ -61,10 +60,8 @@ def _target(scope: EditedScope, facts: Facts, node: Node) -> Iterable[Remark]:
     data, shape = scope.edit.node(node.name).inputs
     if scope.array(shape) is not None:
         return
-    result, source = facts.types.get(node.outputs[0]), facts.types.get(data)
-    target = None
-    if isinstance(result, TensorType) and isinstance(source, TensorType):
-        target = None if result.shape is None else target_of(result.shape, source.shape)
+    result = facts.shape_of(node.outputs[0])
+    target = None if result is None else target_of(result, facts.shape_of(data))
     if target is None:
         yield skipped(node.name, f"its target '{shape}' has sizes that only a run knows")
         return

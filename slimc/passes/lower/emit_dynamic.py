@@ -21,8 +21,7 @@ _NUMBER = TensorType(DType.F32, ())
 
 def is_dynamic(graph: Graph, ops: OpTable, node: Node) -> bool:
     """Tell whether a product takes integers of a record of its weight, and none of its data."""
-    row = ops.get(node.kind)
-    parts = row.weighted if row is not None else None
+    parts = ops.weighted(node)
     if parts is None or not node.integer:
         return False
     data, weight = node.inputs[parts.data], node.inputs[parts.weight]
@@ -82,7 +81,7 @@ class _Emitter:
         data, weight = self._measure(one), self._store(one)
         ends = (weight.zero,) if weight.zero else ()
         bias = (*node.inputs, "")[one.bias] if one.bias is not None else ""
-        result, shape = node.outputs[0], self._shape(node.outputs[0])
+        result, shape = node.outputs[0], self.graph.shape_of(node.outputs[0])
         sums = self.editor.fresh(f"{result}.sums")
         operands = (data.integers, weight.integers, data.zero, *ends)
         self.editor.update(
@@ -118,7 +117,11 @@ class _Emitter:
         value = one.data
         if value not in self._measured:
             names = [self.editor.fresh(f"{value}.{part}") for part in _Measured._fields]
-            types = (TensorType(DType.U8, self._shape(value)), _NUMBER, TensorType(DType.U8, ()))
+            types = (
+                TensorType(DType.U8, self.graph.shape_of(value)),
+                _NUMBER,
+                TensorType(DType.U8, ()),
+            )
             self.editor.add(
                 MEASURE,
                 (value,),
@@ -143,10 +146,6 @@ class _Emitter:
             self.editor.add_constant(record.scale, f"{one.weight}.scale"),
             self.editor.add_constant(zero, f"{one.weight}.zero") if zero.any() else "",
         )
-
-    def _shape(self, value: str) -> Shape | None:
-        kind = self.graph.type_of(value)
-        return kind.shape if isinstance(kind, TensorType) else None
 
     def _add(
         self,

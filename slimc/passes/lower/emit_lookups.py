@@ -6,6 +6,7 @@ from slimc.analysis.shapes import Facts, infer
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import TensorType
+from slimc.ops.axes import labels_of
 from slimc.ops.op import OpTable
 from slimc.remarks import Remark, applied
 
@@ -48,7 +49,7 @@ def _is_plain(graph: Graph, facts: Facts, node: Node, operand: int) -> bool:
     record, bound = graph.records[node.inputs[operand]], facts.bounds.get(node.name)
     if record.block or record.zero_point.any() or not record.dtype.in_numpy or bound is None:
         return False
-    made = {label.name for axis in bound.outputs[0] or () for term in axis for label in term}
+    made = labels_of(bound.outputs[0])
     axes = bound.inputs[operand] or ()
     looked_up = [i for i, a in enumerate(axes) if not made & {x.name for t in a for x in t}]
     return record.axis is None or looked_up == [record.axis]
@@ -70,8 +71,7 @@ def _emit(
             editor.add_constant(scale.astype(dtype.numpy), f"{value}.scale"),
         )
     integers, scale_name = stored[value]
-    kind = graph.type_of(result)
-    shape = kind.shape if isinstance(kind, TensorType) else None
+    shape = graph.shape_of(result)
     found = editor.fresh(f"{result}.q")
     editor.set_input(node.name, operand, integers)
     editor.update(node.name, outputs=(found,))

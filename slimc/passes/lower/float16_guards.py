@@ -15,8 +15,9 @@ import numpy as np
 from slimc.analysis.shapes import Facts
 from slimc.io.element_types import accepts
 from slimc.io.schemas import schema_of
-from slimc.ir.graph import OPSET, Graph, Node
-from slimc.ir.types import DType, TensorType
+from slimc.ir.arrays import Singles
+from slimc.ir.graph import OPSET, Graph, Node, is_f32
+from slimc.ir.types import DType
 from slimc.ops.op import Op
 from slimc.ops.qdq import DEQUANTIZE, QUANTIZE
 from slimc.passes.context import Context
@@ -55,14 +56,10 @@ class Guards:
         if taken is None or row is None:
             return f"nothing says that {node.kind} takes {dtype.text}"
         inputs, outputs = taken
-        results = [v for v in node.outputs if is_single(self.graph, v)]
-        if any(
-            is_single(self.graph, v) and not t for v, t in zip(node.outputs, outputs, strict=True)
-        ):
+        results = [v for v in node.outputs if is_f32(self.graph, v)]
+        if any(is_f32(self.graph, v) and not t for v, t in zip(node.outputs, outputs, strict=True)):
             return f"{node.op} makes no {dtype.text}"
-        read = [
-            v for v, t in zip(node.inputs, inputs, strict=True) if t and is_single(self.graph, v)
-        ]
+        read = [v for v, t in zip(node.inputs, inputs, strict=True) if t and is_f32(self.graph, v)]
         if not (results or read):
             return f"{node.op} takes no {dtype.text}"
         why = self._constants(read, dtype) or self._ranges(row, read, results, dtype)
@@ -76,9 +73,9 @@ class Guards:
         for name, why in self.ctx.target.wide.items():
             if node.attrs.get(name, b"none") != b"none":
                 return f"{node.op} with a {name}: {why}"
-        row = self.ctx.ops.get(node.kind)
-        if node.integer and row is not None and row.weighted is not None:
-            data = node.inputs[row.weighted.data]
+        parts = self.ctx.ops.weighted(node)
+        if node.integer and parts is not None:
+            data = node.inputs[parts.data]
             if data not in self.graph.records:
                 return f"the range of '{data}' is measured in each run, which takes f32"
         return None
@@ -139,12 +136,6 @@ class Guards:
         return prod(numbers) if len(numbers) == len(sizes) else None
 
 
-def is_single(graph: Graph, value: str) -> bool:
-    """Tell whether a value is a tensor of f32."""
-    kind = graph.type_of(value) if value else None
-    return isinstance(kind, TensorType) and kind.dtype is DType.F32
-
-
 def _takes(
     node: Node, dtype: DType, opset: int
 ) -> tuple[tuple[bool, ...], tuple[bool, ...]] | None:
@@ -156,7 +147,7 @@ def _takes(
     return accepts(node, dtype, opset if known else OPSET)
 
 
-def _unfit(array: np.ndarray) -> str:
+def _unfit(array: Singles) -> str:
     """Say why f16 does not carry a constant; empty: it does (infinity too: masks have it)."""
     size = np.abs(array.astype(np.float32))
     finite = size[np.isfinite(size)]
@@ -168,7 +159,7 @@ def _unfit(array: np.ndarray) -> str:
     return ""
 
 
-def _unfit_scale(scale: np.ndarray) -> str:
+def _unfit_scale(scale: Singles) -> str:
     """Say why f16 does not carry scales: of those that matter, one is off by too much."""
     near = scale.astype(np.float16).astype(np.float32)
     off = (np.abs(near - scale) > _SCALE_ERROR * scale) & (scale > scale.max() * _SCALE_ERROR)

@@ -9,7 +9,7 @@ import numpy as np
 
 from slimc.io.element_types import accepts
 from slimc.ir.editor import Editor, substitute, with_bodies
-from slimc.ir.graph import Graph, Node, Quantization
+from slimc.ir.graph import Graph, Node, Quantization, is_f32
 from slimc.ir.types import DType, TensorType
 from slimc.ops.op import Call, Op, OpTable
 
@@ -40,7 +40,7 @@ class Borders:
     def lowered(self) -> Graph:
         """Make the graph."""
         for value in self.graph.inputs if self.ends is not FLOAT32 else ():
-            if self._is_single(value) and value not in self.graph.outputs:
+            if is_f32(self.graph, value) and value not in self.graph.outputs:
                 self._set_made(value, self.ends)
         for node in self.graph.nodes:
             row = self.ops.get(node.kind)
@@ -58,12 +58,12 @@ class Borders:
             inputs = tuple(mapping.get(v, v) for v in node.inputs)
             self._editor.update(node.name, inputs=inputs, attrs=attrs)
         for value in node.outputs:
-            if value and self._is_single(value):
+            if is_f32(self.graph, value):
                 self._end(node, value, FLOAT32)
 
     def _lower(self, node: Node, row: Op, dtype: DType) -> None:
         taken = accepts(node, dtype)
-        made = any(self._is_single(v) for v in node.outputs)
+        made = any(is_f32(self.graph, v) for v in node.outputs)
         if taken is None:
             return
         attrs = dict(node.attrs)
@@ -73,7 +73,7 @@ class Borders:
             inputs = [self._at_hand(v) for v in inputs]
         else:
             for i, value in enumerate(inputs):
-                if value and self._is_single(value):
+                if is_f32(self.graph, value):
                     inputs[i] = self._as(value, dtype if taken[0][i] else FLOAT32, node)
         self._editor.update(node.name, inputs=tuple(inputs), attrs=attrs)
         self._retype(self._editor.node(node.name), row)
@@ -84,7 +84,7 @@ class Borders:
         values = tuple(self._editor.array(v) if v else None for v in node.inputs)
         call = Call(node.op, node.attrs, types, values, len(node.outputs))
         for value, dtype in zip(node.outputs, row.result_dtypes(call), strict=True):
-            if value and dtype is not None and dtype.is_float and self._is_single(value):
+            if value and dtype is not None and dtype.is_float and is_f32(self.graph, value):
                 self._set_made(value, dtype)
                 self._end(node, value, dtype)
 
@@ -92,7 +92,7 @@ class Borders:
         if dtype is FLOAT32:
             return
         self._made[value] = dtype
-        self._editor.set_type(value, TensorType(dtype, self._shape(value)))
+        self._editor.set_type(value, TensorType(dtype, self.graph.shape_of(value)))
         self._carry_record(value, value, dtype)
         self.native[value] = value
 
@@ -103,7 +103,7 @@ class Borders:
         name = self._editor.fresh(f"{value}.{dtype.text}")
         made = self._editor.node(node.name).outputs
         self._editor.update(node.name, outputs=tuple(name if o == value else o for o in made))
-        self._editor.set_type(name, TensorType(dtype, self._shape(value)))
+        self._editor.set_type(name, TensorType(dtype, self.graph.shape_of(value)))
         self._carry_record(value, name, dtype)
         self._made[value] = dtype
         self._names[value, dtype] = self.native[value] = name
@@ -144,7 +144,7 @@ class Borders:
             "Cast",
             [name],
             outputs=[result or self._editor.fresh(f"{name}.{to.text}")],
-            types=[TensorType(to, self._shape(value))],
+            types=[TensorType(to, self.graph.shape_of(value))],
             attrs={"to": to.code},
             name=f"{name}.to_{to.text}",
             near=near,
@@ -165,14 +165,6 @@ class Borders:
             self._records[key] = replace(record, scale=scale)
         return self._records.get(key, record)
 
-    def _is_single(self, value: str) -> bool:
-        kind = self.graph.type_of(value) if value else None
-        return isinstance(kind, TensorType) and kind.dtype is FLOAT32
-
-    def _shape(self, value: str) -> tuple[int | str | None, ...] | None:
-        kind = self.graph.type_of(value)
-        return kind.shape if isinstance(kind, TensorType) else None
-
 
 def rounded(array: np.ndarray, dtype: DType) -> np.ndarray:
     """Round to a float type; what is not zero stays so: an epsilon must keep a division from zero.
@@ -184,5 +176,4 @@ def rounded(array: np.ndarray, dtype: DType) -> np.ndarray:
     if dtype is not DType.F16 or not lost.any():
         return near
     least = np.copysign(np.finfo(np.float16).smallest_subnormal, array)
-    kept: np.ndarray = np.where(lost, least, near).astype(np.float16)
-    return kept
+    return np.where(lost, least, near).astype(np.float16)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from slimc.analysis.shapes import call_of, infer
+from slimc.analysis.shapes import clamp_bounds, infer
 from slimc.errors import SlimcError
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph, Node, Quantization, same_record
@@ -93,9 +93,7 @@ def absorb_clamps(graph: Graph, ops: OpTable) -> tuple[Graph, list[Remark]]:
     facts = infer(graph, ops)
     remarks = []
     for node in graph.nodes:
-        row = ops.get(node.kind)
-        clamp = row.clamp if row is not None else None
-        bounds = clamp(call_of(graph, facts, node)) if clamp is not None else None
+        bounds = clamp_bounds(graph, ops, facts, node)
         source = editor.producer(node.inputs[0]) if bounds and node.inputs else None
         if bounds is None or source is None or not source.integer:
             continue
@@ -145,8 +143,7 @@ def _insert(
     for node in graph.nodes:
         if not node.integer:
             continue
-        row = ops.get(node.kind)
-        weighted = row.weighted if row is not None else None
+        weighted = ops.weighted(node)
         if weighted is None:
             remarks.append(_quantize_operands(emitter, graph, ops, node, order))
         else:
@@ -160,9 +157,8 @@ def _insert(
 def _store_weight(emitter: Emitter, graph: Graph, ops: OpTable, name: str) -> Iterator[Remark]:
     """Put a DQ between a node that computes in floats and its weight, where that has a record."""
     node = graph.by_name.get(name)
-    row = ops.get(node.kind) if node is not None else None
-    operand = row.parameter if row is not None else None
-    if node is None or operand is None or operand >= len(node.inputs):
+    operand = ops.parameter(node) if node is not None else None
+    if node is None or operand is None:
         return
     record = graph.records.get(node.inputs[operand])
     if record is not None and node.inputs[operand] in graph.constants:
@@ -213,10 +209,9 @@ def _fused_operand(graph: Graph, ops: OpTable, node: Node, order: dict[str, int]
 def _made_by_contraction(graph: Graph, ops: OpTable, node: Node) -> Iterator[tuple[int, Node]]:
     for i, value in enumerate(node.inputs):
         source = graph.producers.get(value)
-        row = ops.get(source.kind) if source is not None else None
-        if source is None or row is None or row.weighted is None or value in graph.outputs:
+        if source is None or not source.integer or value in graph.outputs:
             continue
-        if not source.integer:
+        if not ops.weighted(source):
             continue
         if len(graph.users[value]) == 1:
             yield i, source

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import inf
 from typing import ClassVar, Literal
 
+import numpy as np
+
 from slimc.analysis.shapes import infer
 from slimc.calib.data import Data
 from slimc.errors import SlimcError
-from slimc.ir.graph import Graph, Node
-from slimc.ir.types import DType
+from slimc.execute.ort import Session
+from slimc.ir.editor import Editor
+from slimc.ir.graph import Graph, Node, is_f32
+from slimc.ir.types import DType, TensorType
 from slimc.ops.op import Quant
 from slimc.passes.base import Pass, PassResult, Promise, option
 from slimc.passes.context import Context
-from slimc.passes.lower.float16_guards import Guards, is_single
+from slimc.passes.lower.float16_guards import Guards
 from slimc.passes.lower.float_casts import Borders
-from slimc.passes.lower.magnitudes import magnitudes
 from slimc.passes.schemes import AUTO, Scheme, float_types
 from slimc.remarks import Remark, note, skipped
 
@@ -87,13 +90,13 @@ class LowerFloat16(Pass):
 
     def _measured(self, graph: Graph, data: Data) -> Mapping[str, float]:
         made = [v for node in graph.nodes for v in node.outputs]
-        values = [v for v in (*graph.inputs, *made) if is_single(graph, v)]
+        values = [v for v in (*graph.inputs, *made) if is_f32(graph, v)]
         return magnitudes(graph, data, values)
 
 
 def _reason(guards: Guards, node: Node, wanted: Mapping[str, DType]) -> str | None:
     """Say why a node that has to do with f32 stays in it."""
-    if not any(is_single(guards.graph, v) for v in (*node.reads, *node.outputs)):
+    if not any(is_f32(guards.graph, v) for v in (*node.reads, *node.outputs)):
         return None
     if node.name not in wanted:
         return "kept by option"
@@ -107,11 +110,10 @@ def _stranded(graph: Graph, ctx: Context, kinds: dict[str, DType]) -> dict[str, 
     """
     found: dict[str, str] = {}
     for node in graph.nodes:
-        row = ctx.ops.get(node.kind)
-        if node.name not in kinds or row is None or row.quant is not Quant.PASS_THROUGH:
+        if node.name not in kinds or ctx.ops.quant(node) is not Quant.PASS_THROUGH:
             continue
         makers = [graph.producers.get(v) for v in node.inputs if v not in graph.constants]
-        floats = [m for m in makers if m is None or any(is_single(graph, v) for v in m.outputs)]
+        floats = [m for m in makers if m is None or any(is_f32(graph, v) for v in m.outputs)]
         readers = [user for v in node.outputs for user in graph.users.get(v, ())]
         single = all(m is None or m.name not in kinds for m in floats)
         if single and not any(user.name in kinds for user in readers):
@@ -179,7 +181,7 @@ def _remarks(
         dtype.text
         for node in graph.nodes
         if (dtype := kinds.get(node.name)) is not None
-        and any(is_single(graph, v) for v in (*node.reads, *node.outputs))
+        and any(is_f32(graph, v) for v in (*node.reads, *node.outputs))
     ]
     names = " or ".join(dict.fromkeys(lowered)) or "16 bits"
     said = [
@@ -192,3 +194,36 @@ def _remarks(
         said.append(note("magnitudes were measured on made-up samples"))
     left = [skipped(name, f"stays in f32: {why}") for name, why in reasons.items()]
     return (*said, *left)
+
+
+def magnitudes(graph: Graph, data: Data, values: Iterable[str]) -> dict[str, float]:
+    """Return max |x| of every floating value over `data`, in one run; infinity: one is not finite.
+
+    The values stay in onnxruntime: one number of each comes out, max |x| + sum(0 x). The sum is
+    NaN where an element is not finite, which a maximum may pass over.
+    """
+    editor = Editor(graph)
+    none = editor.add_constant(np.zeros((), np.float32), "none")
+    names = {}
+    for value in values:
+        dtype, wide = graph.dtype_of(value), TensorType(DType.F32, graph.shape_of(value))
+        source = value
+        if dtype is not None and dtype is not DType.F32:
+            source = editor.add("Cast", [value], types=[wide], attrs={"to": DType.F32.code})[0]
+        size = editor.add("Abs", [source], types=[wide])[0]
+        nothing = editor.add("Mul", [source, none], types=[wide])[0]
+        most, sound = (
+            editor.add(op, [of], types=[TensorType(DType.F32, ())], attrs={"keepdims": 0})[0]
+            for op, of in (("ReduceMax", size), ("ReduceSum", nothing))
+        )
+        names[value] = editor.add("Add", [most, sound], types=[TensorType(DType.F32, ())])[0]
+    if not names:
+        return {}
+    session = Session(editor.done(keep_dead=True), list(names.values()))
+    found = dict.fromkeys(names, 0.0)
+    for feed in data:
+        results = session.run(feed)
+        for value, name in names.items():
+            most_now = float(np.nan_to_num(results[name], nan=np.inf, posinf=np.inf))
+            found[value] = max(found[value], most_now)
+    return found

@@ -223,9 +223,8 @@ class Emitter:
         record: Quantization,
         near: str,
     ) -> str:
-        source = self._editor.type_of(inputs[0])
-        dtype = record.dtype if op == QUANTIZE else self._float_type(inputs[1])
-        shape = source.shape if isinstance(source, TensorType) else None
+        dtype = record.dtype if op == QUANTIZE else self._editor.dtype_of(inputs[1]) or DType.F32
+        shape = self._editor.shape_of(inputs[0])
         if result not in self.graph.outputs:
             result = self._editor.fresh(result)
         (made,) = self._editor.add(
@@ -239,14 +238,9 @@ class Emitter:
         )
         return made
 
-    def _float_type(self, scale: str) -> DType:
-        kind = self._editor.type_of(scale)
-        return kind.dtype if isinstance(kind, TensorType) else DType.F32
-
     def _parameters(self, hint: str, record: Quantization) -> tuple[str, str]:
         """Return the constants of scale (of the float type of the value) and zero point."""
-        kind = self.graph.type_of(hint)
-        dtype = kind.dtype if isinstance(kind, TensorType) else DType.F32
+        dtype = self.graph.dtype_of(hint) or DType.F32
         held, scale, zero = self._constants.get((id(record), dtype), (None, "", ""))
         if held is None:
             scale = self._editor.add_constant(record.scale.astype(dtype.numpy), f"{hint}.scale")

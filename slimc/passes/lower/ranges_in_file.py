@@ -51,11 +51,10 @@ def leave_beside(graph: Graph, ops: OpTable, target: Target) -> PassResult:
 def _weights(graph: Graph, ops: OpTable) -> Iterator[tuple[Node, Weighted]]:
     """Yield the integer contractions of a constant weight that has a record."""
     for node in graph.nodes:
-        row = ops.get(node.kind)
-        if node.integer and row is not None and row.weighted is not None:
-            weight = node.inputs[row.weighted.weight]
-            if weight in graph.records and weight in graph.constants:
-                yield node, row.weighted
+        weighted, weight = ops.weighted(node), ops.weight_of(node)
+        stored = weight in graph.records and weight in graph.constants
+        if node.integer and weighted is not None and stored:
+            yield node, weighted
 
 
 def settled(array: np.ndarray, record: Quantization) -> np.ndarray:
@@ -78,14 +77,14 @@ def _integer_clamps(graph: Graph, ops: OpTable, target: Target) -> list[Node]:
     integer = {node.name for node in graph.nodes if node.integer}
     found: list[Node] = []
     for node in graph.nodes:
-        row = ops.get(node.kind)
+        clamp = ops.clamp(node)
         maker = graph.producers.get(node.inputs[0]) if node.inputs else None
-        if row is None or row.clamp is None or node.integer or maker is None:
+        if clamp is None or node.integer or maker is None:
             continue
         if maker.name not in integer or node.outputs[0] not in graph.records:
             continue
         call = call_of(graph, facts, node)
-        if row.clamp(call) is not None and not (target.misfit and target.misfit(call)):
+        if clamp(call) is not None and not (target.misfit and target.misfit(call)):
             integer.add(node.name)
             found.append(node)
     return found

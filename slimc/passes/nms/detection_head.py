@@ -10,7 +10,7 @@ import numpy as np
 from slimc.errors import SlimcError, did_you_mean
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph
-from slimc.ir.types import Dim, DType, TensorType
+from slimc.ir.types import Dim, DType
 
 WHERE = "pass append-nms"
 _BOX = 4  # coordinates
@@ -128,10 +128,8 @@ def _refuse(graph: Graph, *names: str) -> Head:
 
 
 def _shape(graph: Graph, name: str) -> tuple[Dim, ...]:
-    kind = graph.type_of(name)
-    return kind.shape or () if isinstance(kind, TensorType) else ()
+    return graph.shape_of(name) or ()
 
 
 def _dtype(graph: Graph, name: str) -> DType:
-    kind = graph.type_of(name)
-    return kind.dtype if isinstance(kind, TensorType) else DType.F32
+    return graph.dtype_of(name) or DType.F32

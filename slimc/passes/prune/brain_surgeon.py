@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from slimc.analysis.importance import Ranking
+from slimc.ir.arrays import Floats, Ints
 
 RIDGE = 1e-2  # times the mean of diag H, as in OSSCAR's code
 ROUNDS = 24  # a family goes in at most so many rounds; scores are taken anew after each
@@ -28,9 +29,9 @@ class Reader:
     i64[width, k], the columns of every unit.
     """
 
-    w: np.ndarray
+    w: Floats
     h: np.ndarray
-    columns: np.ndarray
+    columns: Ints
 
     @property
     def energy(self) -> float:
@@ -45,7 +46,7 @@ class Sum:
     shares: f64[width], of each unit in the energy of the outputs.
     """
 
-    shares: np.ndarray
+    shares: Floats
 
 
 def eliminate(readers: Sequence[Reader | Sum], width: int, rounds: int = ROUNDS) -> Ranking:
@@ -85,14 +86,13 @@ def _state(one: Reader | Sum) -> _State | _Fixed | None:
 class _Fixed:
     """Shares that no elimination changes."""
 
-    shares: np.ndarray
+    shares: Floats
 
-    def costs(self, units: np.ndarray) -> np.ndarray:
+    def costs(self, units: Ints) -> Floats:
         """Return the share of each unit."""
-        found: np.ndarray = self.shares[units]
-        return found
+        return self.shares[units]
 
-    def take(self, units: np.ndarray) -> float:
+    def take(self, units: Ints) -> float:
         """Return the share of all these units."""
         return float(self.shares[units].sum())
 
@@ -104,10 +104,10 @@ class _State:
     place: where a column of the reader stands in them.
     """
 
-    b: np.ndarray
+    b: Floats
     inverse: np.ndarray
-    columns: np.ndarray
-    place: np.ndarray
+    columns: Ints
+    place: Ints
     energy: float
 
     @classmethod
@@ -117,16 +117,16 @@ class _State:
         b = reader.w.T.astype(np.float64)
         return cls(b, np.linalg.inv(damped), reader.columns, np.arange(len(h)), energy)
 
-    def costs(self, units: np.ndarray) -> np.ndarray:
+    def costs(self, units: Ints) -> Floats:
         """Return what the loss of each unit alone adds to the error, as a share of the energy."""
         columns = self.place[self.columns[units]]
         blocks = self.inverse[columns[:, :, None], columns[:, None, :]]
         b = self.b[columns]
         step = b / blocks if columns.shape[1] == 1 else np.linalg.solve(blocks, b)
-        found: np.ndarray = np.einsum("uko,uko->u", b, step) / self.energy
-        return found
+        losses: Floats = np.einsum("uko,uko->u", b, step) / self.energy
+        return losses
 
-    def take(self, units: np.ndarray) -> float:
+    def take(self, units: Ints) -> float:
         """Let units leave, correct the rest, and return what that adds to the error."""
         gone = self.place[self.columns[units]].reshape(-1)
         stays = np.ones(len(self.b), bool)

@@ -11,6 +11,7 @@ import numpy as np
 
 from slimc.analysis.removal_cost import Cost
 from slimc.errors import SlimcError
+from slimc.ir.arrays import Floats, Ints
 
 MOST_PAIRS = 40_000  # of candidate widths of two families: HiGHS needs minutes for more
 
@@ -22,11 +23,11 @@ class Tables:
     """constant + sum of single[f][i] + sum of pairs[f, g][i, j], for candidate i of f, j of g."""
 
     constant: float
-    single: Sequence[np.ndarray]
-    pairs: Mapping[tuple[int, int], np.ndarray]
+    single: Sequence[Floats]
+    pairs: Mapping[tuple[int, int], Floats]
 
 
-def tables(cost: Cost, lost: Sequence[np.ndarray]) -> Tables:
+def tables(cost: Cost, lost: Sequence[Ints]) -> Tables:
     """Expand a cost. lost: per family, the units that are gone at each of its candidate widths.
 
     Exact, except where an axis that is rounded up joins several families: there each loss counts in
@@ -51,7 +52,7 @@ def tables(cost: Cost, lost: Sequence[np.ndarray]) -> Tables:
     return Tables(float(whole[()]), single, pairs)
 
 
-def _size(base: int, multiple: int, falls: Mapping[int, np.ndarray]) -> Parts:
+def _size(base: int, multiple: int, falls: Mapping[int, Ints]) -> Parts:
     """Return a size as a sum over the families that it falls with."""
     if len(falls) == 1:
         return {(f,): _up(base - fall, multiple).astype(np.float64) for f, fall in falls.items()}
@@ -61,9 +62,8 @@ def _size(base: int, multiple: int, falls: Mapping[int, np.ndarray]) -> Parts:
     return parts
 
 
-def _up(sizes: np.ndarray, multiple: int) -> np.ndarray:
-    rounded: np.ndarray = -(-sizes // multiple) * multiple
-    return rounded
+def _up(sizes: Ints, multiple: int) -> Ints:
+    return -(-sizes // multiple) * multiple
 
 
 def _times(left: Parts, right: Parts) -> Parts:
@@ -78,7 +78,7 @@ def _times(left: Parts, right: Parts) -> Parts:
     return made
 
 
-def _spread(part: np.ndarray, own: tuple[int, ...], families: tuple[int, ...]) -> np.ndarray:
+def _spread(part: Floats, own: tuple[int, ...], families: tuple[int, ...]) -> Floats:
     """Give a part an axis for every family."""
     sizes = iter(part.shape)
     return part.reshape([next(sizes) if f in own else 1 for f in families])

@@ -19,6 +19,7 @@ import numpy as np
 from scipy.sparse import coo_array, csc_array
 
 from slimc.analysis.removal_cost import Cost, Tally
+from slimc.ir.arrays import Floats, Ints
 from slimc.passes.prune.cost_tables import Tables, tables
 from slimc.passes.prune.widths import Range, cut_to_budget, losses
 
@@ -29,7 +30,7 @@ Constraint = tuple[csc_array, float, float]  # matrix, least, most
 _SLACK = 2e-6  # HiGHS takes constraints as met within 1e-6
 
 
-def cut_exactly(ranges: Sequence[Range], cost: Cost, ratio: float, latency: Cost) -> np.ndarray:
+def cut_exactly(ranges: Sequence[Range], cost: Cost, ratio: float, latency: Cost) -> Ints:
     """Return the units each family loses with the least damage among candidate widths.
 
     The first candidates include the greedy choice, so the result does no more damage than it. What
@@ -56,11 +57,11 @@ def cut_exactly(ranges: Sequence[Range], cost: Cost, ratio: float, latency: Cost
     return best
 
 
-def _damage(ranges: Sequence[Range], lost: np.ndarray) -> float:
+def _damage(ranges: Sequence[Range], lost: Ints) -> float:
     return float(sum(r.damage[k] for r, k in zip(ranges, lost.tolist(), strict=True)))
 
 
-def _candidates(tally: Tally, number: int, one: Range, around: int) -> np.ndarray:
+def _candidates(tally: Tally, number: int, one: Range, around: int) -> Ints:
     """Return widths to choose from, the largest first; narrower ones only if they are faster."""
     allowed = one.allowed()
     if len(allowed) > CANDIDATES:
@@ -74,9 +75,7 @@ def _candidates(tally: Tally, number: int, one: Range, around: int) -> np.ndarra
     return np.array(faster, np.int64)
 
 
-def _solve(
-    damages: Sequence[np.ndarray], found: Tables, goal: float, scale: float
-) -> Sequence[int]:
+def _solve(damages: Sequence[Floats], found: Tables, goal: float, scale: float) -> Sequence[int]:
     """Return the number of the candidate that each family gets: the first of each if none is fit.
 
     scale: the damage that is known to be enough; the objective counts in it.
@@ -102,7 +101,7 @@ def _solve(
     return [int(np.argmax(result.x[a:b])) for a, b in pairwise(first.tolist())]
 
 
-def _one_of_each(first: np.ndarray, count: int) -> Constraint:
+def _one_of_each(first: Ints, count: int) -> Constraint:
     """Return sum_w x[f, w] = 1 for every family f."""
     families = np.repeat(np.arange(len(first) - 1), np.diff(first))
     ones = np.ones(len(families))
@@ -110,7 +109,7 @@ def _one_of_each(first: np.ndarray, count: int) -> Constraint:
     return matrix.tocsc(), 1, 1
 
 
-def _pairs_follow(first: np.ndarray, found: Tables, count: int) -> Constraint:
+def _pairs_follow(first: Ints, found: Tables, count: int) -> Constraint:
     """Return sum_v y[f, w, g, v] = x[f, w] and sum_w y[f, w, g, v] = x[g, v] for every pair."""
     rows, columns, values, row, at = [0], [0], [0.0], 0, int(first[-1])
     for (f, g), table in found.pairs.items():

@@ -8,11 +8,13 @@ from functools import cached_property
 
 import numpy as np
 
-from slimc.analysis.coupling import Coupling, labels_of, said
+from slimc.analysis.coupling import Coupling, said
 from slimc.analysis.index_space import AxisOf, LabelOf, Place
 from slimc.analysis.prune_groups import Family, role
+from slimc.ir.arrays import Ints
 from slimc.ir.graph import Node
-from slimc.remarks import _LISTED, listed
+from slimc.ops.axes import labels_of
+from slimc.remarks import LISTED, listed
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,9 +30,7 @@ class Explanation:
         graph, found = self.coupling.graph, []
         fixed = set(graph.constants)
         for node in graph.nodes:
-            row = self.coupling.ops.get(node.kind)
-            weighted = row.weighted if row is not None else None
-            if weighted is not None and node.inputs[weighted.weight] in fixed:
+            if self.coupling.ops.weight_of(node) in fixed:
                 found.append(node)
             if all(value in fixed for value in node.reads):
                 fixed.update(o for o in node.outputs if o)
@@ -63,7 +63,7 @@ class Explanation:
         members = dict.fromkeys(n for f in families for n in self.weighted_in(f))
         others = [name for name in members if name != place.node]
         tied = f" together with {listed(others)}" if others else ""
-        widths = ", ".join(f"'{f.name}' ({f.width} wide)" for f in families[:_LISTED])
+        widths = ", ".join(f"'{f.name}' ({f.width} wide)" for f in families[:LISTED])
         soft = f"; approximate: {self.why_soft(place)}" if any(f.soft for f in families) else ""
         return f"can lose {amount}{tied}, as family {widths}{soft}"
 
@@ -89,7 +89,7 @@ class Explanation:
         start = self.coupling.space.start[place] + int(soft[0])
         return self._path(start, self.coupling.toward_soft, self._soft_reason)
 
-    def _path(self, start: int, toward: np.ndarray, reason_at: np.ndarray) -> str:
+    def _path(self, start: int, toward: np.ndarray, reason_at: Ints) -> str:
         chain = [start]
         while toward[chain[-1]] != chain[-1]:
             chain.append(int(toward[chain[-1]]))
@@ -115,11 +115,11 @@ class Explanation:
         return [start for _, start, extent in self.coupling.space.places() if extent]
 
     @cached_property
-    def _pin_reason(self) -> np.ndarray:
+    def _pin_reason(self) -> Ints:
         return self.coupling.space.reason_at()
 
     @cached_property
-    def _soft_reason(self) -> np.ndarray:
+    def _soft_reason(self) -> Ints:
         return self.coupling.space.reason_at(soft=True)
 
     @cached_property
@@ -128,7 +128,7 @@ class Explanation:
         return {f.name: tuple(n for n in f.nodes if n in weighted) for f in self.families}
 
     @cached_property
-    def _family_of(self) -> np.ndarray:
+    def _family_of(self) -> Ints:
         found = np.full(len(self.coupling.pinned), -1)
         for number, family in enumerate(self.families):
             found[family.units] = number
@@ -137,13 +137,13 @@ class Explanation:
 
 def channel_labels(coupling: Coupling, node: Node) -> tuple[LabelOf, ...]:
     """Return the labels of a weighted node that are channels: made first, then read."""
-    weighted = coupling.ops.rows[node.kind].weighted
+    weighted = coupling.ops.weighted(node)
     bound = coupling.facts.bounds[node.name]
     if weighted is None:
         return ()
-    results = labels_of(bound.outputs)
-    kernel = labels_of((bound.inputs[weighted.weight],))
-    data = labels_of((bound.inputs[weighted.data],))
+    results = labels_of(*bound.outputs)
+    kernel = labels_of(bound.inputs[weighted.weight])
+    data = labels_of(bound.inputs[weighted.data])
     read = [name for name in kernel if name in data and name not in results]
     made = [weighted.channel] if weighted.channel in kernel else []
     free = [n for n in kernel if n in data and n in results and n not in made]

@@ -15,6 +15,7 @@ from slimc.analysis.shapes import infer
 from slimc.calib.random_fields import or_fields
 from slimc.fit.activation_products import Energies
 from slimc.fit.input_moments import Read, collect_reads
+from slimc.ir.arrays import Ints
 from slimc.ir.graph import Graph
 from slimc.passes.context import Context
 from slimc.passes.prune.brain_surgeon import Reader, Sum, eliminate
@@ -76,7 +77,7 @@ class ReaderRankings(AbstractContextManager["ReaderRankings"]):
             for group in range(read.linear.group_count):
                 yield self._reader(read, group, columns, score)
 
-    def _reader(self, read: Read, group: int, units: np.ndarray, score: str) -> Reader | Sum:
+    def _reader(self, read: Read, group: int, units: Ints, score: str) -> Reader | Sum:
         """Return one group of a node as a reader. units: i64[width, k], its input channels."""
         one = read.linear
         w = one.matrix(self.coupling.graph.constants[one.weight].array)[group].astype(np.float64)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from slimc.analysis.coupling import Coupling, is_float, labels_of
+from slimc.analysis.coupling import Coupling
 from slimc.analysis.index_space import LabelOf
+from slimc.ir.arrays import Mask
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph, Node
-from slimc.ir.types import DType, TensorType
-from slimc.ops.axes import Bound
+from slimc.ir.types import DType
+from slimc.ops.axes import Bound, labels_of
 
 
-def mask_axes(coupling: Coupling, removed: np.ndarray, made_by: str) -> Graph | None:
+def mask_axes(coupling: Coupling, removed: Mask, made_by: str) -> Graph | None:
     """Return the original graph with the removed units without influence; None if approximate.
 
     An index reaches other indices only where a node sums over it. There its weights are set to zero
@@ -29,9 +30,7 @@ def mask_axes(coupling: Coupling, removed: np.ndarray, made_by: str) -> Graph | 
     return coupling.opened.closed(editor.done(keep_dead=True))
 
 
-def _mask_node(
-    coupling: Coupling, removed: np.ndarray, editor: Editor, node: Node, bound: Bound
-) -> None:
+def _mask_node(coupling: Coupling, removed: Mask, editor: Editor, node: Node, bound: Bound) -> None:
     """Let the removed indices of summed labels add zeros."""
     contraction = bool(coupling.ops.rows[node.kind].macs)
     names = [
@@ -51,7 +50,7 @@ def _mask_node(
 
 def _zero(
     coupling: Coupling,
-    removed: np.ndarray,
+    removed: Mask,
     editor: Editor,
     node: Node,
     operand: int,
@@ -64,11 +63,11 @@ def _zero(
     axes = coupling.facts.bounds[node.name].inputs[operand]
     value = node.inputs[operand] if axes else ""
     array = coupling.graph.array(value)
-    if axes is None or array is None or not is_float(coupling.facts, value):
+    if axes is None or array is None or not coupling.facts.is_float(value):
         return []
     masked, covered = np.array(array), []
     for axis, terms in enumerate(axes):
-        here = [name for name in labels_of(((terms,),)) if name in names]
+        here = [name for name in labels_of((terms,)) if name in names]
         if here:
             gone = removed[coupling.units_at(coupling.axis(node, operand, axis))]
             masked[(slice(None),) * axis + (np.flatnonzero(gone),)] = 0
@@ -91,12 +90,12 @@ def _summed(bound: Bound, contraction: bool) -> list[str]:
     Of a contraction: that its first result does not have (attention passes its keys on as well), or
     that an operand has twice (recurrence: the result of one index enters the sum of all).
     """
-    outs = labels_of(bound.outputs[:1] if contraction else bound.outputs)
-    found = [name for name in labels_of(bound.inputs) if name not in outs]
+    outs = labels_of(*(bound.outputs[:1] if contraction else bound.outputs))
+    found = [name for name in labels_of(*bound.inputs) if name not in outs]
     for axes in bound.inputs if contraction else ():
         seen: set[str] = set()
         for axis in axes or ():
-            here = labels_of(((axis,),))
+            here = labels_of((axis,))
             found += [name for name in here if name in seen and name not in found]
             seen.update(here)
     return found
@@ -107,14 +106,14 @@ def _places(bound: Bound, name: str) -> list[tuple[int, int]]:
     found: dict[int, int] = {}
     for operand, axes in enumerate(bound.inputs):
         for axis, terms in enumerate(axes or ()):
-            if name in labels_of(((terms,),)):
+            if name in labels_of((terms,)):
                 found.setdefault(operand, axis)
     return list(found.items())
 
 
 def _multiply(
     coupling: Coupling,
-    removed: np.ndarray,
+    removed: Mask,
     editor: Editor,
     node: Node,
     operand: int,
@@ -125,8 +124,7 @@ def _multiply(
     Of types that do not multiply (truth, 8 bits) no operator sums elements.
     """
     value = editor.node(node.name).inputs[operand]
-    kind = coupling.facts.types[node.inputs[operand]]
-    dtype = kind.dtype if isinstance(kind, TensorType) else DType.F32
+    dtype = coupling.facts.dtype_of(node.inputs[operand]) or DType.F32
     if not dtype.is_float and dtype not in (DType.I32, DType.I64):
         return
     rank = len(coupling.facts.shape(node.inputs[operand]) or ())

@@ -13,6 +13,7 @@ from slimc.analysis.importance import Ranking
 from slimc.analysis.prune_groups import Family
 from slimc.analysis.sensitivity_curves import Curve, Curves, Setup
 from slimc.errors import SlimcError
+from slimc.ir.arrays import Floats
 from slimc.ir.digest import digest
 
 
@@ -59,21 +60,21 @@ def monotone(errors: Sequence[float]) -> list[float]:
     return [mean for mean, count in pools for _ in range(count)]
 
 
-def _way(damage: np.ndarray) -> np.ndarray:
+def _way(damage: Floats) -> Floats:
     """Return how far each entry is on the way from the first to the last, 0..1."""
     rise = damage[-1] - damage[0]
     if rise <= 0:
         return np.linspace(0, 1, len(damage))
-    way: np.ndarray = (damage - damage[0]) / rise
-    return way
+    curve: Floats = (damage - damage[0]) / rise
+    return curve
 
 
-def _growth(damage: np.ndarray, last: int) -> np.ndarray:
+def _growth(damage: Floats, last: int) -> Floats:
     """Return by what factor the damage grows from entry `last` to each entry behind it, from 1."""
     if damage[last] <= 0:
         return np.arange(last, len(damage)) / last
-    growth: np.ndarray = damage[last:] / damage[last]
-    return growth
+    curve: Floats = damage[last:] / damage[last]
+    return curve
 
 
 _SAID = {

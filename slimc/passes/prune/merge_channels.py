@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from slimc.analysis.coupling import Coupling, labels_of
+from slimc.analysis.coupling import Coupling
 from slimc.analysis.index_space import LabelOf
 from slimc.analysis.shapes import infer
 from slimc.calib.data import Data
@@ -25,8 +25,10 @@ from slimc.calib.random_fields import fields, sizes_in
 from slimc.execute.ort import Session
 from slimc.fit.layer import Layer, affected, layers_of
 from slimc.fit.moments import Fit, Moments, Split
+from slimc.ir.arrays import Floats, Ints, Mask
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph
+from slimc.ops.axes import labels_of
 from slimc.passes.prune.reconstruction import RIDGE, StandIn, error_left, stand_in
 from slimc.passes.prune.slice_axes import Sliced
 from slimc.remarks import Remark, note, skipped
@@ -47,7 +49,7 @@ class Merged:
     remarks: tuple[Remark, ...]
 
 
-def merge(coupling: Coupling, removed: np.ndarray, sliced: Sliced, seed: int = 0) -> Merged:
+def merge(coupling: Coupling, removed: Mask, sliced: Sliced, seed: int = 0) -> Merged:
     """Return the sliced graph with what its contractions no longer read merged into the rest.
 
     removed: bool, per unit of `coupling`, whose graph `sliced` was cut from. Approximate. What
@@ -90,15 +92,15 @@ def merge(coupling: Coupling, removed: np.ndarray, sliced: Sliced, seed: int = 0
     return Merged(editor.done(), tuple(table), (*loud, *said))
 
 
-def _inside_bodies(coupling: Coupling, removed: np.ndarray) -> list[Remark]:
+def _inside_bodies(coupling: Coupling, removed: Mask) -> list[Remark]:
     """Say which contractions inside bodies of nodes lose channels: they do not run on their own."""
     said = []
     for node in coupling.graph.nodes:
         row, bound = coupling.ops.get(node.kind), coupling.bound_of(node)
         if node.name in coupling.opened.whole.by_name or bound is None or row is None:
             continue
-        made = labels_of(bound.outputs)
-        summed = [name for name in labels_of(bound.inputs) if name not in made]
+        made = labels_of(*bound.outputs)
+        summed = [name for name in labels_of(*bound.inputs) if name not in made]
         if row.macs and any(
             removed[coupling.units_at(LabelOf(node.name, name))].any() for name in summed
         ):
@@ -125,11 +127,11 @@ class _Reader:
     """
 
     layer: Layer
-    weight: np.ndarray
-    gone: np.ndarray
-    order: np.ndarray
+    weight: Floats
+    gone: Mask
+    order: Ints
     kept: Kept
-    outs: np.ndarray
+    outs: Mask
 
     @property
     def node(self) -> str:
@@ -150,8 +152,7 @@ class _Reader:
         if len(found) > PLACES:
             found = found[random.choice(len(found), PLACES, replace=False)]
         each = found[:, :, self.order]
-        rows: np.ndarray = each.transpose(0, 3, 1, 2).reshape(-1, each.shape[1], self.width)
-        return rows
+        return each.transpose(0, 3, 1, 2).reshape(-1, each.shape[1], self.width)
 
     def apply(self, editor: Editor, sliced: Graph, found: StandIn) -> None:
         """Put merged weights and bias into the sliced graph."""
@@ -178,7 +179,7 @@ class _Reader:
 
 
 def _reader(
-    coupling: Coupling, removed: np.ndarray, sliced: Sliced, layer: Layer, feeds: int
+    coupling: Coupling, removed: Mask, sliced: Sliced, layer: Layer, feeds: int
 ) -> _Reader | None:
     """Return a layer as a reader, None if it loses no channel of its input, or all of them."""
     one = layer.teacher

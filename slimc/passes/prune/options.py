@@ -13,6 +13,7 @@ import numpy as np
 from slimc.analysis.coupling import Coupling
 from slimc.analysis.prune_groups import Family, role
 from slimc.errors import SlimcError, did_you_mean
+from slimc.ir.arrays import Mask
 from slimc.ir.graph import Graph
 
 _BOUND = re.compile(r"(?P<pattern>.+):(?:(?P<exact>\d+)|(?P<least>\d*)-(?P<most>\d*))", re.DOTALL)
@@ -50,7 +51,7 @@ def check_options(ratio: float, budget: str, choose: str) -> None:
         )
 
 
-def named(found: Sequence[Family], names: Sequence[str], option: str) -> np.ndarray:
+def named(found: Sequence[Family], names: Sequence[str], option: str) -> Mask:
     """Return which families are named: bool[families]. Raises SlimcError "unknown-family"."""
     known = [family.name for family in found]
     for name in names:

@@ -15,6 +15,7 @@ from slimc.analysis.latency import Speed, latency
 from slimc.analysis.prune_groups import Family, role
 from slimc.analysis.removal_cost import Cost, Tally, cost
 from slimc.errors import SlimcError
+from slimc.ir.arrays import Floats, Ints, Mask
 from slimc.ir.types import Dim
 from slimc.passes.prune.exact_widths import cut_exactly
 from slimc.passes.prune.explanation import Explanation, channel_labels
@@ -33,8 +34,8 @@ class Plan:
     coupling: Coupling
     families: tuple[Family, ...]
     ranges: tuple[Range, ...]
-    lost: np.ndarray
-    removed: np.ndarray
+    lost: Ints
+    removed: Mask
     costs: Mapping[str, Cost]
     refusals: Mapping[str, str] = field(default_factory=dict)
 
@@ -67,12 +68,11 @@ class Plan:
         )
 
     @cached_property
-    def damage(self) -> np.ndarray:
+    def damage(self) -> Floats:
         """Per family, its share of the damage that the removal does: f64[families], 0..1."""
         done = np.array([r.damage[k] for r, k in zip(self.ranges, self.lost.tolist(), strict=True)])
         total = float(done.sum())
-        shares: np.ndarray = done / total if total > 0 else np.zeros(len(done))
-        return shares
+        return done / total if total > 0 else np.zeros(len(done))
 
     def is_cut(self, place: LabelOf) -> bool:
         """Tell whether a label loses indices."""
@@ -134,8 +134,8 @@ def _inside_bodies(coupling: Coupling) -> list[Remark]:
     """Say of nodes with bodies how many weighted nodes these hold: they are left as they are."""
     made: list[Remark] = []
     for node in coupling.graph.nodes:
-        rows = [coupling.ops.get(n.kind) for body in node.bodies for n in body.walk()]
-        count = sum(row is not None and row.weighted is not None for row in rows)
+        inside = (n for body in node.bodies for n in body.walk())
+        count = sum(coupling.ops.weighted(n) is not None for n in inside)
         if count:
             made.append(
                 skipped(
@@ -250,7 +250,7 @@ def choose_widths(
     budget: Budget,
     ratio: float,
     how: Literal["greedy", "exact"] = "greedy",
-) -> np.ndarray:
+) -> Ints:
     """Return the units each family loses: i64[families]."""
     if budget == "channels":
         return cut_evenly(ranges, ratio, costs["latency"])

@@ -8,13 +8,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from slimc.analysis.coupling import Coupling, is_float
+from slimc.analysis.coupling import Coupling
 from slimc.analysis.group_view import FamilyView, Score, views
 from slimc.analysis.importance import Ranking, by_importance
 from slimc.analysis.prune_groups import Family, readers
 from slimc.calib.output_loss import Loss, unseen_error
 from slimc.calib.random_fields import or_fields, tells_channels_apart
 from slimc.errors import SlimcError, did_you_mean
+from slimc.ir.arrays import Floats
 from slimc.passes.context import Context
 from slimc.passes.prune.input_scores import READER_SCORES, SAMPLES, ReaderRankings
 from slimc.passes.prune.measured_damage import calibrate, calibrated
@@ -48,7 +49,7 @@ def compares_outputs(coupling: Coupling, ctx: Context) -> bool:
 
     They do with samples and a floating output, unless curves were measured before.
     """
-    floats = any(is_float(coupling.facts, value) for value in coupling.opened.whole.outputs)
+    floats = any(coupling.facts.is_float(value) for value in coupling.opened.whole.outputs)
     return floats and not ctx.data.synthetic and ctx.curves is None
 
 
@@ -174,7 +175,7 @@ def _check_ranking(name: str, ranking: Ranking, view: FamilyView) -> None:
         raise _bad(name, view, "the damage does not start at 0, or falls")
 
 
-def _numbers(name: str, found: object, view: FamilyView, count: int) -> np.ndarray:
+def _numbers(name: str, found: object, view: FamilyView, count: int) -> Floats:
     array = np.asarray(found)
     if array.shape != (count,) or array.dtype.kind not in "fiub":
         text = f"found {array.dtype}{list(array.shape)}, expected {count} numbers"

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from slimc.fit.moments import Moments, about_zero, least_squares
+from slimc.ir.arrays import Floats, Mask
 
 RIDGE = 1e-2  # times the mean of diag H_KK: accuracies of small nets are flat from 1e-3 to 1e-2
 
@@ -27,11 +28,11 @@ RIDGE = 1e-2  # times the mean of diag H_KK: accuracies of small nets are flat f
 class StandIn:
     """b: [g, R, K], c: [g, R]; gone: bool[channels], which of them are R, in every group."""
 
-    gone: np.ndarray
-    b: np.ndarray
-    c: np.ndarray
+    gone: Mask
+    b: Floats
+    c: Floats
 
-    def error(self, moments: Moments, weight: np.ndarray) -> float:
+    def error(self, moments: Moments, weight: Floats) -> float:
         """Return E |W_R (x_R - B x_K - c)|^2. weight: [g, o, R, taps], added up as if apart."""
         a = np.zeros((*self.b.shape[:2], len(self.gone)))
         a[:, :, self.gone], a[:, :, ~self.gone] = np.eye(self.b.shape[1]), -self.b
@@ -40,13 +41,13 @@ class StandIn:
         return float(np.einsum("gort,gost,grs->", weight, weight, spread, optimize=True))
 
 
-def nothing(moments: Moments, gone: np.ndarray) -> StandIn:
+def nothing(moments: Moments, gone: Mask) -> StandIn:
     """Return zeros: what stands in where channels are just cut."""
     groups, count = len(moments.mean_x), int(gone.sum())
     return StandIn(gone, np.zeros((groups, count, len(gone) - count)), np.zeros((groups, count)))
 
 
-def stand_in(moments: Moments, gone: np.ndarray, constant: bool) -> StandIn:
+def stand_in(moments: Moments, gone: Mask, constant: bool) -> StandIn:
     """Return least squares. constant: H is the covariance; else about zero, and c is 0."""
     h, mean = moments.xx, moments.mean_x
     if not constant:
@@ -62,7 +63,7 @@ def stand_in(moments: Moments, gone: np.ndarray, constant: bool) -> StandIn:
 
 
 def error_left(
-    halves: tuple[Moments, Moments], gone: np.ndarray, constant: bool, weight: np.ndarray
+    halves: tuple[Moments, Moments], gone: Mask, constant: bool, weight: Floats
 ) -> float:
     """Return the share of the error of just cutting that is left, each half judging the other's."""
     shares = []

@@ -7,6 +7,7 @@ import numpy as np
 from slimc.fit.input_moments import Read, Reads
 from slimc.fit.linear import Linear
 from slimc.fit.moments import about_zero, least_squares
+from slimc.ir.arrays import Floats
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph, Node
 from slimc.passes.prune.brain_surgeon import RIDGE
@@ -70,9 +71,7 @@ def _takes_bias(editor: Editor, node: Node, one: Linear) -> bool:
     return not name or editor.array(name) is not None
 
 
-def _shift_bias(
-    editor: Editor, node: Node, one: Linear, shift: np.ndarray, dtype: np.dtype
-) -> None:
+def _shift_bias(editor: Editor, node: Node, one: Linear, shift: Floats, dtype: np.dtype) -> None:
     """Add to the bias of a node, which may have none. dtype: of a new one."""
     assert one.bias is not None
     assert one.bias_shape is not None

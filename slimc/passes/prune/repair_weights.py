@@ -13,6 +13,7 @@ from slimc.analysis.index_space import AxisOf
 from slimc.analysis.shapes import infer
 from slimc.calib.random_fields import or_fields, tells_channels_apart
 from slimc.fit.repair import SAMPLES, repair
+from slimc.ir.arrays import Mask
 from slimc.ir.graph import Graph
 from slimc.passes.base import Pass, PassResult, Promise, option
 from slimc.passes.context import Context, Reference
@@ -103,7 +104,7 @@ def _coupling(reference: Reference, ctx: Context) -> Coupling:
     return couple(graph, ctx.ops, infer(graph, ctx.ops, ctx.sizes_of(graph)))
 
 
-def _removed(coupling: Coupling, reference: Reference) -> np.ndarray:
+def _removed(coupling: Coupling, reference: Reference) -> Mask:
     """Return which units of the reference have left."""
     removed = np.zeros(len(coupling.pinned), bool)
     for value, axes in reference.kept.items():

@@ -8,11 +8,12 @@ from functools import partial
 import numpy as np
 
 from slimc.analysis.group_view import FamilyView, Score
+from slimc.ir.arrays import Floats
 
 Measure = Callable[[np.ndarray], np.ndarray]  # slices [units, elements] -> one number per unit
 
 
-def grouped(view: FamilyView, measure: Measure) -> np.ndarray:
+def grouped(view: FamilyView, measure: Measure) -> Floats:
     """Return the importance of every unit of a family by a measure of weight slices.
 
     The measure of the weights that make the unit times that of the weights that read it, each per
@@ -22,23 +23,22 @@ def grouped(view: FamilyView, measure: Measure) -> np.ndarray:
     """
     made = _mean([_relative(measure(slices)) for slices in view.made], view.width)
     read = _mean([_relative(measure(slices)) for slices in view.read], view.width)
-    importance: np.ndarray = made * read
+    return made * read
+
+
+def l2_norm(slices: np.ndarray) -> Floats:
+    """Return sqrt(sum of squares) per unit."""
+    importance: Floats = np.sqrt(np.einsum("ij,ij->i", slices, slices, dtype=np.float64))
     return importance
 
 
-def l2_norm(slices: np.ndarray) -> np.ndarray:
-    """Return sqrt(sum of squares) per unit."""
-    norms: np.ndarray = np.sqrt(np.einsum("ij,ij->i", slices, slices, dtype=np.float64))
-    return norms
-
-
-def l1_norm(slices: np.ndarray) -> np.ndarray:
+def l1_norm(slices: np.ndarray) -> Floats:
     """Return the sum of absolutes per unit. Source: Li et al., ICLR 2017, section 3.1."""
-    norms: np.ndarray = np.abs(slices).sum(axis=1, dtype=np.float64)
-    return norms
+    importance: Floats = np.abs(slices).sum(axis=1, dtype=np.float64)
+    return importance
 
 
-def distance_to_others(slices: np.ndarray) -> np.ndarray:
+def distance_to_others(slices: np.ndarray) -> Floats:
     """Return the sum of the distances from a unit's slice to all others of its weight.
 
     It is least at the geometric median, whose slice the others can stand in for.
@@ -48,11 +48,11 @@ def distance_to_others(slices: np.ndarray) -> np.ndarray:
     squares = np.einsum("ij,ij->i", x, x)
     apart = squares[:, None] + squares - 2 * (x @ x.T)
     np.fill_diagonal(apart, 0.0)
-    distances: np.ndarray = np.sqrt(np.maximum(apart, 0.0)).sum(axis=1)
-    return distances
+    importance: Floats = np.sqrt(np.maximum(apart, 0.0)).sum(axis=1)
+    return importance
 
 
-def random(view: FamilyView) -> np.ndarray:
+def random(view: FamilyView) -> Floats:
     """Return numbers in 0..2, by the view's seed."""
     return np.random.default_rng(view.seed).uniform(0, 2, view.width)
 
@@ -65,11 +65,10 @@ SCORES: Mapping[str, Score] = {
 }
 
 
-def _mean(measures: Sequence[np.ndarray], width: int) -> np.ndarray:
+def _mean(measures: Sequence[Floats], width: int) -> Floats:
     return np.mean(measures, axis=0) if measures else np.ones(width)
 
 
-def _relative(measures: np.ndarray) -> np.ndarray:
+def _relative(measures: Floats) -> Floats:
     mean = float(measures.mean())
-    relative: np.ndarray = measures / mean if mean > 0 else np.ones_like(measures)
-    return relative
+    return measures / mean if mean > 0 else np.ones_like(measures)

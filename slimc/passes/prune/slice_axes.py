@@ -11,6 +11,7 @@ from slimc.analysis.coupling import Coupling, sizes_of
 from slimc.analysis.index_space import AxisOf, LabelOf
 from slimc.analysis.removal_cost import constant_uses
 from slimc.analysis.shapes import call_of, retype
+from slimc.ir.arrays import Mask
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import DType, TensorType, ValueType
@@ -30,7 +31,7 @@ class Sliced:
     origin: dict[str, str] = field(default_factory=dict)
 
 
-def slice_axes(coupling: Coupling, removed: np.ndarray, made_by: str) -> Sliced:
+def slice_axes(coupling: Coupling, removed: Mask, made_by: str) -> Sliced:
     """Return the graph without the units that `removed` (bool, per unit) marks."""
     editor = Editor(coupling.graph, made_by=made_by)
     sliced = Sliced(coupling.opened.whole)
@@ -45,11 +46,11 @@ def slice_axes(coupling: Coupling, removed: np.ndarray, made_by: str) -> Sliced:
     return Sliced(graph, sliced.kept, sliced.origin)
 
 
-def _narrowed(coupling: Coupling, removed: np.ndarray, value: str) -> ValueType | None:
+def _narrowed(coupling: Coupling, removed: Mask, value: str) -> ValueType | None:
     """Return the type of a value without the removed indices."""
-    kind = coupling.graph.types.get(value)
-    if not isinstance(kind, TensorType) or kind.shape is None:
-        return kind
+    kind = coupling.graph.tensor(value)
+    if kind is None or kind.shape is None:
+        return coupling.graph.types.get(value)
     shape = list(kind.shape)
     for axis, size in enumerate(shape):
         place = AxisOf(value, axis)
@@ -58,9 +59,7 @@ def _narrowed(coupling: Coupling, removed: np.ndarray, value: str) -> ValueType 
     return TensorType(kind.dtype, tuple(shape))
 
 
-def _slice_constants(
-    coupling: Coupling, removed: np.ndarray, editor: Editor, sliced: Sliced
-) -> None:
+def _slice_constants(coupling: Coupling, removed: Mask, editor: Editor, sliced: Sliced) -> None:
     """Slice every constant as its readers need it; one whose readers differ becomes several."""
     wanted: dict[str, dict[Kept, list[tuple[Node, int]]]] = {}
     for node, operand, value in constant_uses(coupling):
@@ -82,19 +81,19 @@ def _slice_constants(
             sliced.origin[name] = value
 
 
-def _kept(coupling: Coupling, removed: np.ndarray, node: Node, operand: int, value: str) -> Kept:
+def _kept(coupling: Coupling, removed: Mask, node: Node, operand: int, value: str) -> Kept:
     return tuple(_staying(coupling, removed, node, operand, value))
 
 
 def _staying(
-    coupling: Coupling, removed: np.ndarray, node: Node, operand: int, value: str
+    coupling: Coupling, removed: Mask, node: Node, operand: int, value: str
 ) -> Iterator[tuple[int, ...] | None]:
     for axis in range(coupling.graph.constants[value].array.ndim):
         gone = removed[coupling.units_at(coupling.axis(node, operand, axis))]
         yield tuple(np.flatnonzero(~gone).tolist()) if gone.any() else None
 
 
-def kept_of_values(coupling: Coupling, removed: np.ndarray) -> dict[str, Kept]:
+def kept_of_values(coupling: Coupling, removed: Mask) -> dict[str, Kept]:
     """Return, for every value that loses indices, those that stay per axis (constants apart)."""
     found: dict[str, list[tuple[int, ...] | None]] = {}
     for place, _, _ in coupling.space.places():
@@ -107,7 +106,7 @@ def kept_of_values(coupling: Coupling, removed: np.ndarray) -> dict[str, Kept]:
     return {v: tuple(axes) for v, axes in found.items() if any(a is not None for a in axes)}
 
 
-def _refit(coupling: Coupling, removed: np.ndarray, node: Node) -> Refit | None:
+def _refit(coupling: Coupling, removed: Mask, node: Node) -> Refit | None:
     """Return what must follow at a node of which some label loses indices."""
     bound = coupling.bound_of(node)
     row = coupling.ops.get(node.kind)
@@ -146,9 +145,9 @@ def _put(editor: Editor, node: Node, operand: int, elements: dict[int, int]) -> 
         name = editor.add_constant(new, f"{node.name}.operand{operand}")
         editor.set_input(node.name, operand, name)
         return
-    kind = editor.type_of(value)
-    dtype = kind.dtype if isinstance(kind, TensorType) else DType.I64
-    length = _length(kind, places)
+    dtype = editor.dtype_of(value) or DType.I64
+    size = (editor.shape_of(value) or (None,))[0]
+    length = size if isinstance(size, int) else max(places) + 1
     mask, sizes = np.zeros(length, bool), np.zeros(length, dtype.numpy)
     mask[places], sizes[places] = True, numbers
     where = editor.add(
@@ -163,11 +162,3 @@ def _put(editor: Editor, node: Node, operand: int, elements: dict[int, int]) -> 
         near=node.name,
     )
     editor.set_input(node.name, operand, where[0])
-
-
-def _length(kind: object, places: list[int]) -> int:
-    """Return the length of a computed list of sizes."""
-    shape = kind.shape if isinstance(kind, TensorType) else None
-    if shape and isinstance(shape[0], int):
-        return shape[0]
-    return max(places) + 1

@@ -10,6 +10,7 @@ from heapq import heappop, heappush
 import numpy as np
 
 from slimc.analysis.removal_cost import Cost, Tally
+from slimc.ir.arrays import Floats, Ints
 
 _CHUNKS = 64  # a family is cut in at most so many steps before the last, fine ones
 _RETRIES = 8  # times that the last step is left out for others: few families are wide enough
@@ -24,7 +25,7 @@ class Range:
     least, most: units that stay.
     """
 
-    damage: np.ndarray
+    damage: Floats
     step: int = 1
     least: int = 1
     most: int = _SINGLE
@@ -46,7 +47,7 @@ class Range:
         return min(self.width, -(-max(1, self.least) // self.step) * self.step)
 
     @cached_property
-    def price(self) -> np.ndarray:
+    def price(self) -> Floats:
         """Return the largest convex curve below the damage: f64[width + 1].
 
         By it a family goes on over a steep place to a flat one behind it, at their mean price.
@@ -56,8 +57,7 @@ class Range:
             while len(corners) > 1 and self._is_above(corners[-2], corners[-1], lost):
                 corners.pop()
             corners.append(lost)
-        curve: np.ndarray = np.interp(np.arange(self.width + 1), corners, self.damage[corners])
-        return curve
+        return np.interp(np.arange(self.width + 1), corners, self.damage[corners])
 
     def _is_above(self, a: int, b: int, c: int) -> bool:
         """Tell whether the damage at b is not below the line from a to c."""
@@ -87,12 +87,12 @@ class Range:
         return found
 
 
-def losses(ranges: Sequence[Range], kept: Sequence[int]) -> np.ndarray:
+def losses(ranges: Sequence[Range], kept: Sequence[int]) -> Ints:
     """Return the units that each family loses: i64[families]."""
     return np.array([r.width - k for r, k in zip(ranges, kept, strict=True)], np.int64)
 
 
-def cut_evenly(ranges: Sequence[Range], ratio: float, latency: Cost) -> np.ndarray:
+def cut_evenly(ranges: Sequence[Range], ratio: float, latency: Cost) -> Ints:
     """Return the units each family loses when every family is cut by `ratio`.
 
     A family whose cut by itself saves no latency stays whole.
@@ -105,7 +105,7 @@ def cut_evenly(ranges: Sequence[Range], ratio: float, latency: Cost) -> np.ndarr
     return losses(ranges, kept)
 
 
-def cut_to_budget(ranges: Sequence[Range], cost: Cost, ratio: float, latency: Cost) -> np.ndarray:
+def cut_to_budget(ranges: Sequence[Range], cost: Cost, ratio: float, latency: Cost) -> Ints:
     """Return the units each family loses until (1 - ratio) of the cost is left, as far as it goes.
 
     Greedy: the next units to go are those with the least damage per saved cost, where they save
@@ -146,7 +146,7 @@ class _Descent:
         pairs = zip(self.ranges, self.kept, strict=True)
         return sum(float(one.damage[one.width - kept]) for one, kept in pairs)
 
-    def until(self, goal: float) -> np.ndarray:
+    def until(self, goal: float) -> Ints:
         for fraction in (_CHUNKS, _SINGLE):
             self._descend(goal, fraction)
         while (step := self._spared(goal)) is not None:

@@ -79,9 +79,8 @@ def _keep_floats(
     floats: the copy of a weight that all of them read; it is added to.
     """
     for node in graph.nodes:
-        row = ops.get(node.kind)
-        operand = row.parameter if row is not None else None
-        if operand is None or node.name in chosen or operand >= len(node.inputs):
+        operand = ops.parameter(node)
+        if operand is None or node.name in chosen:
             continue
         value = node.inputs[operand]
         if value not in graph.constants or value not in recorded:
@@ -138,7 +137,7 @@ def said(ctx: Context, graph: Graph, choice: Choice, weights: StoredWeights) -> 
         value = graph.by_name[one.node.name].inputs[one.operand]
         verb = "stores"
         if one.integer:
-            parts = ctx.ops.rows[one.node.kind].weighted
+            parts = ctx.ops.weighted(one.node)
             ranged = parts is not None and one.node.inputs[parts.data] in graph.records
             verb = "takes integers of its data and" if ranged else "takes measured data and"
         yield applied(one.node.name, f"{verb} {_seen(graph, value)}")

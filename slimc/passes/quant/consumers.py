@@ -16,7 +16,7 @@ from slimc.execute.piecewise import Walk
 from slimc.execute.spool import Store
 from slimc.fit.linear import Linear, linear
 from slimc.fit.sampling import Sampler
-from slimc.ir.graph import Graph, Node, same_record
+from slimc.ir.graph import Graph, same_record
 from slimc.ops.op import OpTable
 from slimc.passes.context import Context
 from slimc.passes.quant.range_search import ELEMENTS, Search, elements_of
@@ -33,13 +33,12 @@ def shared_scales(graph: Graph, ops: OpTable) -> list[Shared]:
     That is an integer node, or a clamp, which the kernel before it may do.
     """
     ties = nx.Graph()
-    weights = {v for node in graph.nodes if (v := _weight_of(ops, node)) in graph.constants}
+    weights = {v for node in graph.nodes if (v := ops.weight_of(node)) in graph.constants}
     ties.add_nodes_from(
         v for v, r in graph.records.items() if not r.scale.ndim and v not in weights
     )
     for node in graph.nodes:
-        row = ops.get(node.kind)
-        if not (node.integer or (row is not None and row.clamp is not None)):
+        if not (node.integer or ops.clamp(node)):
             continue
         around = [v for v in (*node.outputs, *node.inputs) if v in ties]
         for i, a in enumerate(around):
@@ -49,12 +48,6 @@ def shared_scales(graph: Graph, ops: OpTable) -> list[Shared]:
     found = [tuple(sorted(part, key=order.__getitem__)) for part in nx.connected_components(ties)]
     computed = [values for values in found if any(v not in graph.constants for v in values)]
     return sorted(computed, key=lambda values: order[values[0]])
-
-
-def _weight_of(ops: OpTable, node: Node) -> str:
-    row = ops.get(node.kind)
-    at = row.weighted.weight if row is not None and row.weighted is not None else len(node.inputs)
-    return node.inputs[at] if at < len(node.inputs) else ""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy as np
 
 from slimc.fit.layer import Layer
 from slimc.fit.moments import finite_rows
+from slimc.ir.arrays import Floats, Mask
 from slimc.ir.graph import Graph
 from slimc.passes.base import Pass, PassResult, Promise, option
 from slimc.passes.context import Context
@@ -41,13 +42,13 @@ class CorrectBias(Pass):
 class _MeanError:
     """Sums the errors of one layer: to take their mean from, and to judge it by."""
 
-    def __init__(self, one: Layer, w: np.ndarray, b: np.ndarray) -> None:
+    def __init__(self, one: Layer, w: Floats, b: Floats) -> None:
         self._has_bias = one.bias is not None
         self._w, self._b = w, b
         self._train, self._held = _ErrorSums(w.shape[:2]), _ErrorSums(w.shape[:2])
         self._wanted = _ErrorSums(w.shape[:2])
 
-    def add(self, x: np.ndarray, y: np.ndarray, is_held: np.ndarray) -> None:
+    def add(self, x: np.ndarray, y: np.ndarray, is_held: Mask) -> None:
         x, y, is_held = finite_rows(x, y, is_held)
         made = (x.transpose(1, 0, 2) @ self._w.transpose(0, 2, 1)).transpose(1, 0, 2) + self._b
         error = y - made
@@ -75,18 +76,17 @@ class _ErrorSums:
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.count, self.total, self._squares = 0, np.zeros(shape), np.zeros(shape)
 
-    def add(self, rows: np.ndarray) -> None:
+    def add(self, rows: Floats) -> None:
         self.count += len(rows)
         self.total = self.total + rows.sum(axis=0)
         self._squares = self._squares + np.square(rows).sum(axis=0)
 
     @property
-    def mean(self) -> np.ndarray:
+    def mean(self) -> Floats:
         """[g, o]."""
-        found: np.ndarray = self.total / self.count
-        return found
+        return self.total / self.count
 
-    def squares_about(self, at: np.ndarray) -> float:
+    def squares_about(self, at: Floats) -> float:
         """Return the sum of squares of what is left when `at` is taken away."""
         left = self._squares - 2 * at * self.total + self.count * np.square(at)
         return float(np.maximum(left, 0).sum())

@@ -15,8 +15,10 @@ from slimc.execute.piecewise import Walk
 from slimc.execute.spool import Store
 from slimc.fit.linear import Linear
 from slimc.fit.sampling import Sampler
+from slimc.ir.arrays import Floats, Mask
 from slimc.ir.graph import Graph
 from slimc.ir.types import DType
+from slimc.ops.axes import labels_of
 from slimc.passes.context import Context
 from slimc.passes.quant.range_search import halves, per_row
 from slimc.passes.quant.scalable_channels import Site, spread
@@ -37,7 +39,7 @@ class Choice:
     """Scales of a site's channels, and the errors on results held out without and with them."""
 
     site: Site
-    s: np.ndarray
+    s: Floats
     is_new: bool
     before: float
     after: float
@@ -51,8 +53,8 @@ class _Seen:
     w: np.ndarray
     rows: list[np.ndarray]
     held: list[np.ndarray]
-    low: np.ndarray
-    high: np.ndarray
+    low: Floats
+    high: Floats
 
 
 def choose(graph: Graph, ctx: Context, sites: Sequence[Site], samples: int) -> list[Choice]:
@@ -111,12 +113,11 @@ def _fitted(one: Linear, x: np.ndarray, sampler: Sampler, feed: int) -> np.ndarr
 
     All where samples do not part the array, or are fewer than five.
     """
-    inner = {label.name for term in one.data_axes[0] for label in term} & {*one.groups, *one.ins}
+    inner = labels_of((one.data_axes[0],)) & {*one.groups, *one.ins}
     leading, first = sampler.leading[feed], sampler.first(feed)
     if sampler.samples < HELD or not leading or len(x) % leading or (inner and leading > 1):
         return x
-    fitted: np.ndarray = x[~np.repeat(is_held(first + np.arange(leading)), len(x) // leading)]
-    return fitted
+    return x[~np.repeat(is_held(first + np.arange(leading)), len(x) // leading)]
 
 
 def _best(site: Site, seen: Sequence[_Seen], ctx: Context) -> Choice:
@@ -141,11 +142,11 @@ def _largest_read(one: _Seen) -> np.ndarray:
     """Return the largest weight that reads each input channel."""
     groups, outs, columns = one.w.shape
     taps = np.abs(one.w).reshape(groups, outs, columns // one.one.taps, -1)
-    found: np.ndarray = taps.max(axis=(1, 3)).reshape(-1)
-    return found
+    largest: np.ndarray = taps.max(axis=(1, 3)).reshape(-1)
+    return largest
 
 
-def _scales(values: np.ndarray, weights: np.ndarray, a: float, b: float) -> np.ndarray:
+def _scales(values: Floats, weights: np.ndarray, a: float, b: float) -> Floats:
     """Return values^a / weights^b with a geometric mean of 1; 1 where either is zero."""
     alive = (values > 0) & (weights > 0)
     s = np.ones(len(values))
@@ -155,9 +156,7 @@ def _scales(values: np.ndarray, weights: np.ndarray, a: float, b: float) -> np.n
     return s
 
 
-def _errors(
-    s: np.ndarray, one: _Seen, rows: np.ndarray, held: np.ndarray, ctx: Context
-) -> np.ndarray:
+def _errors(s: Floats, one: _Seen, rows: np.ndarray, held: Mask, ctx: Context) -> Floats:
     """Return the relative squared errors with scales s, on rows to choose by and held out."""
     wish = ctx.target.quantize.get(one.one.node.kind)
     grid = wish.activations if wish is not None and wish.activations is not None else _U8
@@ -175,8 +174,7 @@ def _errors(
         laid = activation_record(grid, Range(low, high))
         off = halves(per_row((laid.nearest(x) - x) @ matrix), held)
         best = off if off[0] < best[0] else best
-    found: np.ndarray = (best + of_weights) / np.maximum(energy, TINY)
-    return found
+    return (best + of_weights) / np.maximum(energy, TINY)
 
 
 _U8 = Grid(DType.U8, 0, 255, symmetric=False)

@@ -6,10 +6,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from math import inf, prod
 
-from slimc.analysis.contraction_axes import axis_with, channels_of, labels_of, sum_order
-from slimc.analysis.shapes import Facts, call_of
+from slimc.analysis.contraction_axes import axis_with, channels_of, sum_order
+from slimc.analysis.shapes import Facts, call_of, clamp_bounds
 from slimc.ir.graph import Graph, Node, finite, is_f32
-from slimc.ops.axes import Bound
+from slimc.ops.axes import Bound, labels_of
 from slimc.ops.op import Op, Quant, Weighted
 from slimc.passes.context import Context
 from slimc.passes.quant.between_contractions import withdraw
@@ -61,9 +61,7 @@ def choose(graph: Graph, ctx: Context, facts: Facts, schemes: Schemes) -> Choice
 
 
 def _is_clamp(graph: Graph, ctx: Context, facts: Facts, node: Node) -> bool:
-    row = ctx.ops.get(node.kind)
-    clamp = row.clamp if row is not None else None
-    return clamp is not None and clamp(call_of(graph, facts, node)) is not None
+    return clamp_bounds(graph, ctx.ops, facts, node) is not None
 
 
 def _is_covered(
@@ -97,7 +95,7 @@ def _site(
             return f"{name} runs {node.kind} in integers only with another {key} than {value}"
     if row.weighted is not None:
         return _contraction(graph, ctx, facts, Site(node, row, wants, ()), row.weighted)
-    takes = tuple(i for i, v in enumerate(node.inputs) if v and is_f32(graph, v))
+    takes = tuple(i for i, v in enumerate(node.inputs) if is_f32(graph, v))
     if row.quant is Quant.PASS_THROUGH:
         settings = [node.inputs[i] for i in takes[1:]]
         takes = takes[:1]

@@ -186,11 +186,7 @@ def _in_floats(graph: Graph, ctx: Context) -> Graph:
 
 def has_weight_record(graph: Graph, ops: OpTable, node: str) -> bool:
     """Tell whether the constant weight of a node has a record."""
-    one = graph.by_name[node]
-    row = ops.get(one.kind)
-    if row is None or row.weighted is None or row.weighted.weight >= len(one.inputs):
-        return False
-    weight = one.inputs[row.weighted.weight]
+    weight = ops.weight_of(graph.by_name[node])
     return weight in graph.records and weight in graph.constants
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from slimc.calib.observers import TINY
 from slimc.calib.table import Range
+from slimc.ir.arrays import Floats, Mask, Singles
 from slimc.ir.graph import Quantization
 
 ELEMENTS = 1 << 15  # of a value, all samples together, where it is looked at itself
@@ -72,16 +73,16 @@ class Search:
             found = Range(float(x.min()), float(x.max()))
             self.extremes = found if self.extremes is None else self.extremes.join(found)
 
-    def see_product(self, name: str, x: np.ndarray, w: np.ndarray, is_held: np.ndarray) -> None:
+    def see_product(self, name: str, x: np.ndarray, w: np.ndarray, is_held: Mask) -> None:
         """Take what a product reads. x: [r, g, p]; w: [g, o, p]; is_held: bool[r]."""
         columns, matrix = np.ascontiguousarray(x.transpose(1, 0, 2)), w.transpose(0, 2, 1)
         self._see(name, columns, is_held, lambda d: per_row(d @ matrix))
 
-    def see_value(self, name: str, x: np.ndarray, is_held: np.ndarray) -> None:
+    def see_value(self, name: str, x: np.ndarray, is_held: Mask) -> None:
         """Take elements of a value itself. x: [r, elements]; is_held: bool[r]."""
         self._see(name, x, is_held, lambda d: np.square(d, dtype=np.float64).sum(axis=1))
 
-    def _see(self, name: str, x: np.ndarray, is_held: np.ndarray, energy: _Energy) -> None:
+    def _see(self, name: str, x: np.ndarray, is_held: Mask, energy: _Energy) -> None:
         term = self._terms.setdefault(name, _Term.of(len(self.grids)))
         term.energy[:] += halves(energy(x), is_held)
         for i, grid in enumerate(self.grids):
@@ -133,32 +134,32 @@ class _Term:
     energy: [2]; errors, clipped: [2, grids], of the whole error and of what clipping causes.
     """
 
-    energy: np.ndarray
-    errors: np.ndarray
-    clipped: np.ndarray
+    energy: Floats
+    errors: Floats
+    clipped: Floats
 
     @classmethod
     def of(cls, grids: int) -> _Term:
         return cls(np.zeros(2), np.zeros((2, grids)), np.zeros((2, grids)))
 
-    def relative(self, half: int, clipping: float) -> np.ndarray:
+    def relative(self, half: int, clipping: float) -> Floats:
         error = self.errors[half] + (clipping - 1) * self.clipped[half]
-        found: np.ndarray = error / max(self.energy[half], TINY)
-        return found
+        energy: Floats = error / max(self.energy[half], TINY)
+        return energy
 
 
-def halves(rows: np.ndarray, is_held: np.ndarray) -> np.ndarray:
+def halves(rows: Floats, is_held: Mask) -> Floats:
     """Return the sum over rows to choose by, and over rows held out."""
     return np.array([rows[~is_held].sum(), rows[is_held].sum()])
 
 
-def per_row(y: np.ndarray) -> np.ndarray:
+def per_row(y: np.ndarray) -> Floats:
     """Return the squared length of [g, r, o] per row r."""
-    found: np.ndarray = np.einsum("gro,gro->r", y, y, dtype=np.float64)
-    return found
+    energy: Floats = np.einsum("gro,gro->r", y, y, dtype=np.float64)
+    return energy
 
 
-def elements_of(x: np.ndarray, samples: int, wanted: int) -> np.ndarray:
+def elements_of(x: np.ndarray, samples: int, wanted: int) -> Singles:
     """Return about `wanted` elements of every sample, [samples, elements], evenly spread.
 
     [1, elements] where the array cannot be parted by samples.

@@ -9,9 +9,11 @@ from typing import ClassVar
 import numpy as np
 
 from slimc.fit.layer import Layer
-from slimc.fit.moments import Moments, Split, best_ridge, least_squares, normal_equations
+from slimc.fit.lockstep import MomentFitter
+from slimc.fit.moments import Fit, Moments, best_ridge, least_squares, normal_equations
 from slimc.fit.rounding import Lattice, round_columns
 from slimc.fit.sparse_columns import free_numbers
+from slimc.ir.arrays import Floats, Mask
 from slimc.ir.graph import Graph, Quantization
 from slimc.passes.base import Pass, PassResult, Promise, option
 from slimc.passes.context import Context
@@ -49,40 +51,35 @@ class RoundWeights(Pass):
         return fit_layers(graph, ctx, self.samples, partial(_Rounding, self.refit, graph))
 
 
-class _Rounding:
+class _Rounding(MomentFitter):
     """Rounds the weights of one layer by the moments of what it reads."""
 
-    def __init__(
-        self, refits: bool, graph: Graph, one: Layer, w: np.ndarray, b: np.ndarray
-    ) -> None:
+    def __init__(self, refits: bool, graph: Graph, layer: Layer, w: Floats, b: Floats) -> None:
         """Start. graph: where weights are not rounded yet; w: the nearest numbers."""
-        self._refits, self._one = refits, one
-        self._nearest, self._b, self._free = w, b, one.bias is not None
-        self._record = graph.records[one.student.weight]
-        self._weight = graph.constants[one.student.weight].array
-        self._split = Split()
+        super().__init__(layer, w, b)
+        self._refits = refits
+        self._record = graph.records[layer.student.weight]
+        self._weight = graph.constants[layer.student.weight].array
 
-    def add(self, x: np.ndarray, y: np.ndarray, is_held: np.ndarray) -> None:
-        if self._one.student.columns <= WIDEST:
-            self._split.add(x, y, is_held)
+    def add(self, x: np.ndarray, y: np.ndarray, is_held: Mask) -> None:
+        if self._layer.student.columns <= WIDEST:
+            super().add(x, y, is_held)
 
-    def fit(self) -> Chosen | str:
+    def fit(self) -> Fit | str:
+        columns = self._layer.student.columns
+        return super().fit() if columns <= WIDEST else f"{columns} columns, {WIDEST} at most"
+
+    def _fitted(self, train: Moments, held: Moments) -> Chosen:
         """Take what is nearest on rows held out."""
-        columns = self._one.student.columns
-        if columns > WIDEST:
-            return f"{columns} columns, {WIDEST} at most"
-        if reason := self._split.unusable:
-            return reason
-        train, held = self._split.train, self._split.held
-        real = self._one.student.matrix(self._weight).astype(np.float64)
-        free = free_numbers(self._one.student, real)
-        ways: dict[Way, Numbers] = {"nearest": (self._nearest, self._record)}
-        if self._free:
+        real = self._layer.student.matrix(self._weight).astype(np.float64)
+        free = free_numbers(self._layer.student, real)
+        ways: dict[Way, Numbers] = {"nearest": (self._w, self._record)}
+        if self._free_bias:
             ways["bias"] = ways["nearest"]
         ways["rounded"] = self._rounded(real, train, free)
         ridge = None
         if self._refits:
-            ridge = best_ridge(train, held, real, self._b, free_bias=self._free, free=free)
+            ridge = best_ridge(train, held, real, self._b, free_bias=self._free_bias, free=free)
         if ridge:
             fitted = least_squares(real, *normal_equations(train, self._fixed), ridge, free)
             ways["refitted"] = self._rounded(fitted, train, free)
@@ -95,17 +92,17 @@ class _Rounding:
         bias = self._bias(how, q, train)
         return Chosen(q, bias, None, errors["nearest"], errors[how], how, record)
 
-    def _bias(self, how: Way, q: np.ndarray, moments: Moments) -> np.ndarray:
-        return moments.best_bias(q) if self._free and how != "nearest" else self._b
+    def _bias(self, how: Way, q: Floats, moments: Moments) -> Floats:
+        return moments.best_bias(q) if self._free_bias and how != "nearest" else self._b
 
     @property
-    def _fixed(self) -> np.ndarray | None:
+    def _fixed(self) -> Floats | None:
         """The bias that stays, None where it is free."""
-        return None if self._free else self._b
+        return None if self._free_bias else self._b
 
-    def _rounded(self, w: np.ndarray, moments: Moments, free: np.ndarray | None) -> Numbers:
+    def _rounded(self, w: Floats, moments: Moments, free: Mask | None) -> Numbers:
         """Return weights on a grid laid for them, zero where not `free`, and the grid."""
-        linear = self._one.student
+        linear = self._layer.student
         h, _ = normal_equations(moments, self._fixed)
         counts = np.broadcast_to(np.einsum("gpp->gp", h)[:, None, :], w.shape)
         array, importance = linear.array(w), linear.array(counts)

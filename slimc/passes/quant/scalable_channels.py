@@ -13,9 +13,9 @@ import numpy as np
 
 from slimc.analysis.shapes import Facts, call_of
 from slimc.fit.linear import Linear, linear
+from slimc.ir.arrays import Floats
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph, Node
-from slimc.ir.types import TensorType
 from slimc.ops.op import Op, OpTable, Quant
 from slimc.rewrite.summed import sole_sum
 
@@ -37,7 +37,7 @@ class Site:
     gate: str = ""
     axis: int = -1
 
-    def rescale(self, editor: Editor, s: np.ndarray) -> None:
+    def rescale(self, editor: Editor, s: Floats) -> None:
         """Divide what makes the channels by s, multiply what reads them. s: f64[channels]."""
         if self.producer is not None:
             one = self.producer
@@ -56,7 +56,7 @@ class Site:
             _replace(editor, one.node.name, _weight_at(one), one.array(w * spread(one, s)))
 
 
-def spread(one: Linear, s: np.ndarray) -> np.ndarray:
+def spread(one: Linear, s: Floats) -> Floats:
     """Return a number per input channel as it goes with what results read, [g, 1, p]."""
     return np.repeat(s, one.taps).reshape(one.group_count, 1, -1)
 
@@ -176,10 +176,10 @@ def _passes(graph: Graph, facts: Facts, node: Node, row: Op, value: str, axis: i
     return list(after).index(before[axis])
 
 
-def _divide(editor: Editor, value: str, maker: Node, s: np.ndarray, axis: int) -> None:
+def _divide(editor: Editor, value: str, maker: Node, s: Floats, axis: int) -> None:
     """Let all that reads a value read it divided by s along an axis counted from the end."""
-    kind = editor.type_of(value)
-    assert isinstance(kind, TensorType)
+    kind = editor.tensor(value)
+    assert kind is not None
     factor = (1 / s).reshape([-1, *([1] * (-axis - 1))]).astype(kind.dtype.numpy)
     constant = editor.add_constant(factor, f"{maker.name}.factor")
     (made,) = editor.add(
@@ -199,13 +199,13 @@ def _weight_at(one: Linear) -> int:
     return one.node.inputs.index(one.weight)
 
 
-def _array(editor: Editor, node: str, operand: int) -> np.ndarray:
+def _array(editor: Editor, node: str, operand: int) -> Floats:
     array = editor.array(editor.node(node).inputs[operand])
     assert array is not None
     return array.astype(np.float64)
 
 
-def _replace(editor: Editor, node: str, operand: int, array: np.ndarray) -> None:
+def _replace(editor: Editor, node: str, operand: int, array: Floats) -> None:
     """Give an operand other elements, and a constant of its own where others read the old one."""
     name = editor.node(node).inputs[operand]
     old = editor.array(name)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 from slimc.calib.table import Range
 from slimc.ir.graph import Graph, Node, is_f32
-from slimc.ir.types import TensorType
 from slimc.ops.op import OpTable, Quant
 from slimc.passes.quant.integer_nodes import Choice
 from slimc.passes.quant.quantizable_node import Site, made_alone
@@ -97,8 +96,7 @@ def _is_fused_sum(graph: Graph, ops: OpTable, choice: Choice, site: Site) -> boo
     summed = sole_sum(graph, ops, result)
     if summed is None or summed.node.name in choice.sites:
         return False  # a site that adds it is its bias, or has integers of its own
-    kinds = [graph.type_of(value) for value in (summed.other, result)]
-    summand, product = (k.shape if isinstance(k, TensorType) else None for k in kinds)
+    summand, product = map(graph.shape_of, (summed.other, result))
     return summand is not None and product is not None and has_bias_shape(summand, product)
 
 
@@ -108,8 +106,8 @@ def _only_reader(graph: Graph, value: str) -> Node | None:
 
 
 def _is_float(graph: Graph, value: str) -> bool:
-    kind = graph.type_of(value)
-    return not isinstance(kind, TensorType) or kind.dtype.is_float
+    dtype = graph.dtype_of(value)
+    return dtype is None or dtype.is_float
 
 
 def _group(

@@ -8,6 +8,7 @@ import numpy as np
 
 from slimc.calib.observers import TINY
 from slimc.calib.table import Range
+from slimc.ir.arrays import Floats, Singles
 from slimc.ir.graph import Quantization
 from slimc.ir.pairs import LARGEST_PAIR, pair_sums
 from slimc.targets.target import Grid
@@ -49,7 +50,7 @@ def weight_record(
     axis: int | None,
     order: tuple[int, ...] = (),
     ratios: int | None = None,
-    importance: np.ndarray | None = None,
+    importance: Floats | None = None,
 ) -> Quantization:
     """Lay a grid over each channel along `axis`, each block of the grid along it, or the tensor.
 
@@ -110,8 +111,8 @@ class _Parts:
 
 
 def _least_error(
-    grid: Grid, parts: _Parts, counts: np.ndarray | np.float32, ratios: int
-) -> tuple[np.ndarray, np.ndarray]:
+    grid: Grid, parts: _Parts, counts: Floats | np.float32, ratios: int
+) -> tuple[Singles, Singles]:
     """Return the scale and zero point of each part that lose least of its numbers."""
     numbers, shared = parts.array, parts.shared
     low = np.minimum(numbers.min(axis=shared, keepdims=True, initial=0.0), 0)
@@ -131,7 +132,7 @@ def _least_error(
     return best
 
 
-def _laid(grid: Grid, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _laid(grid: Grid, low: Singles, high: Singles) -> tuple[Singles, Singles]:
     """Lay the grid over ranges around zero: scales and zero points."""
     if grid.symmetric:
         span, steps = np.maximum(-low, high), grid.high

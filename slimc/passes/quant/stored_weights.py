@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
-from slimc.analysis.contraction_axes import axis_with, labels_of, sum_order
+from slimc.analysis.contraction_axes import axis_with, sum_order
 from slimc.analysis.shapes import Facts
 from slimc.ir.graph import Graph, Node, finite, is_f32
-from slimc.ops.axes import Axis, Bound
+from slimc.ops.axes import Axis, Bound, labels_of
 from slimc.ops.op import Op
 from slimc.passes.context import Context
 from slimc.passes.schemes import FLOAT, Schemes
@@ -83,7 +83,7 @@ def beside_integers(
 
 
 def _paired(one: StoredWeight, quantized: Collection[str], ctx: Context) -> StoredWeight:
-    wish, parts = ctx.target.quantize.get(one.node.kind), ctx.ops.rows[one.node.kind].weighted
+    wish, parts = ctx.target.quantize.get(one.node.kind), ctx.ops.weighted(one.node)
     grid = wish.weights if wish is not None else None
     if grid is None or not grid.paired or parts is None or grid.dtype is not one.grid.dtype:
         return one

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from slimc.analysis.shapes import Facts, infer
-from slimc.analysis.sparsity import is_sparse, largest_two
+from slimc.analysis.sparsity import input_axis, is_sparse, largest_two
 from slimc.fit.linear import Linear, linear
-from slimc.fit.sparse_columns import input_axis
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph, Node
 from slimc.ops.op import Weighted
@@ -37,8 +36,7 @@ class SparseLayer:
     def masked(self, graph: Graph) -> np.ndarray:
         """Return the weight with the two largest numbers of each group."""
         array = graph.constants[self.weight].array
-        made: np.ndarray = np.where(largest_two(array, self.axis), array, array.dtype.type(0))
-        return made
+        return np.where(largest_two(array, self.axis), array, array.dtype.type(0))
 
 
 @dataclass(frozen=True)
@@ -60,15 +58,15 @@ def sparse_layers(
     found: list[SparseLayer] = []
     left: list[Remark] = []
     for node in graph.nodes:
-        row = ctx.ops.get(node.kind)
-        if row is None or row.weighted is None:
+        weighted = ctx.ops.weighted(node)
+        if weighted is None:
             continue
         one = (
             f"{ctx.target.name} has no sparse kernels of {node.kind}"
             if ctx.target.sparsity and node.kind not in ctx.target.sparsity
             else "it is kept"
             if node.name in keep
-            else _layer(graph, ctx, facts, node, row.weighted, bounds)
+            else _layer(graph, ctx, facts, node, weighted, bounds)
         )
         if isinstance(one, SparseLayer):
             found.append(one)
@@ -87,7 +85,7 @@ def with_zeros(graph: Graph, of: Graph, ctx: Context) -> Graph:
             continue
         name = other.inputs[node.inputs.index(one.weight)]
         array, mask = editor.array(name), of.constants[one.weight].array
-        axis = input_axis(one)
+        axis = input_axis(one.weight_axes, one.ins)
         if array is None or array.shape != mask.shape or axis is None or not is_sparse(mask, axis):
             continue
         editor.set_constant(name, np.where(mask != 0, array, array.dtype.type(0)))
@@ -103,7 +101,7 @@ def _layer(
     one = linear(graph, ctx.ops, facts, node)
     if one is not None and one.group_count > 1:
         return f"its {one.group_count} groups have kernels of their own, which are dense"
-    axis = None if one is None else input_axis(one)
+    axis = None if one is None else input_axis(one.weight_axes, one.ins)
     if one is None or axis is None or one.weight != weight:
         return "its weights are no plain matrix of input and output channels"
     if graph.users[weight] != (node,) or node.inputs.count(weight) > 1 or weight in graph.outputs:

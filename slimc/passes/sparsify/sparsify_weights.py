@@ -18,6 +18,7 @@ from slimc.errors import SlimcError
 from slimc.fit.layer import Layer
 from slimc.fit.lockstep import Fitter
 from slimc.fit.repair import SAMPLES, Refit, Repaired, repair
+from slimc.ir.arrays import Floats
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph
 from slimc.passes.base import Pass, PassResult, Promise, option
@@ -129,7 +130,7 @@ class SparsifyWeights(Pass):
         before = ctx.reference
         dense = {one.name: one.one.matrix(graph.constants[one.weight].array) for one in layers}
 
-        def fitter(one: Layer, w: np.ndarray, b: np.ndarray) -> Fitter:
+        def fitter(one: Layer, w: Floats, b: Floats) -> Fitter:
             if one.node.name in dense:
                 return TwoOfFour(dense[one.node.name].astype(np.float64), one, w, b)
             return Refit(one, w, b, again=False)

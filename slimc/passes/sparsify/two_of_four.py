@@ -9,9 +9,11 @@ from typing import Literal
 import numpy as np
 
 from slimc.fit.layer import Layer
-from slimc.fit.moments import Fit, Moments, Split, best_ridge, normal_equations, ridged
+from slimc.fit.lockstep import MomentFitter
+from slimc.fit.moments import Fit, Moments, best_ridge, normal_equations, ridged
 from slimc.fit.rounding import DAMP, exact_inverse_factor
 from slimc.fit.sparse_columns import by_group, drop_pairs, least_squares_within
+from slimc.ir.arrays import Floats
 
 By = Literal["magnitude", "second order"]
 Tried = tuple[By, float | None, np.ndarray]
@@ -29,23 +31,16 @@ class SparseFit(Fit):
         return f"two of four weights stay by {self.by}{more}"
 
 
-class TwoOfFour:
+class TwoOfFour(MomentFitter):
     """Chooses weights of a layer by the moments of what it reads."""
 
-    def __init__(self, dense: np.ndarray, one: Layer, w: np.ndarray, b: np.ndarray) -> None:
+    def __init__(self, dense: Floats, one: Layer, w: Floats, b: Floats) -> None:
         """Start. dense: weights [g, o, p] before any were zero; w: those with the largest two."""
-        self._dense, self._w, self._b = dense, w, b
-        self._free_bias, self._taps = one.bias is not None, one.student.taps
-        self._split = Split()
+        super().__init__(one, w, b)
+        self._dense, self._taps = dense, one.student.taps
 
-    def add(self, x: np.ndarray, y: np.ndarray, is_held: np.ndarray) -> None:
-        self._split.add(x, y, is_held)
-
-    def fit(self) -> Fit | str:
+    def _fitted(self, train: Moments, held: Moments) -> Fit:
         """Take what is nearest on rows held out, of what `_tried` brings."""
-        if reason := self._split.unusable:
-            return reason
-        train, held = self._split.train, self._split.held
         scale = float(held.yy.sum()) or 1.0
         judged = []
         for by, ridge, w in self._tried(train, held):

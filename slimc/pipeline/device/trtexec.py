@@ -15,6 +15,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from slimc.analysis.coupling import couple
 from slimc.analysis.profile import Profile, Run
 from slimc.analysis.shapes import default_sizes, infer
@@ -22,15 +24,18 @@ from slimc.analysis.workload import Step, steps
 from slimc.calib.data import Data
 from slimc.errors import SlimcError
 from slimc.io.json_file import BROKEN, read_json, told
-from slimc.ir.graph import Graph
+from slimc.ir.constant import Constant
+from slimc.ir.editor import Editor
+from slimc.ir.graph import Graph, Quantization
+from slimc.ops.op import OpTable
 from slimc.passes.base import Pass
 from slimc.passes.canonical.canonicalize import Canonicalize
 from slimc.passes.context import Context
 from slimc.pipeline.catalogue import Catalogue, catalogue
-from slimc.pipeline.device.from_qdq import recorded
 from slimc.pipeline.device.profile import fitted_to, timed
 from slimc.pipeline.prepare import binding_passes, bound, load
 from slimc.pipeline.runner import apply
+from slimc.targets.contractions import Conversion, conversions
 from slimc.targets.target import Target
 
 MAX_BYTES = 64 << 20  # of a file: layers of the largest engines take some MB
@@ -220,7 +225,7 @@ def _run(
     first: Sequence[Pass],
     file: Path,
 ) -> tuple[Run, float]:
-    graph = bound(recorded(load(model), names.ops), first, names, target).graph
+    graph = bound(from_qdq(load(model), names.ops), first, names, target).graph
     nothing = Data(graph, "no samples", lambda: iter(()), ())
     ctx = Context(names.ops, target, nothing, default_sizes(graph))
     graph = apply([Canonicalize()], graph, ctx)
@@ -244,3 +249,48 @@ def _run(
 def _bad(message: str, path: Path | None) -> SlimcError:
     help = "trtexec --exportProfile=times.json --exportLayerInfo=layers.json writes both"
     return SlimcError("bad-layer-times", message, f"'{path}'", help)
+
+
+def from_qdq(graph: Graph, ops: OpTable) -> Graph:
+    """Return the graph without its Q/DQ nodes, and with records of the types of integers.
+
+    A node whose first operand comes from integers computes in them. Stored weights become floats of
+    zeros: what is counted are sizes. A graph without Q/DQ is returned as it is.
+    """
+    from_integers = {
+        conversion.node.outputs[0]: conversion
+        for conversion in conversions(graph)
+        if _is_back(conversion)
+    }
+    editor = Editor(graph)
+    for node in graph.nodes:
+        parts = ops.weighted(node)
+        data = parts.data if parts is not None else 0
+        if len(node.inputs) > data and node.inputs[data] in from_integers:
+            editor.update(node.name, integer=node.outputs[0] not in from_integers)
+    for value, conversion in from_integers.items():
+        _absorb(editor, value, conversion)
+    return editor.done() if from_integers else graph
+
+
+def _is_back(conversion: Conversion) -> bool:
+    """Tell whether this makes real numbers: a DQ whose integers are of a known type."""
+    return conversion.integers is not None and conversion.graph.is_float(conversion.node.outputs[0])
+
+
+def _absorb(editor: Editor, value: str, conversion: Conversion) -> None:
+    source = conversion.source
+    constant = editor.constant(source)
+    if constant is not None:
+        zeros = np.broadcast_to(np.float32(0), constant.shape)
+        source = editor.add_constant(Constant(zeros), f"{source}.floats")
+    elif source == conversion.node.inputs[0]:
+        return  # integers that no Q of the graph makes stay as they are
+    if conversion.integers is not None:
+        low, high = conversion.integers.span
+        scale, zero = np.float32(1), conversion.integers.numpy.type(0)
+        record = Quantization(
+            conversion.integers, np.array(scale), np.array(zero), int(low), int(high)
+        )
+        editor.set_record(source, record)
+    editor.redirect(value, source)

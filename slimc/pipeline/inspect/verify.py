@@ -27,7 +27,7 @@ from slimc.io.read import FileHeader, read_with_header
 from slimc.io.write import write
 from slimc.ir import dims
 from slimc.ir.graph import Graph
-from slimc.ir.types import TensorType, static_shape
+from slimc.ir.types import static_shape
 from slimc.ops.op import OpTable
 from slimc.passes.canonical.bind_inputs import with_shapes
 from slimc.pipeline.agreement import agreement, comparable
@@ -166,8 +166,8 @@ def _sizes(graph: Graph, sized: Graph) -> dict[str, object]:
     shapes: dict[str, tuple[int, ...]] = {}
     profile: dict[str, list[object]] = {}
     for name in graph.inputs:
-        before, after = graph.types.get(name), sized.types.get(name)
-        if not isinstance(before, TensorType) or not isinstance(after, TensorType):
+        before, after = graph.tensor(name), sized.tensor(name)
+        if before is None or after is None:
             continue
         pairs = zip(before.shape or (), after.shape or (), strict=False)
         sizes |= {old: new for old, new in pairs if isinstance(old, str) and isinstance(new, int)}

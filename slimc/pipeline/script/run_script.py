@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from slimc.pipeline.input_sizes import at_sizes_of
 from slimc.pipeline.prepare import CHECK_FEEDS, DataSource, load, samples_from
 from slimc.pipeline.script.surgeon_script import SurgeonScript, Told
 from slimc.pipeline.summary import AGREEMENT_SAMPLES
-from slimc.remarks import Agreement, Remark, note
+from slimc.remarks import Agreement, Remark, listed, note
 
 _NAMED = 5  # values or nodes that a remark lists
 
@@ -141,17 +141,20 @@ def _aside(aside: Sequence[Node], graph: Graph) -> Iterator[Remark]:
             yield note(f"{node.kind} is a plug-in: what it makes is not run here", node.name)
     behind = [node.name for node in aside if not is_plugin(node)]
     if behind:
-        yield note(f"nor is what stands behind plug-ins: {_listed(behind)}")
+        yield note(f"nor is what stands behind plug-ins: {listed(behind, most=_NAMED)}")
     lost = [o for o in graph.outputs if any(o in node.outputs for node in aside)]
     if lost:
-        yield note(f"unchecked outputs: {_listed(lost)}")
+        yield note(f"unchecked outputs: {listed(lost, most=_NAMED)}")
 
 
 def _untyped(graph: Graph, ops: OpTable) -> Iterator[Remark]:
     types = infer(graph, ops).types
     unknown = [v for node in graph.nodes for v in node.outputs if v and v not in types]
     if unknown:
-        yield note(f"{len(unknown)} values have no type that could be inferred: {_listed(unknown)}")
+        yield note(
+            f"{len(unknown)} values have no type that could be inferred: "
+            f"{listed(unknown, most=_NAMED)}"
+        )
 
 
 def _unchecked(before: Graph, after: Graph, shared: Sequence[str]) -> str:
@@ -159,11 +162,5 @@ def _unchecked(before: Graph, after: Graph, shared: Sequence[str]) -> str:
         return "outputs are not compared: the graph has other inputs"
     missing = [v for v in before.outputs if v not in shared]
     if missing:
-        return f"not compared: {_listed(missing)}"
+        return f"not compared: {listed(missing, most=_NAMED)}"
     return ""
-
-
-def _listed(names: Iterable[str]) -> str:
-    found = list(names)
-    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-    return ", ".join(f"'{name}'" for name in found[:_NAMED]) + more

@@ -8,7 +8,6 @@ import numpy as np
 
 from slimc.calib.observers import TINY
 from slimc.ir.graph import Graph, Node
-from slimc.ir.types import TensorType
 
 STEPS = 127  # integers from 0 to the largest
 ALGORITHM = "EntropyCalibration2"  # the calibrator that DLA wants
@@ -78,8 +77,8 @@ def float_layers(graph: Graph) -> Iterator[Node]:
 def layers(graph: Graph) -> Iterator[Node]:
     """Yield the nodes whose results are floats: others are arithmetic on shapes."""
     for node in graph.nodes:
-        kind = graph.type_of(node.outputs[0])
-        if not isinstance(kind, TensorType) or kind.dtype.is_float:
+        dtype = graph.dtype_of(node.outputs[0])
+        if dtype is None or dtype.is_float:
             yield node
 
 

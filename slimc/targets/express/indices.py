@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from slimc.ir.arrays import Ints
 from slimc.ir.types import DType
 from slimc.targets.express.old_node import OldNode, Way
 
@@ -70,7 +71,7 @@ def _indices(old: OldNode, axis: int, first: int) -> str:
     return old.add("Range", start, old.add("Add", size, start), step)
 
 
-def _along(count: int, axis: int, rank: int) -> np.ndarray:
+def _along(count: int, axis: int, rank: int) -> Ints:
     """Return 0..count-1 along one of `rank` axes."""
     shape = [1] * rank
     shape[axis] = count

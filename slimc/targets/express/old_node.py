@@ -10,11 +10,11 @@ import numpy as np
 from slimc.errors import SlimcError
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Attr, Graph, Node
-from slimc.ir.types import Dim, DType, TensorType, ValueType
+from slimc.ir.types import Dim, DType, TypedValues, ValueType
 
 
 @dataclass(frozen=True)
-class OldNode:
+class OldNode(TypedValues):
     """A node in whose place others come: the last of them takes its name and first result.
 
     outer: types of values of the enclosing graphs, which a body may read. added: names of the
@@ -31,8 +31,8 @@ class OldNode:
         return self.dtype_of(self.operand(0))
 
     def dtype_of(self, value: str) -> DType:
-        kind = self.type_of(value)
-        return kind.dtype if isinstance(kind, TensorType) else DType.F32
+        """Return the element type of an operand, f32 where it is not known."""
+        return super().dtype_of(value) or DType.F32
 
     def type_of(self, value: str) -> ValueType | None:
         return self.editor.type_of(value) or self.outer.get(value)
@@ -44,15 +44,14 @@ class OldNode:
 
     def rank_of(self, value: str) -> int:
         """Return the rank of an operand. Raises the refusal if it is not known."""
-        kind = self.type_of(value)
-        if not isinstance(kind, TensorType) or kind.shape is None:
+        rank = super().rank_of(value)
+        if rank is None:
             raise self.refusal("the rank of its operand is not known")
-        return len(kind.shape)
+        return rank
 
     def size(self, axis: int) -> Dim:
         """Return the size of the first operand along an axis, None where it is not known."""
-        kind = self.type_of(self.node.inputs[0])
-        shape = kind.shape if isinstance(kind, TensorType) else None
+        shape = self.shape_of(self.node.inputs[0])
         return None if shape is None else shape[axis]
 
     def number(self, name: str, default: int | float) -> float:

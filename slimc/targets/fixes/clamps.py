@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from slimc.analysis.shapes import call_of
+from slimc.analysis.shapes import clamp_bounds
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Node
 from slimc.ops.qdq import QUANTIZE
@@ -35,14 +35,13 @@ def covered_clamps(subject: Subject) -> Iterator[Node]:
     """
     graph = subject.graph
     for node in graph.nodes:
-        row = subject.ops.get(node.kind)
-        if row is None or row.clamp is None or node.outputs[0] in graph.outputs:
+        bounds = clamp_bounds(graph, subject.ops, subject.facts, node)
+        if bounds is None or node.outputs[0] in graph.outputs:
             continue
         readers = graph.users.get(node.outputs[0], ())
         if not readers or any(one.op != QUANTIZE for one in readers):
             continue
-        bounds = row.clamp(call_of(graph, subject.facts, node))
-        if bounds is not None and all(_covers(Conversion(graph, one), *bounds) for one in readers):
+        if all(_covers(Conversion(graph, one), *bounds) for one in readers):
             yield node
 
 

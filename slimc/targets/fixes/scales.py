@@ -64,8 +64,7 @@ def _add_zero(editor: Editor, one: Conversion) -> Remark | None:
 def _integers(one: Conversion) -> DType | None:
     """Return the type of the integers: of a Q's result, of a DQ's operand."""
     value = one.node.outputs[0] if one.node.op == QUANTIZE else one.node.inputs[0]
-    kind = one.graph.type_of(value)
-    return kind.dtype if isinstance(kind, TensorType) else None
+    return one.graph.dtype_of(value)
 
 
 def make_scales_scalar(subject: Subject) -> Mended:
@@ -175,6 +174,5 @@ def _sign(editor: Editor, one: Conversion, moved: dict[str, str]) -> None:
         inputs[i] = moved[inputs[i]]
     editor.update(one.node.name, inputs=tuple(inputs))
     if one.node.op == QUANTIZE:
-        kind = one.graph.type_of(one.node.outputs[0])
-        shape = kind.shape if isinstance(kind, TensorType) else None
+        shape = one.graph.shape_of(one.node.outputs[0])
         editor.set_type(one.node.outputs[0], TensorType(DType.I8, shape))

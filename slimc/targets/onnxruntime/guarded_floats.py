@@ -16,7 +16,6 @@ from slimc.analysis.contraction_axes import data_channels
 from slimc.analysis.shapes import infer
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph, Node
-from slimc.ir.types import TensorType
 from slimc.ops.op import OpTable, Weighted
 from slimc.ops.qdq import DEQUANTIZE, QUANTIZE
 from slimc.remarks import Remark, applied, skipped
@@ -34,8 +33,7 @@ class Border:
 def quantized_by_runtime(graph: Graph, ops: OpTable) -> Iterator[Border]:
     """Yield the float contractions of a graph with Q/DQ that the runtime would quantize."""
     for node in graph.nodes:
-        row = ops.get(node.kind)
-        parts = row.weighted if row is not None else None
+        parts = ops.weighted(node)
         if node.integer or parts is None or parts.bias is None:
             continue  # a product without a bias is left alone
         source = graph.producers.get(node.inputs[parts.data])
@@ -83,8 +81,7 @@ def hold_behind(graph: Graph, kinds: frozenset[str], made_by: str) -> tuple[Grap
     for node in graph.nodes:
         if node.integer or node.kind not in kinds:
             continue
-        kind = graph.type_of(node.outputs[0])
-        shape = kind.shape if isinstance(kind, TensorType) else None
+        shape = graph.shape_of(node.outputs[0])
         channels = shape[1] if shape is not None and len(shape) > 1 else None
         for reader in graph.users.get(node.outputs[0], ()):
             if reader.op != QUANTIZE or not _has_one_scale(graph, reader):
@@ -144,6 +141,5 @@ def _is_quantized(graph: Graph, ops: OpTable, node: Node) -> bool:
         (node,) = readers
         if node.op == QUANTIZE:
             return True
-        row = ops.get(node.kind)
-        if row is None or row.clamp is None:
+        if not ops.clamp(node):
             return False

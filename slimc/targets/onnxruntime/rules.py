@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from slimc.ir.types import DType, TensorType
+from slimc.ir.types import DType
 from slimc.ops.qdq import QUANTIZE
 from slimc.targets.contractions import (
     Conversion,
@@ -128,13 +128,13 @@ def _makes_integers_of_bias(unit: NodeUnit) -> bool:
     The data has one scale, Q follows, clamps in between at most, and the weight has one scale, or
     one per number of the bias.
     """
-    scale, weights, kind = unit.data.scale, unit.weight.scale, unit.graph.type_of(unit.bias)
+    scale, weights, shape = unit.data.scale, unit.weight.scale, unit.graph.shape_of(unit.bias)
     if scale is None or scale.size != 1 or weights is None or not folds(unit.graph, unit.bias):
         return False
-    if not isinstance(kind, TensorType) or kind.shape is None or len(kind.shape) != 1:
+    if shape is None or len(shape) != 1:
         return False
     quantized = unit.result.quantizer is not None and unit.result.direct
-    return quantized and weights.size in (1, kind.shape[0])
+    return quantized and weights.size in (1, shape[0])
 
 
 def _one_type(subject: Subject) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from slimc.ir.types import DType, TensorType
+from slimc.ir.types import DType
 from slimc.targets.node_units import node_units
 from slimc.targets.qoperators import qoperators
 from slimc.targets.target import Finding, Subject, TargetRule
@@ -22,7 +22,7 @@ def _one_signedness(subject: Subject) -> Iterator[Finding]:
     """Find convolutions of u8 data with s8 weights, or of u8 with a scale per channel."""
     for unit in node_units(subject):
         weight = unit.weight
-        if not _is_convolution(subject, unit.node.inputs[unit.parts.weight]):
+        if subject.graph.rank_of(unit.node.inputs[unit.parts.weight]) != _IMAGE:
             continue
         if unit.data.integers is not DType.U8:
             continue
@@ -42,19 +42,14 @@ def _one_signedness(subject: Subject) -> Iterator[Finding]:
 def _known_image(subject: Subject) -> Iterator[Finding]:
     """Find convolutions of images whose channels, height or width are not known."""
     for unit in node_units(subject):
-        kind = unit.graph.type_of(unit.node.inputs[unit.parts.data])
-        if not isinstance(kind, TensorType) or kind.shape is None or len(kind.shape) != _IMAGE:
+        kind = unit.graph.tensor(unit.node.inputs[unit.parts.data])
+        if kind is None or kind.shape is None or len(kind.shape) != _IMAGE:
             continue
-        if not _is_convolution(subject, unit.node.inputs[unit.parts.weight]):
+        if subject.graph.rank_of(unit.node.inputs[unit.parts.weight]) != _IMAGE:
             continue
         if not all(isinstance(size, int) for size in kind.shape[1:]):
             message = f"its data are {kind}: XNNPACK must know channels, height and width"
             yield Finding("silent", unit.node.name, message, "fix sizes of inputs: --shape")
-
-
-def _is_convolution(subject: Subject, weight: str) -> bool:
-    kind = subject.graph.type_of(weight)
-    return isinstance(kind, TensorType) and kind.shape is not None and len(kind.shape) == _IMAGE
 
 
 XNNPACK_RULES = (

@@ -9,8 +9,7 @@ import numpy as np
 
 from slimc.io.schemas import schema_of
 from slimc.ir.constant import Constant
-from slimc.ir.graph import Graph, Node
-from slimc.ops.op import OpTable
+from slimc.ir.graph import Graph
 from slimc.targets.fixes.file import express_otherwise, name_outputs_once, write_older_versions
 from slimc.targets.target import Finding, Subject, TargetRule
 
@@ -47,7 +46,7 @@ def _sound_constants(subject: Subject) -> Iterator[Finding]:
     for graph in subject.graph.scopes():
         for name, constant in graph.constants.items():
             readers = graph.users.get(name, ())
-            what = _unsound(constant, any(_learns(subject.ops, one, name) for one in readers))
+            what = _unsound(constant, any(subject.ops.weight_of(one) == name for one in readers))
             if what:
                 node = readers[0].name if readers else ""
                 message = f"constant '{name}' holds {what}: so will what is computed of it"
@@ -65,13 +64,6 @@ def _unsound(constant: Constant, weight: bool) -> str:
     if np.isnan(array).any():
         return "NaN"
     return "infinity" if weight and np.isinf(array).any() else ""
-
-
-def _learns(ops: OpTable, node: Node, value: str) -> bool:
-    """Tell whether a node has a value as its weight."""
-    row = ops.get(node.kind)
-    at = row.weighted.weight if row is not None and row.weighted is not None else None
-    return at is not None and at < len(node.inputs) and node.inputs[at] == value
 
 
 def _readable_version(subject: Subject) -> Iterator[Finding]:

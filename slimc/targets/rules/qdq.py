@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from slimc.ir.graph import Graph, Node
-from slimc.ir.types import DType, TensorType
+from slimc.ir.types import DType
+from slimc.ops.axes import labels_of
 from slimc.ops.qdq import DEQUANTIZE
 from slimc.targets.contractions import Conversion, contractions, conversions, dequantized, weight_of
 from slimc.targets.fixes.clamps import covered_clamps, delete_covered_clamps
@@ -82,8 +83,8 @@ def _misfit(graph: Graph, one: Conversion) -> str:
         return ""
     if one.zero is not None and one.zero.size != one.scale.size:
         return f"{one.scale.size} scales but {one.zero.size} zero points"
-    kind = graph.type_of(one.node.inputs[0])
-    if not isinstance(kind, TensorType):
+    kind = graph.tensor(one.node.inputs[0])
+    if kind is None:
         return ""
     if one.node.op == DEQUANTIZE and one.integers is not None and one.integers is not kind.dtype:
         return f"integers of {kind.dtype.text} but a zero point of {one.integers.text}"
@@ -145,7 +146,7 @@ def _channel_axis(subject: Subject) -> Iterator[Finding]:
         axes = bound.inputs[parts.weight] if bound is not None else None
         if axes is None or found.axis >= len(axes):
             continue
-        if parts.channel not in {label.name for term in axes[found.axis] for label in term}:
+        if parts.channel not in labels_of((axes[found.axis],)):
             message = (
                 f"the scales of its weight lie along axis {found.axis}, not the output channels"
             )

@@ -7,7 +7,6 @@ from shlex import quote
 
 from slimc.analysis.shapes import default_sizes
 from slimc.ir.dims import evaluate
-from slimc.ir.types import TensorType
 from slimc.targets.target import Finding, Severity, Subject, TargetRule
 
 # What `Target.shapes` says: severity, what is so, what to do.
@@ -52,11 +51,11 @@ def usual_shapes(subject: Subject) -> dict[str, str]:
     usual = {name: 1 if size < _BATCH else size for name, size in sizes.items()}
     found = {}
     for value in subject.graph.inputs:
-        kind = subject.graph.type_of(value)
-        if not isinstance(kind, TensorType) or kind.shape is None:
+        shape = subject.graph.shape_of(value)
+        if shape is None:
             continue
-        if not all(isinstance(size, int) for size in kind.shape):
-            known = (evaluate(size, usual) for size in kind.shape)
+        if not all(isinstance(size, int) for size in shape):
+            known = (evaluate(size, usual) for size in shape)
             found[value] = "x".join(str(s) if isinstance(s, int) else "1" for s in known)
     return found
 

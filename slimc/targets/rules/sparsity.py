@@ -23,6 +23,7 @@ from slimc.analysis.sparsity import (
     separate_groups,
 )
 from slimc.ir.graph import Graph, Node
+from slimc.ops.axes import labels_of
 from slimc.ops.op import OpTable
 from slimc.targets.contractions import contractions, dequantized
 from slimc.targets.stored_numbers import stored_numbers
@@ -63,9 +64,12 @@ def sparse_weights(graph: Graph, ops: OpTable, facts: Facts) -> Iterator[SparseW
     """Yield the constant weights of contractions whose axes are known."""
     for node, parts in contractions(graph, ops):
         bound = facts.bounds.get(node.name)
-        axis = None if bound is None else input_axis(bound, parts)
+        if bound is None:
+            continue
+        data, weight = bound.inputs[parts.data], bound.inputs[parts.weight]
+        axis = input_axis(weight, labels_of(data) - labels_of(bound.outputs[0]))
         array = None if axis is None else stored_numbers(graph, node.inputs[parts.weight])
-        if bound is None or axis is None or array is None or array.ndim <= axis or not array.size:
+        if axis is None or array is None or array.ndim <= axis or not array.size:
             continue
         ins = array.shape[axis]
         yield SparseWeight(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from slimc.ir.types import DType, TensorType
+from slimc.ir.types import DType
 from slimc.targets.contractions import contractions, integer_contractions
 from slimc.targets.fixes.file import fold_normalisations
 from slimc.targets.target import Finding, Subject, TargetRule
@@ -20,11 +20,11 @@ def aligned_channels(subject: Subject) -> Iterator[Finding]:
     every = list(contractions(graph, ops))
     for node, _ in every:
         multiple = target.align_integer if node.name in integer else target.align_float
-        kind = graph.type_of(node.outputs[0])
-        if not isinstance(kind, TensorType) or not kind.shape:
+        shape = graph.shape_of(node.outputs[0])
+        if not shape:
             continue
-        weight = graph.type_of(node.inputs[1])
-        channels = kind.shape[1] if _spatial(weight) else kind.shape[-1]
+        spatial = (graph.rank_of(node.inputs[1]) or 0) > 2
+        channels = shape[1] if spatial else shape[-1]
         if isinstance(channels, int) and channels % multiple:
             odd.append((node.name, channels, multiple))
     if odd:
@@ -36,11 +36,6 @@ def aligned_channels(subject: Subject) -> Iterator[Finding]:
             f"{multiples} and are padded: {shown}{more}"
         )
         yield Finding("perf", "", message)
-
-
-def _spatial(weight: object) -> bool:
-    """Tell whether a weight has spatial axes: then channels are axis 1 of the result."""
-    return isinstance(weight, TensorType) and weight.shape is not None and len(weight.shape) > 2
 
 
 def folded_normalisation(subject: Subject) -> Iterator[Finding]:
@@ -58,7 +53,7 @@ def folded_normalisation(subject: Subject) -> Iterator[Finding]:
 def stored_float16(subject: Subject) -> Iterator[Finding]:
     """Say where a runtime computes in f32 what the file holds in f16."""
     graph, target = subject.graph, subject.target
-    half = [v for v, kind in graph.types.items() if _is_half(kind)]
+    half = [v for v in graph.types if graph.dtype_of(v) is DType.F16]
     half += [v for v, constant in graph.constants.items() if constant.dtype is DType.F16]
     if half:
         message = (
@@ -66,10 +61,6 @@ def stored_float16(subject: Subject) -> Iterator[Finding]:
             "operator, so f16 only makes the file smaller"
         )
         yield Finding("perf", "", message)
-
-
-def _is_half(kind: object) -> bool:
-    return isinstance(kind, TensorType) and kind.dtype is DType.F16
 
 
 FOLDED = TargetRule(

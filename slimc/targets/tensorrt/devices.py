@@ -11,10 +11,28 @@ from dataclasses import replace
 
 from slimc.ir.types import DType
 from slimc.targets.grids import E4M3, S8, W4, W8, rows, stored
+from slimc.targets.rules.common import COMMON
+from slimc.targets.rules.qdq import CONSTANT_SCALES, PARAMETERS
+from slimc.targets.rules.sparsity import SPARSE_KERNELS
 from slimc.targets.speeds import A100, H100, L4, NANO, ORIN, TX2, XAVIER
 from slimc.targets.target import Placement, Quantize, Target
-from slimc.targets.tensorrt.rules import FLOAT_ONLY, INTEGERS
+from slimc.targets.tensorrt.rules_branches import BRANCHES
+from slimc.targets.tensorrt.rules_build import BUILD
+from slimc.targets.tensorrt.rules_operators import OPERATORS
+from slimc.targets.tensorrt.rules_placement import ALIGNED, FOLDED, PLACEMENT_RULES
+from slimc.targets.tensorrt.rules_types import NO_INTEGERS, ONE_FLOAT_TYPE, TYPES
 from slimc.targets.tensorrt.versions import V8_2, V8_5, V8_6, V10_3, V10_15, Release
+
+# Which rules hold is read from the target: its release, its compute capability, whether types in
+# the file are final.
+_NODES = (*OPERATORS, *BRANCHES, ONE_FLOAT_TYPE)
+_QDQ = (*PARAMETERS, CONSTANT_SCALES, *TYPES, *PLACEMENT_RULES)
+_ADVICE = (FOLDED, ALIGNED)
+
+# GPUs with integers.
+INTEGERS = (*BUILD, *COMMON, *_QDQ, *_NODES, SPARSE_KERNELS, *_ADVICE)
+# GPUs without integers.
+FLOAT_ONLY = (*BUILD, *COMMON, NO_INTEGERS, *_NODES, *_ADVICE)
 
 # TensorRT fuses a contraction with the activation, or the Add, behind it: Q/DQ between them would
 # break that, so they stand on operands only. It keeps float biases.

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from slimc.ir.graph import Graph, Node
-from slimc.ir.types import DType, TensorType, static_shape
+from slimc.ir.types import DType, static_shape
 from slimc.targets.contractions import MOVES
 from slimc.targets.target import Subject
 
@@ -85,8 +85,8 @@ def _einsum(subject: Subject, graph: Graph, node: Node) -> str:
 
 
 def _eye_like(subject: Subject, graph: Graph, node: Node) -> str:
-    kind = subject.facts.types.get(node.inputs[0])
-    known = not isinstance(kind, TensorType) or static_shape(kind) is not None
+    kind = subject.facts.tensor(node.inputs[0])
+    known = kind is None or static_shape(kind) is not None
     return "" if known else f"open sizes ({kind})"
 
 
@@ -109,8 +109,7 @@ def _slice(subject: Subject, graph: Graph, node: Node) -> str:
 
 
 def _convolution(subject: Subject, graph: Graph, node: Node) -> str:
-    kind = subject.facts.types.get(node.inputs[0])
-    rank = len(kind.shape) if isinstance(kind, TensorType) and kind.shape is not None else 0
+    rank = subject.facts.rank_of(node.inputs[0]) or 0
     if rank > _AXES:
         return f"{rank - 2} axes of space"
     if subject.target.release >= (8, 5) or _is_stored(subject, graph, node.inputs[1]):
@@ -163,8 +162,8 @@ def _attention(subject: Subject, graph: Graph, node: Node) -> str:
             return name
     if node.attrs.get("is_causal") and node.inputs[3:] and node.inputs[3]:
         return "mask beside is_causal=1"
-    kinds = [subject.facts.types.get(value) for value in node.inputs[1:3]]
-    widths = [kind.shape[-1] for kind in kinds if isinstance(kind, TensorType) and kind.shape]
+    shapes = [subject.facts.shape_of(value) for value in node.inputs[1:3]]
+    widths = [shape[-1] for shape in shapes if shape]
     if all(isinstance(width, int) for width in widths) and len({*widths}) > 1:
         return "values of another width than keys"
     return _one_result(subject, graph, node)
@@ -262,17 +261,16 @@ def _computed(subject: Subject, graph: Graph, node: Node, i: int) -> str:
 
 
 def _dtype(subject: Subject, node: Node) -> DType | None:
-    kind = subject.facts.types.get(node.inputs[0])
-    return kind.dtype if isinstance(kind, TensorType) else None
+    return subject.facts.dtype_of(node.inputs[0])
 
 
 def _float_input(subject: Subject, node: Node, i: int) -> str:
     """Say that sizes come from an input of floats: TensorRT takes integers."""
     value = node.inputs[i] if i < len(node.inputs) else ""
-    kind = subject.facts.types.get(value)
-    if value not in subject.graph.inputs or not isinstance(kind, TensorType):
+    dtype = subject.facts.dtype_of(value)
+    if value not in subject.graph.inputs or dtype is None or not dtype.is_float:
         return ""
-    return f"sizes from '{value}', an input of {kind.dtype.text}" if kind.dtype.is_float else ""
+    return f"sizes from '{value}', an input of {dtype.text}"
 
 
 def _array(subject: Subject, graph: Graph, node: Node, i: int) -> np.ndarray | None:

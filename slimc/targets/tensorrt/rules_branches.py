@@ -28,8 +28,8 @@ def _equal_branches(subject: Subject) -> Iterator[Finding]:
             continue  # constant for the builder where a profile gives one size
         first, second = node.bodies
         for a, b in zip(first.outputs, second.outputs, strict=True):
-            one, other = subject.facts.types.get(a), subject.facts.types.get(b)
-            if not isinstance(one, TensorType) or not isinstance(other, TensorType):
+            one, other = subject.facts.tensor(a), subject.facts.tensor(b)
+            if one is None or other is None:
                 continue
             if _differ(one, other, strict):
                 wanted = "shape" if strict else "number of axes"

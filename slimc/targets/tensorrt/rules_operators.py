@@ -42,13 +42,12 @@ def _within_limits(subject: Subject) -> Iterator[Finding]:
 
 def _element_types(subject: Subject) -> Iterator[Finding]:
     """Find types that the parser does not know. Bytes (u8) are only cast. Q and DQ: other rules."""
-    types = subject.facts.types
+    facts = subject.facts
     for value in subject.graph.inputs:
-        kind = types.get(value)
-        if kind is not None and not isinstance(kind, TensorType):
+        kind, dtype = facts.type_of(value), facts.dtype_of(value)
+        if kind is not None and dtype is None:
             message = f"input '{value}' is {kind}, and TensorRT takes tensors"
             yield Finding("error", "", message, "export it with one input for each tensor")
-        dtype = _dtype(kind)
         if dtype is not None and not _is_known(subject, dtype):
             message = f"input '{value}' is {dtype.text}, which TensorRT does not know"
             yield Finding("error", "", message, "export it with i32, i64 or float inputs")
@@ -56,7 +55,7 @@ def _element_types(subject: Subject) -> Iterator[Finding]:
         for node in scope.nodes:
             if node.op in ("QuantizeLinear", "DequantizeLinear"):
                 continue
-            found = {_dtype(types.get(value)) for value in (*node.inputs, *node.outputs)}
+            found = {facts.dtype_of(value) for value in (*node.inputs, *node.outputs)}
             wrong = [one for one in found if one is not None and not _is_known(subject, one)]
             if DType.U8 in found and node.op not in _TAKES_BYTES:
                 wrong.append(DType.U8)
@@ -67,10 +66,6 @@ def _element_types(subject: Subject) -> Iterator[Finding]:
 
 def _is_known(subject: Subject, dtype: DType) -> bool:
     return dtype in _KNOWN and (_KNOWN[dtype] or ()) <= subject.target.release
-
-
-def _dtype(kind: ValueType | None) -> DType | None:
-    return kind.dtype if isinstance(kind, TensorType) else None
 
 
 def _known_forms(subject: Subject) -> Iterator[Finding]:

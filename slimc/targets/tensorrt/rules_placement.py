@@ -101,9 +101,8 @@ def _hides(graph: Graph, ops: OpTable, node: Node | None) -> bool:
     for _ in range(LONGEST):
         if node is None or node.op == DEQUANTIZE:
             return node is not None
-        row = ops.get(node.kind)
         computed = [v for v in node.inputs if v and v not in graph.constants]
-        if len(computed) != 1 or (row is not None and row.weighted is not None):
+        if len(computed) != 1 or ops.weighted(node):
             return False
         node = graph.producers.get(computed[0])
     return False
@@ -159,14 +158,20 @@ def _stores_weights(target: Target, kind: str) -> bool:
     return any(wish.activations is None for wish in wishes)
 
 
-def _losses(code: str) -> Callable[[Subject], Iterator[Finding]]:
+def _losses(subject: Subject) -> tuple[tuple[Node, _Loss], ...]:
+    """Return the contractions with Q/DQ that run in float, and why."""
+    every = contractions(subject.graph, subject.ops)
+    losses = ((node, _loss(subject, node, parts)) for node, parts in every)
+    return tuple((node, loss) for node, loss in losses if loss is not None)
+
+
+def _losses_by(code: str) -> Callable[[Subject], Iterator[Finding]]:
     """Make the check of one rule among those by which contractions fall to float."""
 
     def check(subject: Subject) -> Iterator[Finding]:
-        for node, parts in contractions(subject.graph, subject.ops):
-            lost = _loss(subject, node, parts)
-            if lost is not None and lost.code == code:
-                yield Finding("silent", node.name, lost.message, lost.help)
+        for node, loss in subject.once(_losses):
+            if loss.code == code:
+                yield Finding("silent", node.name, loss.message, loss.help)
 
     return check
 
@@ -188,18 +193,20 @@ def _one_branch(subject: Subject) -> Iterator[Finding]:
             yield Finding("perf", node.name, message, help)
 
 
-def _quantized(subject: Subject) -> Iterator[tuple[Node, Weighted]]:
-    """Yield the contractions that run in integers."""
-    for node, parts in contractions(subject.graph, subject.ops):
-        weight = weight_of(subject, node.inputs[parts.weight])
-        data = _origin(subject.graph, subject.ops, node.inputs[parts.data])
-        if weight is not None and data.is_quantized:
-            yield node, parts
+def _quantized(subject: Subject) -> tuple[tuple[Node, Weighted], ...]:
+    """Return the contractions that run in integers."""
+    graph, ops = subject.graph, subject.ops
+    return tuple(
+        (node, parts)
+        for node, parts in contractions(graph, ops)
+        if weight_of(subject, node.inputs[parts.weight]) is not None
+        and _origin(graph, ops, node.inputs[parts.data]).is_quantized
+    )
 
 
 def _wide_enough(subject: Subject) -> Iterator[Finding]:
     """Find contractions that gain nothing from integers: they are padded to more channels."""
-    for node, parts in _quantized(subject):
+    for node, parts in subject.once(_quantized):
         wish, bound = subject.target.quantize.get(node.kind), subject.facts.bounds.get(node.name)
         sizes = channels_of(bound, parts) if wish is not None and bound is not None else ()
         if not sizes or wish is None:
@@ -211,7 +218,7 @@ def _wide_enough(subject: Subject) -> Iterator[Finding]:
 
 def _four_channels(subject: Subject) -> Iterator[Finding]:
     """Integer kernels work on four channels at a time; others are padded, with a copy."""
-    for node, parts in _quantized(subject):
+    for node, parts in subject.once(_quantized):
         bound = subject.facts.bounds.get(node.name)
         sizes = bound.sizes if bound is not None else {}
         group, channels = sizes.get("g", 1), sizes.get(parts.channel)
@@ -222,7 +229,7 @@ def _four_channels(subject: Subject) -> Iterator[Finding]:
 
 def _float_products(subject: Subject) -> Iterator[Finding]:
     """Products of two activations: in integers attention loses its fused kernel."""
-    for node, parts in _quantized(subject):
+    for node, parts in subject.once(_quantized):
         weight = weight_of(subject, node.inputs[parts.weight])
         if weight is not None and not weight.conversion.stored:
             message = "a product of two activations in integers: attention loses its fused kernel"
@@ -240,10 +247,12 @@ ALIGNED = TargetRule(
     "L24", "aligned-channels", "channels are multiples of what kernels like", aligned_channels
 )
 PLACEMENT_RULES = (
-    TargetRule("L09", "both-operands", "data and weight are quantized, or neither", _losses("L09")),
-    TargetRule("L10", "direct-data", "only moves stand behind the Q/DQ of data", _losses("L10")),
-    TargetRule("L11", "behind-activation", "Q/DQ stand behind activations", _losses("L11")),
-    TargetRule("L12", "concat-scales", "a quantized Concat has one scale", _losses("L12")),
+    TargetRule(
+        "L09", "both-operands", "data and weight are quantized, or neither", _losses_by("L09")
+    ),
+    TargetRule("L10", "direct-data", "only moves stand behind the Q/DQ of data", _losses_by("L10")),
+    TargetRule("L11", "behind-activation", "Q/DQ stand behind activations", _losses_by("L11")),
+    TargetRule("L12", "concat-scales", "a quantized Concat has one scale", _losses_by("L12")),
     TargetRule("L13", "one-branch", "an Add has Q/DQ on the skip branch only", _one_branch),
     TargetRule("L23", "wide-enough", "narrow contractions stay in float", _wide_enough),
     TargetRule("L24", "four-channels", "integer contractions make multiples of 4", _four_channels),

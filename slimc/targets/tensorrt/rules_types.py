@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from slimc.io.element_types import unequal_types
-from slimc.ir.types import DType, TensorType
+from slimc.ir.types import DType
 from slimc.ops.qdq import DEQUANTIZE, QUANTIZE
 from slimc.targets.contractions import Conversion, conversions
 from slimc.targets.fixes.scales import add_zero_points, make_scales_scalar, make_signed
@@ -138,9 +138,8 @@ def _four_bits(subject: Subject) -> Iterator[Finding]:
 def _four_bits_misfit(subject: Subject, one: Conversion) -> str:
     if not one.stored:
         return "is computed: only weights are i4"
-    kind = subject.facts.types.get(one.node.inputs[0])
-    shape = kind.shape if isinstance(kind, TensorType) and kind.shape is not None else ()
-    sizes = [size if isinstance(size, int) else 0 for size in shape]
+    shape = subject.facts.shape_of(one.node.inputs[0])
+    sizes = [size if isinstance(size, int) else 0 for size in shape or ()]
     axis = one.axis
     if one.block and axis is not None and axis < len(sizes) and sizes[axis] % one.block:
         return f"has {sizes[axis]} elements along axis {axis}, in blocks of {one.block}"
@@ -173,8 +172,7 @@ def _one_float_type(subject: Subject) -> Iterator[Finding]:
 
 
 def _dtype(subject: Subject, value: str) -> DType | None:
-    kind = subject.facts.types.get(value)
-    return kind.dtype if isinstance(kind, TensorType) else None
+    return subject.facts.dtype_of(value)
 
 
 ONE_FLOAT_TYPE = TargetRule(

@@ -14,6 +14,7 @@ from slimc.analysis.sparsity import (
 )
 from slimc.ir.text import parse_text
 from slimc.ops import OPS
+from slimc.ops.axes import labels_of
 
 GRAPH = """
 graph (%x: f32[1,8,4,4], %v: f32[2,8]) -> (%a, %b, %c, %d, %e)
@@ -47,7 +48,8 @@ def test_groups_of_four_stand_along_the_input_channels(
     bound = infer(graph, OPS).bounds[node]
     parts = OPS.rows[graph.by_name[node].kind].weighted
     assert parts is not None
-    assert input_axis(bound, parts) == axis
+    ins = labels_of(bound.inputs[parts.data]) - labels_of(bound.outputs[0])
+    assert input_axis(bound.inputs[parts.weight], ins) == axis
     assert (separate_groups(bound, parts), output_channels(bound, parts)) == (groups, outs)
 
 

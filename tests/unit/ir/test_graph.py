@@ -3,9 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from slimc.ir.graph import Graph, Quantization
+from slimc.ir.editor import Editor
+from slimc.ir.graph import Graph, Quantization, is_f32
 from slimc.ir.text import parse_text, to_text
-from slimc.ir.types import DType
+from slimc.ir.types import DType, TensorType
 from slimc.ir.verify import problems
 
 RNG = np.random.default_rng(0)
@@ -78,3 +79,22 @@ def test_blocks_survive_text() -> None:
 )
 def test_blocks_that_do_not_fit_are_found(line: str, said: str) -> None:
     assert any(said in problem for problem in problems(recorded(line)))
+
+
+def test_types_of_tensors_in_one_call() -> None:
+    graph = parse_text("""graph (%x: f32[N,4], %s: seq<f32[N]>, %r: i64[...]) -> (%x)
+  %w = constant f16[2,3] fill(0)""")
+    for typed in (graph, Editor(graph)):
+        assert typed.tensor("x") == TensorType(DType.F32, ("N", 4))
+        assert (typed.dtype_of("w"), typed.shape_of("w"), typed.rank_of("w")) == (
+            DType.F16, (2, 3), 2
+        )  # fmt: skip
+        assert (typed.dtype_of("r"), typed.shape_of("r"), typed.rank_of("r")) == (
+            DType.I64, None, None
+        )  # fmt: skip
+        assert [typed.tensor(value) for value in ("s", "", "unknown")] == [None] * 3
+        assert [typed.is_float(value) for value in ("x", "w", "r", "s", "")] == [
+            True, True, False, False, False
+        ]  # fmt: skip
+    assert is_f32(graph, "x")
+    assert not is_f32(graph, "w")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from slimc.ir.types import Dim
-from slimc.ops.axes import Bound, Unmatched, bind, parse
+from slimc.ops.axes import Bound, Unmatched, bind, labels_of, parse
 
 
 def laid(text: str, *shapes: tuple[Dim, ...] | None, results: int = 1, **given: Dim) -> Bound:
@@ -73,3 +73,10 @@ def test_marks_hold_for_a_label_wherever_it_stands() -> None:
     assert labels["a"].pinned
     assert not labels["a"].soft
     assert labels["b"].soft
+
+
+def test_labels_are_a_set_in_their_order() -> None:
+    (first, second), _ = bind(parse("(g i) *k, o i? -> o"), [(6, 3), None], 1, {"i": 3}).inputs, 0
+    assert list(labels_of(first, second)) == ["g", "i", "k0"]
+    assert labels_of(first) & {"i", "o"} == {"i"}
+    assert not labels_of(None)

@@ -3,10 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from slimc.ir.graph import Node
 from slimc.ir.types import DType, TensorType
 from slimc.ops import OPS
 from slimc.ops.axes import Unmatched
-from slimc.ops.op import Call, Op, Unknown, table
+from slimc.ops.op import Call, Op, Quant, Unknown, table
 
 
 def call(op: str = "Op", *shapes: tuple[int, ...], **attrs: object) -> Call:
@@ -84,3 +85,21 @@ def test_a_call_that_makes_no_sense_is_unmatched() -> None:
     with pytest.raises(Unmatched):
         OPS.rows["Gemm"].bind(call("Gemm", (2, 3, 4), (3, 4)))
     assert OPS.rows["Concat"].elements(call("Concat", (2,), (2, 3), axis=0)) == (None,)
+
+
+def test_the_table_answers_for_a_node() -> None:
+    def node(op: str, *inputs: str) -> Node:
+        return Node(op, inputs, ("y",), "n")
+
+    conv, relu, gather, own = (
+        node("Conv", "x", "w"), node("Relu", "x"), node("Gather", "t", "i"), node("Own", "x")
+    )  # fmt: skip
+    weighted = OPS.weighted(conv)
+    assert weighted is not None
+    assert (weighted.data, weighted.weight) == (0, 1)
+    assert [OPS.weight_of(n) for n in (conv, node("Conv", "x"), relu, own)] == ["w", "", "", ""]
+    assert [OPS.parameter(n) for n in (conv, node("Conv", "x"), gather, own)] == [1, None, 0, None]
+    assert [OPS.clamp(n) is not None for n in (relu, conv, own)] == [True, False, False]
+    assert [OPS.quant(n) for n in (conv, gather, own)] == [
+        Quant.WEIGHTED, Quant.PASS_THROUGH, Quant.FLOAT_ONLY
+    ]  # fmt: skip

@@ -7,6 +7,7 @@ from slimc.targets.check import check
 from slimc.targets.target import Subject
 from slimc.targets.tensorrt.devices import JETSON_ORIN
 
+HEADER = FileHeader(17, 8)
 BRANCHES = """graph (%x: f32[4,32], %c: bool[]) -> (%y)
   %s = constant f32[] 0.02
   %z = constant i8[] {zero}
@@ -50,3 +51,15 @@ def test_a_node_that_onnx_does_not_allow_is_all_that_is_told() -> None:
         ("L40", "sound-nodes", "q"),
         ("L40", "sound-nodes", "dq"),
     ]
+
+
+def test_what_rules_share_is_worked_out_once() -> None:
+    subject = Subject(parse_text(BRANCHES.format(zero=0, data="%a")), OPS, JETSON_ORIN, HEADER)
+    seen: list[Subject] = []
+
+    def names(of: Subject) -> tuple[str, ...]:
+        seen.append(of)
+        return tuple(node.name for node in of.graph.nodes)
+
+    assert subject.once(names) == subject.once(names) == ("if",)
+    assert seen == [subject]

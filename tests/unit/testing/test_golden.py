@@ -10,8 +10,7 @@ import pytest
 
 from slimc.io.write import write
 from slimc.ir.text import parse_text
-from slimc.testing.compare import diff, same_text
-from slimc.testing.golden import GoldenError, check, load, region
+from slimc.testing.golden import GoldenError, check, diff, load, region, same_text
 
 PLUGIN = '''
 from __future__ import annotations

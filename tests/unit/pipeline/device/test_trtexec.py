@@ -19,9 +19,9 @@ from slimc.errors import SlimcError
 from slimc.ir.graph import Graph
 from slimc.ir.text import parse_text
 from slimc.ops import OPS
-from slimc.pipeline.device.from_qdq import recorded
 from slimc.pipeline.device.trtexec import (
     Layer,
+    from_qdq,
     nodes_of,
     profile_of_files,
     read_layers,
@@ -193,8 +193,8 @@ graph (%x: f32[1,16,8,8]) -> (%y)
   %wd: f32[16,16,3,3] = DequantizeLinear(%w, %s, %z) @wdq
   %y: f32[1,16,8,8] = Conv(%xd, %wd) {pads=[1, 1, 1, 1]} @conv
 """
-    graph = recorded(parse_text(text), OPS)
+    graph = from_qdq(parse_text(text), OPS)
     (step,) = steps(couple(graph, OPS, infer(graph, OPS)))
     assert (step.work, step.node.name) == ("integer convolution", "conv")
     assert graph.records.keys() == {"x", graph.nodes[0].inputs[1]}
-    assert recorded(GRAPH, OPS) is GRAPH
+    assert from_qdq(GRAPH, OPS) is GRAPH
