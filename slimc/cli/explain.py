@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from slimc.cli.options import (
 )
 from slimc.errors import SlimcError, did_you_mean
 from slimc.ir.graph import Form, Graph
-from slimc.passes.base import quantizes
+from slimc.passes.base import Pass, quantizes
 from slimc.passes.canonical.canonicalize import Canonicalize
 from slimc.passes.context import Context
 from slimc.pipeline.catalogue import Catalogue
@@ -51,8 +52,9 @@ def explain_command(
     Example: slimc explain model.onnx --pass prune
     """
     names = names_with(plugin)
+    passes = names.parse(text)
     with working("analysing"):
-        remarks = _remarks(load(model), text, target, calib, names)
+        remarks = _remarks(load(model), passes, target, calib, names)
     shown = [one for one in remarks if fnmatchcase(one.node, node)]
     if not shown:
         raise SlimcError(
@@ -67,11 +69,14 @@ def explain_command(
 
 
 def _remarks(
-    graph: Graph, text: str, target: str, calib: Path | Images | None, names: Catalogue
+    graph: Graph,
+    passes: Sequence[Pass],
+    target: str,
+    calib: Path | Images | None,
+    names: Catalogue,
 ) -> list[Remark]:
     sizes = default_sizes(graph)
     data = samples_or_made_up(calib, graph)
-    passes = names.parse(text)
     ctx = Context(
         names.ops,
         names.target(target),

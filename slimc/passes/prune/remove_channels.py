@@ -17,7 +17,7 @@ from slimc.passes.context import Context
 from slimc.passes.float_weights import check_float_weights
 from slimc.passes.prune.explanation import Explanation
 from slimc.passes.prune.mask_axes import mask_axes
-from slimc.passes.prune.options import bounds, check_options, kept_nodes, named
+from slimc.passes.prune.options import bounds, kept_nodes, named, parse_width
 from slimc.passes.prune.plan import Plan, check_shapes, choose_widths, costs_of, family_table
 from slimc.passes.prune.rankings import chosen_score, compares_outputs, rank, rank_by_outputs
 from slimc.passes.prune.repair_weights import RepairWeights
@@ -42,7 +42,9 @@ class RemoveChannels(Pass):
     name: ClassVar[str] = "remove-channels"
     promise: ClassVar[Promise] = "approximate"
 
-    ratio: float = option(0.3, "share of the budget's quantity to remove, between 0 and 1")
+    ratio: float = option(
+        0.3, "share of the budget's quantity to remove: 0.3 removes 30 %", above=0, below=1
+    )
     budget: Literal["macs", "parameters", "bytes", "latency", "channels"] = option(
         "macs",
         "what the ratio is of: macs, parameters, bytes of weights, predicted latency, or channels "
@@ -82,8 +84,17 @@ class RemoveChannels(Pass):
         (), "families that stay whole after all; the others lose what they lose without it"
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.choose == "exact" and self.budget == "channels":
+            raise self.bad_option(
+                "choose=exact chooses nothing if every family is cut by the same ratio",
+                "give another budget: macs, parameters, bytes or latency",
+            )
+        for text in self.widths:
+            parse_width(text)
+
     def run(self, graph: Graph, ctx: Context) -> PassResult:
-        check_options(self.ratio, self.budget, self.choose)
         coupling = self._couple(graph, ctx)
         plan = self._plan(coupling, ctx)
         score = chosen_score(self.score, ctx)
