@@ -9,7 +9,6 @@ from hashlib import sha256
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import nnls
 
 from slimc.analysis.latency import Amounts, Rates, Speed
 from slimc.analysis.workload import ANY, CLASSES, INTEGER
@@ -143,6 +142,8 @@ def fit(runs: Iterable[Run]) -> dict[str, Fitted]:
 
 def _fitted(steps: Sequence[Timed], weight: np.ndarray, among: np.ndarray) -> Fitted:
     """Fit the rates of some steps; the others that multiply too, or do not either, weigh little."""
+    from scipy.optimize import nnls
+
     taken = np.array([one.seconds for one in steps])
     columns = np.array([[*_numbers(one.amounts), 1.0] for one in steps])
     multiplies = columns[:, 0] > 0

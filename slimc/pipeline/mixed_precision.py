@@ -9,7 +9,6 @@ from itertools import pairwise
 from typing import cast
 
 import numpy as np
-from scipy.sparse import coo_array
 
 from slimc.analysis.coupling import couple
 from slimc.analysis.latency import amounts, multiples
@@ -228,7 +227,8 @@ def choose_schemes(regions: Sequence[Sequence[Option]], budget: float) -> list[i
     least = [min(range(len(one)), key=lambda i: (one[i].cost, one[i].noise)) for one in regions]
     if sum(one[i].cost for one, i in zip(regions, least, strict=True)) > budget:
         return None
-    from scipy.optimize import Bounds, milp  # half a second to load, for this alone
+    from scipy.optimize import Bounds, milp
+    from scipy.sparse import coo_array
 
     first = np.cumsum([0, *(len(one) for one in regions)])
     noise = np.array([option.noise for one in regions for option in one])

@@ -95,7 +95,7 @@ class RemoveChannels(Pass):
             parse_width(text)
 
     def run(self, graph: Graph, ctx: Context) -> PassResult:
-        coupling = self._couple(graph, ctx)
+        coupling = self.coupled(graph, ctx)
         plan = self._plan(coupling, ctx)
         score = chosen_score(self.score, ctx)
         said = plan_remarks(plan, self.budget, self.ratio, score, len(self.give_back))
@@ -125,16 +125,17 @@ class RemoveChannels(Pass):
 
     def narrowed(self, graph: Graph, ctx: Context, widths: Mapping[str, int]) -> Graph:
         """Return the graph with these widths of families: shapes as in the result, other units."""
-        coupling = self._couple(graph, ctx)
+        coupling = self.coupled(graph, ctx)
         return slice_axes(coupling, units_beyond(coupling, widths), self.name).graph
 
     def explain(self, graph: Graph, ctx: Context) -> tuple[Remark, ...]:
         """Say for each weighted node which channels may leave, or what pins them, and how."""
-        coupling = self._couple(graph, ctx)
+        coupling = self.coupled(graph, ctx)
         said = Explanation(coupling, families(coupling))
         return tuple(note(text, n.name) for n in said.weighted for text in said.explain(n))
 
-    def _couple(self, graph: Graph, ctx: Context) -> Coupling:
+    def coupled(self, graph: Graph, ctx: Context) -> Coupling:
+        """Tie and pin the channels of a graph; the nodes of `keep` are pinned."""
         check_float_weights(
             graph, ctx.ops, "channels cannot leave", f"pass {self.name}", _IN_FLOATS
         )
