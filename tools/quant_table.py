@@ -133,7 +133,7 @@ class Model:
         """Score a file on the task; the task's feeds may hold inputs that are bound."""
         if self.task is None:
             return None
-        session = Session(slimc.load(file), exact_integers=True)
+        session = Session(slimc.load(file))
         inputs = session.inputs
         return float(self.task.score(lambda f: [*session.run({i: f[i] for i in inputs}).values()]))
 

@@ -170,7 +170,7 @@ def _typed(name: str, value: str | list[str]) -> Any:
             return tuple(int(side) for side in sides)
         numbers = tuple(_number(word) for word in words)
     except (ValueError, ZeroDivisionError, OverflowError) as wrong:
-        raise _bad(f"{name}={_text(value)} is no number", _EXAMPLE) from wrong
+        raise _bad(f"{name}={_text(value):.60} is no number", _EXAMPLE) from wrong
     if name == "scale":
         if len(numbers) != 1:
             raise _bad("scale takes one number")

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from slimc.errors import SlimcError, did_you_mean
+from slimc.execute.exact_sums import with_exact_sums
 from slimc.execute.rounded import has_narrow, is_narrow, with_roundings
-from slimc.execute.unshare import unshared
 from slimc.io.read import from_bytes, read, read_wiring
 from slimc.io.write import to_bytes_without_weights
 from slimc.ir.editor import Editor
@@ -30,7 +30,6 @@ Feed = dict[str, np.ndarray]
 
 _PROVIDERS = ["CPUExecutionProvider"]
 _QUIET = 4  # severity of the log: what fails is raised, not printed
-_EXACT = "session.x64quantprecision"
 _AS_THEY_STAND = "session.disable_quant_qdq"
 _SPINNING = "session.intra_op.allow_spinning"
 _WEIGHTS_BESIDE = "session.optimized_model_external_initializers_file_name"
@@ -47,7 +46,8 @@ class Session:
     """A graph loaded in onnxruntime.
 
     Values of types that numpy lacks (bf16, f8, i4, ...) go in and out as arrays of ml_dtypes. Nodes
-    of 16-bit floats round what they make, as hardware does (`execute.rounded`).
+    of 16-bit floats round what they make, as hardware does (`execute.rounded`). Sums of integers
+    are exact, whatever the processor of this machine makes of them (`execute.exact_sums`).
     """
 
     def __init__(
@@ -56,22 +56,21 @@ class Session:
         outputs: Sequence[str] | None = None,
         threads: int = 0,
         optimize: bool = True,
-        exact_integers: bool = False,
         fuse_integers: bool = True,
     ) -> None:
         """Load a graph; weights are shared with it, not copied.
 
         outputs: values to return (default: the graph's outputs); threads: 0 means all cores;
-        optimize: let onnxruntime fuse and fold; exact_integers: no 16-bit saturation in the integer
-        kernels of processors without VNNI; fuse_integers: let integer kernels take the place of
-        nodes between DQ and Q, which else compute in floats. Errors: value-unknown,
+        optimize: let onnxruntime fuse and fold; fuse_integers: let integer kernels take the place
+        of nodes between DQ and Q, which else compute in floats. Errors: value-unknown,
         runtime-refuses.
         """
         self.inputs = graph.inputs
         self.outputs = graph.outputs if outputs is None else tuple(outputs)
         _check_values(graph, self.outputs)
         self._types = {v: graph.type_of(v) for v in (*self.inputs, *self.outputs)}
-        carried = _with_carriers(with_roundings(replace(graph, outputs=self.outputs)))
+        rounding = with_roundings(replace(graph, outputs=self.outputs))
+        carried = _with_carriers(with_exact_sums(rounding))
         self._feed_names = dict(zip(self.inputs, carried.inputs, strict=True))
         self._result_names = carried.outputs
         options = _options(threads, optimize and not _has_float8(graph))
@@ -80,9 +79,6 @@ class Session:
         # Threads that spin between nodes take 1.6 times the CPU seconds, and where all cores are
         # busy longer too (YOLOv8n, two cores). Those that are timed spin, as a user's do.
         options.add_session_config_entry(_SPINNING, "0")
-        if exact_integers:
-            options.add_session_config_entry(_EXACT, "1")
-            carried = unshared(carried)
         self._session, self._weights = _load_sharing(carried, options)
 
     def run(self, feeds: Mapping[str, Any]) -> dict[str, Any]:

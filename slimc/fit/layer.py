@@ -210,23 +210,23 @@ def layer_of(
     readers = student.users[ours.weight]
     if readers != (node,) or node.inputs.count(ours.weight) > 1 or ours.weight in student.outputs:
         return "others read its weights too"
-    return _layer(teacher, student, ours, theirs)
+    return _layer(teacher, student, ops, ours, theirs)
 
 
-def _layer(teacher: Graph, graph: Graph, ours: Linear, theirs: Linear) -> Layer:
+def _layer(teacher: Graph, graph: Graph, ops: OpTable, ours: Linear, theirs: Linear) -> Layer:
     """Find the bias of a product, and the sum that it alone goes into."""
     node, value, made = ours.node, ours.result, theirs.result
     bias: tuple[str, int] | None = None
     if ours.bias is not None and ours.bias_shape is not None and ours.channel_axis is not None:
         name = node.inputs[ours.bias] if ours.bias < len(node.inputs) else ""
         bias = (node.name, ours.bias) if not name or name in graph.constants else None
-    behind = sole_sum(graph, value)
+    behind = sole_sum(graph, ops, value)
     if bias is None and behind is not None and _is_bias(graph, behind.other, ours):
         old = teacher.by_name.get(behind.node.name)
         if old is not None and old.inputs[behind.operand] in teacher.constants:
             bias, value = (behind.node.name, behind.operand), behind.node.outputs[0]
             made = old.outputs[0]
-    added = sole_sum(teacher, made)
+    added = sole_sum(teacher, ops, made)
     same = graph.by_name.get(added.node.name) if added is not None else None
     if added is None or same is None or added.other in teacher.constants:
         return Layer(theirs, ours, bias, value, "", "")

@@ -13,6 +13,8 @@ from slimc.ir.constant import Constant
 from slimc.ir.graph import Attr, Form, Graph, Node, Origin, Quantization
 from slimc.ir.types import ValueType
 
+IDENTITY = "Identity"  # gives an output of a graph the value of another name
+
 
 def all_names(graph: Graph) -> set[str]:
     """Return every value and node name of a graph and its bodies."""
@@ -287,9 +289,8 @@ class Editor:
             if maker == owner:
                 maker = self._producer.get(new)
         if maker is None or new in self._outputs:
-            self.add(
-                "Identity", [new], outputs=[old], name=f"{old}.identity", near=maker or owner or ""
-            )
+            near = maker or owner or ""
+            self.add(IDENTITY, [new], outputs=[old], name=f"{old}.identity", near=near)
             return
         self.update(
             maker, outputs=tuple(old if o == new else o for o in self._nodes[maker].outputs)

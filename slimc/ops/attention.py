@@ -13,7 +13,7 @@ from slimc.ir import dims
 from slimc.ir.types import Dim
 from slimc.ops.axes import Bound, Unmatched
 from slimc.ops.op import RESULT, Call, Laid, Op, Refit, table
-from slimc.ops.spelling import operands, words
+from slimc.ops.spelling import operands, unsaid, words
 
 
 def attention_axes(call: Call) -> Laid:
@@ -131,6 +131,14 @@ def refit_rotary(call: Call, bound: Bound, after: Mapping[str, int]) -> Refit:
     return Refit(attrs={"num_heads": after["h"]} if repeats else {})
 
 
+def quantized_attention_axes(call: Call) -> Laid:
+    """X, weight and bias of all three projections, scales, zero points: integers, left whole."""
+    if call.results > 1:
+        raise Unmatched("it keeps the keys and values of earlier runs")
+    width = dims.divide(call.shape(1)[1], 3)
+    return f"b! s! i!, i! q!, q!{unsaid(call, 3)} -> b! s! y!", {"y": width}
+
+
 ATTENTION = table(
     Op(
         "Attention",
@@ -145,6 +153,13 @@ ATTENTION = table(
         multi_head_axes,
         macs=((0, 1), (2, RESULT)),
         refit=refit_heads,
+    ),
+    Op(
+        "com.microsoft.QAttention",
+        quantized_attention_axes,
+        dtypes=2,
+        macs=((0, 1),),
+        integers="operands",
     ),
     Op("RotaryEmbedding", rotary_axes, refit=refit_rotary),
 )

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from slimc.ir.types import Dim, DType, Shape
 from slimc.ops.axes import Unmatched
-from slimc.ops.op import Call, Op, Quant, Weighted, table
-from slimc.ops.spelling import broadcast, labels, operands, words
+from slimc.ops.op import RESULT, Call, Op, Quant, Weighted, table
+from slimc.ops.spelling import broadcast, labels, marked, operands, unsaid, words
 
 
 def gemm_axes(call: Call) -> str:
     """A, B, C -> Y, each perhaps transposed; C broadcasts to m n."""
     a = "k m" if call.attr("transA", 0) else "m k"
     b = "n k" if call.attr("transB", 0) else "k n"
-    if not call.present(2):
-        return f"{a}, {b}, ? -> m n"
-    rows, columns = call.shape(0)[a.index("m") // 2], call.shape(1)[b.index("n") // 2]
-    whole = {"m": rows, "n": columns}
-    shape = call.shape(2)
-    bias = [
+    return f"{a}, {b}, {_bias_of_matrix(call, 2, a, 0, b, 1)} -> m n"
+
+
+def _bias_of_matrix(call: Call, bias: int, a: str, left: int, b: str, right: int) -> str:
+    """Return the axes of an operand that broadcasts to the product of two others."""
+    if not call.present(bias):
+        return "?"
+    rows, columns = call.shape(left)[a.index("m") // 2], call.shape(right)[b.index("n") // 2]
+    whole, shape = {"m": rows, "n": columns}, call.shape(bias)
+    return words([
         "1" if size == 1 and whole[name] != 1 else name
         for size, name in zip(shape, "mn"[2 - len(shape) :], strict=True)
-    ]
-    return f"{a}, {b}, {words(bias)} -> m n"
+    ])  # fmt: skip
 
 
 def _matrix(a: Shape, b: Shape) -> tuple[str, str, str]:
@@ -55,6 +58,42 @@ def qlinear_matmul_axes(call: Call) -> str:
     per_column = call.rank(4) == 1 and call.shape(4) != (1,)
     column = "n" if per_column else ""
     return f"{a}, , , {b}, {column}, {column}, , -> {y}"
+
+
+def integer_to_float_axes(call: Call) -> str:
+    """A, B and their scales and zero points, a bias: those of B may be one per column."""
+    a, b, y = _matrix(call.shape(0), call.shape(1))
+    return f"{operands(a, b, *_per_column(call, 2))} -> {y}"
+
+
+def dynamic_matmul_axes(call: Call) -> str:
+    """A, B, scale and zero point of B, a bias; the scale of A covers all of it."""
+    a, b, y = _matrix(call.shape(0), call.shape(1))
+    axes = a.split()
+    whole = words(marked(axes, range(len(axes)), "!"))
+    return f"{operands(whole, b, *_per_column(call, 2))} -> {y}"
+
+
+def _per_column(call: Call, first: int) -> list[str]:
+    """Return the axes of operands that are one number, or one per column of the result."""
+    shapes = [call.shape(i) if call.present(i) else () for i in range(first, len(call.types))]
+    return ["n" if shape and shape != (1,) else "" for shape in shapes]
+
+
+def qgemm_axes(call: Call) -> str:
+    """A and its scale and zero point, B and its, C, those of Y."""
+    a = "k m" if call.attr("transA", 0) else "m k"
+    b = "n k" if call.attr("transB", 0) else "k n"
+    column = "n" if call.rank(4) and call.shape(4) != (1,) else ""
+    bias = _bias_of_matrix(call, 6, a, 0, b, 3)
+    return f"{a}, , , {b}, {column}, {column}, {bias}{unsaid(call, 7)} -> m n"
+
+
+def stored_weight_axes(call: Call) -> str:
+    """A [.., K]; B [N, blocks, bytes] and what belongs to it: no index of these leaves."""
+    rows = labels(call.rank(0) - 1)
+    data, result = words([*rows, "k!"]), words([*rows, "n!"])
+    return f"{data}, n! blocks! bytes!{unsaid(call, 2)} -> {result}"
 
 
 def einsum_axes(call: Call) -> str:
@@ -107,7 +146,15 @@ CONTRACTION = table(
        weighted=Weighted(0, 1, 2, "n", factors=("alpha", "beta")), macs=((0, 1),)),
     Op("MatMul", matmul_axes, quant=Quant.WEIGHTED, weighted=Weighted(0, 1, None, "n"),
        macs=((0, 1),)),
-    Op("MatMulInteger", matmul_integer_axes, dtypes=DType.I32, macs=((0, 1),)),
-    Op("QLinearMatMul", qlinear_matmul_axes, dtypes=7, macs=((0, 3),)),
+    Op("MatMulInteger", matmul_integer_axes, dtypes=DType.I32, macs=((0, 1),), integers="operands"),
+    Op("QLinearMatMul", qlinear_matmul_axes, dtypes=7, macs=((0, 3),), integers="operands"),
+    Op("com.microsoft.MatMulIntegerToFloat", integer_to_float_axes, dtypes=2, macs=((0, 1),),
+       integers="operands"),
+    Op("com.microsoft.DynamicQuantizeMatMul", dynamic_matmul_axes, macs=((0, 1),),
+       integers="operands"),
+    Op("com.microsoft.QGemm", qgemm_axes, dtypes=lambda c: (c.dtype(8 if c.present(8) else 1),),
+       macs=((0, 3),), integers="operands"),
+    Op("com.microsoft.MatMulNBits", stored_weight_axes, macs=((0, RESULT),),
+       integers="weight"),
     Op("Einsum", einsum_axes, macs=ONE_AFTER_ANOTHER),
 )  # fmt: skip

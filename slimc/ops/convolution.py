@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from slimc.ir import dims
+from slimc.ir.graph import Attr
 from slimc.ir.types import Dim, DType
 from slimc.ops.axes import Bound, Unmatched
 from slimc.ops.op import RESULT, Call, Laid, Op, Quant, Refit, Weighted, table
@@ -51,6 +53,13 @@ def qlinear_conv_axes(call: Call) -> Laid:
     return f"n (g i) {left}, , , {weight}, , , (g o)? -> n (g o) {right}", sizes
 
 
+def own_qlinear_conv_axes(call: Call) -> Laid:
+    """As that of ONNX, where channels are not last."""
+    if call.attr("channels_last", 0):
+        raise Unmatched("its channels are the last axis")
+    return qlinear_conv_axes(call)
+
+
 def conv_transpose_axes(call: Call) -> Laid:
     """X, W, B -> Y; the weight has input channels first. `output_shape` overrules the pads."""
     kernel = _kernel(call, 1)
@@ -90,15 +99,31 @@ def refit_group(call: Call, bound: Bound, after: Mapping[str, int]) -> Refit:
     return Refit(attrs={"group": after["g"]} if changed else {})
 
 
-DATA_WEIGHT = Weighted(data=0, weight=1, bias=2, channel="o")
+def pads(attrs: Mapping[str, Attr]) -> bool:
+    """Tell whether windows reach into padding."""
+    given, auto = attrs.get("pads", ()), attrs.get("auto_pad", b"NOTSET")
+    return auto in (b"SAME_UPPER", b"SAME_LOWER") or (isinstance(given, tuple) and any(given))
+
+
+def always(attrs: Mapping[str, Attr]) -> bool:
+    """Fewer windows of a transposed convolution meet at the border of its result."""
+    return True
+
+
+DATA_WEIGHT = Weighted(data=0, weight=1, bias=2, channel="o", in_part=pads)
 
 CONVOLUTION = table(
     Op("Conv", conv_axes, quant=Quant.WEIGHTED, weighted=DATA_WEIGHT,
        macs=((1, RESULT),), refit=refit_group, taps=conv_taps),
-    Op("ConvTranspose", conv_transpose_axes, quant=Quant.WEIGHTED, weighted=DATA_WEIGHT,
+    Op("ConvTranspose", conv_transpose_axes, quant=Quant.WEIGHTED,
+       weighted=replace(DATA_WEIGHT, in_part=always),
        macs=((1, 0),), refit=refit_group, taps=conv_transpose_taps),
     Op("DeformConv", deform_conv_axes, macs=((1, RESULT),), refit=refit_group),
     Op("CausalConvWithState", causal_conv_axes, macs=((1, 0),)),
-    Op("ConvInteger", conv_integer_axes, dtypes=DType.I32, macs=((1, RESULT),), refit=refit_group),
-    Op("QLinearConv", qlinear_conv_axes, dtypes=7, macs=((3, RESULT),), refit=refit_group),
+    Op("ConvInteger", conv_integer_axes, dtypes=DType.I32, macs=((1, RESULT),), refit=refit_group,
+       integers="operands"),
+    Op("QLinearConv", qlinear_conv_axes, dtypes=7, macs=((3, RESULT),), refit=refit_group,
+       integers="operands"),
+    Op("com.microsoft.QLinearConv", own_qlinear_conv_axes, dtypes=7, macs=((3, RESULT),),
+       refit=refit_group, integers="operands"),
 )  # fmt: skip

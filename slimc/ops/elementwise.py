@@ -15,6 +15,7 @@ from slimc.ops.spelling import broadcast, operands, unsaid, words
 from slimc.ops.values import elementwise
 
 POINTWISE, PASS_THROUGH = Quant.POINTWISE, Quant.PASS_THROUGH
+NOT_NEGATIVE = (0.0, math.inf)
 
 
 def same_axes(call: Call) -> str:
@@ -37,6 +38,11 @@ def unary(kinds: str, **facts: Any) -> Iterator[Op]:
 def broadcasting(kinds: str, **facts: Any) -> Iterator[Op]:
     """Make rows of operators whose operands broadcast."""
     return (Op(kind, axes=broadcast_axes, **facts) for kind in kinds.split())
+
+
+def variadic(kind: str, **facts: Any) -> Iterator[Op]:
+    """Make the row of an operator that combines any number of operands, in any order."""
+    return broadcasting(kind, commutes=True, alone="operand", **facts)
 
 
 def comparison(kind: str, compare: np.ufunc, of_names: values.Elements | None = None) -> Op:
@@ -105,24 +111,24 @@ def _shift_value(call: Call) -> tuple[np.ndarray | None, ...]:
     return elementwise(np.left_shift if call.attr("direction") == "LEFT" else np.right_shift)(call)
 
 
-def _variadic(ufunc: np.ufunc) -> values.Elements:
-    def over(*arrays: np.ndarray) -> np.ndarray:
+def _over(ufunc: np.ufunc) -> values.Elements:
+    def combine(*arrays: np.ndarray) -> np.ndarray:
         result = arrays[0]
         for array in arrays[1:]:
             result = ufunc(result, array)
         return np.asarray(result)
 
-    return over
+    return combine
 
 
 ELEMENTWISE = table(
     # activations
-    unary("Relu", quant=PASS_THROUGH, clamp=lambda call: (0.0, math.inf)),
+    unary("Relu", quant=PASS_THROUGH, result=NOT_NEGATIVE, clamp=lambda call: (0.0, math.inf)),
     unary("LeakyRelu", quant=POINTWISE, homogeneous=True),
-    unary(
-        "Elu Celu Selu ThresholdedRelu Shrink Softplus Softsign HardSigmoid Sigmoid Tanh",
-        quant=POINTWISE,
-    ),
+    unary("Elu Celu Selu ThresholdedRelu Shrink", quant=POINTWISE),
+    unary("Softplus", quant=POINTWISE, result=NOT_NEGATIVE),
+    unary("Sigmoid HardSigmoid", quant=POINTWISE, result=(0.0, 1.0)),
+    unary("Tanh Softsign", quant=POINTWISE, result=(-1.0, 1.0)),
     unary(
         "HardSwish Gelu Mish Swish com.microsoft.Gelu com.microsoft.FastGelu",
         quant=POINTWISE,
@@ -134,9 +140,9 @@ ELEMENTWISE = table(
     Op("Clip", same_axes, quant=PASS_THROUGH, value=_clip_value, clamp=_clip_bounds),
     # functions of one number
     unary("Acos Acosh Asin Asinh Atan Atanh Cos Cosh Sin Sinh Tan Erf Log Reciprocal Round"),
-    unary("Exp", quant=POINTWISE, growth="exponential"),
-    unary("Sqrt", quant=POINTWISE, value=elementwise(np.sqrt)),
-    unary("Abs", quant=POINTWISE, value=elementwise(np.abs)),
+    unary("Exp", quant=POINTWISE, result=NOT_NEGATIVE, growth="exponential"),
+    unary("Sqrt", quant=POINTWISE, result=NOT_NEGATIVE, value=elementwise(np.sqrt)),
+    unary("Abs", quant=POINTWISE, result=NOT_NEGATIVE, value=elementwise(np.abs)),
     unary(
         "Neg",
         quant=POINTWISE,
@@ -149,7 +155,7 @@ ELEMENTWISE = table(
     unary("Not", value=elementwise(np.logical_not)),
     unary("IsInf IsNaN", dtypes=DType.BOOL),
     # the same elements, in another type perhaps
-    unary("Identity", quant=PASS_THROUGH, value=values.moved(_copy)),
+    unary("Identity", quant=PASS_THROUGH, order="kept", value=values.moved(_copy)),
     unary("Cast", dtypes="to", value=values.moved(_cast_value)),
     Op("CastLike", "*a, *like -> *a", dtypes=1, value=values.moved(_cast_like_value)),
     unary("BitCast", dtypes="to"),
@@ -161,16 +167,27 @@ ELEMENTWISE = table(
         random=True,
     ),
     # arithmetic
-    broadcasting("Add", quant=POINTWISE, value=elementwise(np.add, values.add)),
+    broadcasting(
+        "Add",
+        quant=POINTWISE,
+        sums=True,
+        commutes=True,
+        value=elementwise(np.add, values.add),
+    ),
     broadcasting("Sub", quant=POINTWISE, value=elementwise(np.subtract, values.subtract)),
-    broadcasting("Mul", quant=POINTWISE, value=elementwise(np.multiply, values.multiply)),
+    broadcasting(
+        "Mul",
+        quant=POINTWISE,
+        commutes=True,
+        value=elementwise(np.multiply, values.multiply),
+    ),
     broadcasting("Div", quant=POINTWISE, value=elementwise(values.divide_numbers, values.divide)),
     broadcasting("Mod", value=_mod_value),
     broadcasting("Pow", quant=POINTWISE, value=elementwise(_power), growth="exponential"),
-    broadcasting("Sum", quant=POINTWISE, value=elementwise(_variadic(np.add), values.add)),
-    broadcasting("Mean"),
-    broadcasting("Max", quant=POINTWISE, value=elementwise(_variadic(np.maximum))),
-    broadcasting("Min", quant=POINTWISE, value=elementwise(_variadic(np.minimum))),
+    variadic("Sum", quant=POINTWISE, value=elementwise(_over(np.add), values.add)),
+    variadic("Mean"),
+    variadic("Max", quant=POINTWISE, value=elementwise(_over(np.maximum))),
+    variadic("Min", quant=POINTWISE, value=elementwise(_over(np.minimum))),
     broadcasting("BitShift", value=_shift_value),
     broadcasting("BitwiseAnd", value=elementwise(np.bitwise_and)),
     broadcasting("BitwiseOr", value=elementwise(np.bitwise_or)),

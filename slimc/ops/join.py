@@ -202,7 +202,7 @@ def _slice_value(call: Call, array: np.ndarray) -> np.ndarray | None:
 
 
 JOIN = table(
-    Op("Concat", concat_axes, quant=Quant.SHARED_SCALE, value=_concat_value),
+    Op("Concat", concat_axes, quant=Quant.SHARED_SCALE, alone="operand", value=_concat_value),
     Op("Split", split_axes, quant=Quant.PASS_THROUGH, refit=refit_split, value=_split_value),
     Op("Slice", slice_axes, quant=Quant.PASS_THROUGH, refit=refit_slice,
        value=values.moved(_slice_value)),

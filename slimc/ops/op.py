@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -123,20 +124,27 @@ class Refit:
 
 @dataclass(frozen=True)
 class Weighted:
-    """The operands of a contraction: data, weight, bias if any; the label of output channels.
-
-    factors: attributes that scale its product or its bias, by 1 where they are absent.
-    """
+    """The operands of a contraction: data, weight, bias if any; the label of output channels."""
 
     data: int
     weight: int
     bias: int | None
     channel: str
     factors: tuple[str, ...] = ()
+    """Attributes that scale its product or its bias, by 1 where they are absent."""
+    in_part: Callable[[Mapping[str, Attr]], bool] = lambda attrs: False
+    """Whether some results sum over a part of the weight: a window that reaches into padding."""
 
     def is_scaled(self, attrs: Mapping[str, Attr]) -> bool:
         """Tell whether the attributes of a node scale its product or its bias."""
         return any(attrs.get(name, 1.0) != 1.0 for name in self.factors)
+
+    def arranged(self, operands: Sequence[str]) -> tuple[str, ...]:
+        """Return the operands as data, weight, bias, then all others; absent ones are empty."""
+        places = [self.data, self.weight, *([] if self.bias is None else [self.bias])]
+        own = [operands[i] if i < len(operands) else "" for i in places]
+        bias = [""] if self.bias is None else []
+        return (*own, *bias, *(v for i, v in enumerate(operands) if i not in places))
 
 
 Types = tuple[ValueType | None, ...]
@@ -154,55 +162,82 @@ RESULT = 100  # in `macs`: result i is written RESULT + i
 
 @dataclass(frozen=True)
 class Op:
-    """One operator. An absent fact means that the default below holds.
-
-    kind: name, with the domain before it outside the default one.
-    axes: axis signature; or a function of the call that gives it, with the sizes of the labels that
-        operands do not fix; None: opaque (its axes lose no index).
-    dtypes: element type of the results: that of operand i (an int), a fixed one, that named by an
-        attribute (a str), or a function; default: that of operand 0.
-    quant: what integer arithmetic can mean. weighted: which operands do what (quant is WEIGHTED).
-    table: the operand that parts are looked up in: where it is constant, an embedding.
-    macs: see `mac_labels`.
-    refit: (call before, its bound signature, label sizes after) -> what must follow.
-    value: elements of the results as far as they follow from those of the operands (shape
-        arithmetic).
-    types: of an operator with bodies, sequences or optional values: (call, types of the outputs of
-        every body) -> types of its results.
-    random: the results may differ from run to run.
-    taps: of a kernel that slides over the last axes of data and result: (call, sizes of those axes
-        of the data, of the result) -> per axis, i64[result, kernel]: the place of the data that a
-        result reads at each tap, -1 in the padding.
-    windowed: a window without weights slides over the last axes: pooling.
-    running: operands that are mean and variance of operand 0 per channel, constants in inference.
-    clamp: the operator is y = min(max(x, low), high) of operand 0; the bounds, None if computed.
-    homogeneous: f(s x) = s f(x) for operand 0 and any s > 0 (which clamps at zero, and what only
-        moves elements, need not say). affine: operands, one number per channel each, that the
-        result is linear in. gate: x times a function of x between 0 and 1.
-    growth: what floats of 16 bits must beware of. "exponential": an error of an operand grows in
-        the result with the operand's size; "sum": sums on the way to the result may be as large as
-        the number of elements times the largest of them.
-    """
+    """One operator: a row of the table. An absent fact means that the default holds."""
 
     kind: str
+    """Its name, with the domain before it outside the default one."""
+
+    # Shape facts: axes, element types and numbers, as far as they follow from the operands.
     axes: AxesRule | None = None
+    """Axis signature, or a function of the call that gives it, with the sizes of the labels that
+    operands do not fix; None: opaque, its axes lose no index."""
     dtypes: DTypesRule = 0
-    quant: Quant = Quant.FLOAT_ONLY
-    weighted: Weighted | None = None
-    table: int | None = None
-    macs: tuple[tuple[int, ...], ...] = ()
-    refit: RefitRule | None = None
-    value: ValueRule | None = None
+    """Element type of the results: that of operand i (an int), a fixed one, that named by an
+    attribute (a str), or a function."""
     types: TypesRule | None = None
+    """Of an operator with bodies, sequences or optional values: (call, types of the outputs of
+    every body) -> types of its results."""
+    value: ValueRule | None = None
+    """Elements of the results as far as they follow from those of the operands: the arithmetic of
+    shapes."""
+    refit: RefitRule | None = None
+    """(call before, its bound signature, label sizes after) -> what repeats a size and follows."""
+
+    # Algebra: what rewrites rely on. `ops.groups` names the groups of operators that follow.
+    order: Literal["kept", "changed", "repeated"] | None = None
+    """Of an operator that only moves: its result holds the elements of operand 0, each once, in
+    row-major order ("kept": a Reshape) or in another ("changed": a Transpose); or in order and
+    perhaps more than once ("repeated": an Expand)."""
+    result: tuple[float, float] = (-math.inf, math.inf)
+    """The least and the largest number that its result can hold, whatever its operands are."""
     clamp: ClampRule | None = None
-    taps: TapsRule | None = None
-    windowed: bool = False
-    running: tuple[int, int] | None = None
-    random: bool = False
+    """y = min(max(x, low), high) of operand 0: gives both bounds, None where one is computed."""
+    sums: bool = False
+    """The result is operand 0 + operand 1, broadcast: what adds a bias or joins a residual."""
+    commutes: bool = False
+    """Element by element and broadcast, and its operands may stand in any order."""
+    alone: Literal["operand", "element"] | None = None
+    """What it combines comes back where there is but one: the "operand" of a Concat or Max, the
+    "element" along the axes of a ReduceMean."""
+    along: str = ""
+    """The attribute that names the one axis that it works along, by default the last; it sees every
+    other axis as rows."""
     homogeneous: bool = False
+    """f(s x) = s f(x) for operand 0 and any s > 0; what clamps at zero, and what only moves
+    elements, need not say."""
     affine: tuple[int, ...] = ()
+    """Operands, one number per channel each, that the result is linear in."""
     gate: bool = False
+    """It is x times a function of x between 0 and 1."""
+    running: tuple[int, int] | None = None
+    """Operands that are mean and variance of operand 0 per channel, constants in inference."""
+    random: bool = False
+    """The results may differ from run to run."""
+
+    # Quantization facts: what it can mean in narrow numbers.
+    quant: Quant = Quant.FLOAT_ONLY
+    """What integer arithmetic can mean."""
+    weighted: Weighted | None = None
+    """Which operands of a contraction do what; `quant` is then WEIGHTED."""
+    integers: Literal["operands", "weight"] | None = None
+    """Of a contraction, what it takes as integers without a DQ: data and weight, whose products it
+    sums ("operands"), or its weight alone."""
+    table: int | None = None
+    """The operand that parts are looked up in: where it is constant, an embedding."""
     growth: Literal["exponential", "sum"] | None = None
+    """What floats of 16 bits must beware of. "exponential": an error of an operand grows in the
+    result with the operand's size; "sum": sums on the way to the result may be as large as the
+    number of elements times the largest of them."""
+
+    # Kernel facts: the work of a kernel.
+    macs: tuple[tuple[int, ...], ...] = ()
+    """Operands and results whose labels multiply to its multiply-accumulates: `mac_labels`."""
+    taps: TapsRule | None = None
+    """Of a window that slides over the last axes of data and result: (call, sizes of those axes of
+    the data, of the result) -> per axis, i64[result, kernel]: the place of the data that a result
+    reads at each tap, -1 in the padding."""
+    windowed: bool = False
+    """A window without weights slides over the last axes: pooling."""
 
     @property
     def parameter(self) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -68,16 +69,23 @@ POINTWISE = Quant.POINTWISE
 EXACT, CHANGED = reduce_axes(""), reduce_axes("~")  # where elements are zero instead of gone
 
 REDUCE = table(
-    Op("ReduceSum", EXACT, quant=POINTWISE, value=_value(np.add, values.add), growth="sum"),
-    Op("ReduceSumSquare", EXACT, growth="sum"),
-    Op("ReduceL1", EXACT, growth="sum"),
-    Op("ReduceL2", EXACT, quant=POINTWISE, growth="sum"),
+    Op(
+        "ReduceSum",
+        EXACT,
+        alone="element",
+        quant=POINTWISE,
+        value=_value(np.add, values.add),
+        growth="sum",
+    ),
+    Op("ReduceSumSquare", EXACT, result=(0.0, math.inf), growth="sum"),
+    Op("ReduceL1", EXACT, result=(0.0, math.inf), growth="sum"),
+    Op("ReduceL2", EXACT, result=(0.0, math.inf), quant=POINTWISE, growth="sum"),
     Op("ReduceLogSum", EXACT),
     Op("ReduceLogSumExp", CHANGED, growth="exponential"),
-    Op("ReduceMean", CHANGED, quant=POINTWISE, growth="sum"),
-    Op("ReduceMax", CHANGED, quant=POINTWISE, value=_value(np.maximum)),
-    Op("ReduceMin", CHANGED, quant=POINTWISE, value=_value(np.minimum)),
-    Op("ReduceProd", CHANGED, value=_value(np.multiply, values.multiply)),
+    Op("ReduceMean", CHANGED, alone="element", quant=POINTWISE, growth="sum"),
+    Op("ReduceMax", CHANGED, alone="element", quant=POINTWISE, value=_value(np.maximum)),
+    Op("ReduceMin", CHANGED, alone="element", quant=POINTWISE, value=_value(np.minimum)),
+    Op("ReduceProd", CHANGED, alone="element", value=_value(np.multiply, values.multiply)),
     Op("ArgMax", arg_axes, dtypes=DType.I64),
     Op("ArgMin", arg_axes, dtypes=DType.I64),
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from slimc.ops.op import Call, Op, Quant, table
 from slimc.ops.spelling import labels, marked, words
 
@@ -26,10 +28,12 @@ def loss_axes(call: Call) -> str:
 
 
 SOFTMAX = table(
-    Op("Softmax", along_axis, quant=Quant.POINTWISE, growth="exponential"),
-    Op("LogSoftmax", along_axis, quant=Quant.POINTWISE, growth="exponential"),
-    Op("Hardmax", along_axis),
-    Op("LpNormalization", lp_norm_axes),
+    Op("Softmax", along_axis, quant=Quant.POINTWISE, growth="exponential", along="axis",
+       result=(0.0, 1.0)),
+    Op("LogSoftmax", along_axis, quant=Quant.POINTWISE, growth="exponential", along="axis",
+       result=(-math.inf, 0.0)),
+    Op("Hardmax", along_axis, along="axis", result=(0.0, 1.0)),
+    Op("LpNormalization", lp_norm_axes, along="axis"),
     Op("SoftmaxCrossEntropyLoss", loss_axes),
     Op("NegativeLogLikelihoodLoss", loss_axes, dtypes=lambda c: (c.dtype(0),)),
-)
+)  # fmt: skip

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from slimc.errors import SlimcError
 from slimc.execute.oracles.ask import Kernel, ask_onnxruntime
-from slimc.execute.oracles.onnxruntime_cpu import INTEGER_KINDS, WEIGHT_KINDS
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import DType, TensorType
 from slimc.ops.op import OpTable, Quant
@@ -116,12 +115,12 @@ class Flow:
 
     def meant(self, node: Node) -> Meant | None:
         """Return how a contraction is meant to compute; None of what is none."""
-        if node.kind in WEIGHT_KINDS:
+        row = self._ops.get(node.kind)
+        if row is not None and row.integers == "weight":
             return "weights"
-        if node.kind in INTEGER_KINDS:
+        if row is not None and row.integers == "operands":
             makers = (self.makers.get(value) for value in node.inputs)
             return "dynamic" if any(m and m.op == MEASURE for m in makers) else "integers"
-        row = self._ops.get(node.kind)
         if row is None or row.weighted is None:
             return None
         data, weight = (

@@ -77,11 +77,12 @@ class Simulation(Marked):
 def load_for(target: Target) -> Load:
     """Return how a graph with Q/DQ is run so that its values are those of the target.
 
-    Integer kernels of onnxruntime where the target is it, without saturation of 16 bits, which the
-    target's table rules out; else Q and DQ as they stand, computing in floats between them.
+    Integer kernels of onnxruntime where the target is it, with exact sums: where processors may
+    saturate, the target's table rules it out; else Q and DQ as they stand, computing in floats
+    between them.
     """
     if target.runtime == ONNXRUNTIME:
-        return lambda graph: Session(graph, exact_integers=True)
+        return Session
     return lambda graph: Session(graph, fuse_integers=False)
 
 

@@ -42,10 +42,7 @@ def _before(m: Match) -> Made | Skip | None:
     affine, contraction = _affine(m, m.type("x")), Contraction.of(m)
     if isinstance(affine, Skip) or contraction is None:
         return affine if isinstance(affine, Skip) else None
-    padded = any(m.attr("pads", (), of="c")) or m.attr("auto_pad", "NOTSET", of="c") in SAME
-    if padded or contraction.summed != 1 or m.node("c").op == "ConvTranspose":
-        return None
-    return contraction.with_input(*affine)
+    return contraction.with_input(*affine) if contraction.summed == 1 else None
 
 
 def _stays(m: Match) -> Skip:
@@ -64,12 +61,11 @@ def _stays(m: Match) -> Skip:
     return Skip(f"the weights of '{maker.name}' are not constant, or not of the form that folds")
 
 
-SAME = ("SAME_UPPER", "SAME_LOWER")
 STATISTICS = "const scale, const shift, const mean, const var"
 RULES = (
     Rule(f"BatchNormalization({CONTRACTION}, {STATISTICS})", _after),
     Rule(
-        f"c:Conv|ConvTranspose|Gemm|MatMul(BatchNormalization(x, {STATISTICS}), const w, const b?)",
+        f"c:@weighted(BatchNormalization(x, {STATISTICS}), const w, const b?)",
         _before,
     ),
     Rule("BatchNormalization(x, scale, shift, mean, var)", _stays),

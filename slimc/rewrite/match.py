@@ -12,7 +12,7 @@ from slimc.ir import dims
 from slimc.ir.graph import Attr, Node
 from slimc.ir.types import Shape, TensorType, ValueType, static_shape
 from slimc.ops.axes import Bound
-from slimc.ops.op import OpTable
+from slimc.ops.op import Call
 from slimc.rewrite.pattern import Found, Surroundings
 
 
@@ -22,12 +22,11 @@ class Scope(Surroundings, Protocol):
     def type_of(self, value: str) -> ValueType | None:
         """Return the type of a value, or None where it is not known."""
 
+    def call(self, node: Node) -> Call:
+        """Return a node as the functions of the operator table see it."""
+
     def bound(self, node: Node) -> Bound | None:
         """Lay the axis signature of a node's operator on it; None where it does not fit."""
-
-    @property
-    def ops(self) -> OpTable:
-        """The operator table."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,9 @@
     Op(...)        an operator, its operands in order; those not mentioned must be absent
     Op{a, b}       a commutative operator: its two operands in either order
     A|B(...)       one of several operators; `p|q` in the place of an operand: one of several terms
+    @group(...)    an operator of a group of `ops.groups`: what its row says decides, not its name,
+                   so plug-ins' operators match too. @weighted(x, w, b?) has data, weight and bias
+                   in this order, wherever the row has them
     label:Op(...)  the node gets a name to ask for (its operator serves where that is unambiguous)
     &Op(...)       the node may have other users: it is looked at, and stays if they need it
     x   x?         a value, given a name; an operand that may be absent. The same name twice is the
@@ -28,9 +31,12 @@ from typing import Protocol
 
 import numpy as np
 
+from slimc.errors import did_you_mean
 from slimc.ir.graph import Node
 from slimc.ir.scan import Cursor
 from slimc.ir.types import DType
+from slimc.ops.groups import GROUPS, member, members
+from slimc.ops.op import OpTable
 
 # How near `0.5~` is: exporters write sqrt(2) with five digits or more; short types have fewer.
 NEAR = {DType.F64: 1e-7, DType.F32: 1e-5, DType.F16: 2.0**-10, DType.BF16: 2.0**-7}
@@ -55,14 +61,35 @@ class Number:
 
 @dataclass(frozen=True)
 class Apply:
-    """An operator on operands. `rest`: name for further operands, "" for none allowed."""
+    """An operator on operands.
+
+    kinds: of the table, and groups. rest: name for further operands, "" for none allowed.
+    """
 
     kinds: tuple[str, ...]
+    groups: tuple[str, ...]
     operands: tuple[Term, ...]
     unordered: bool = False
     shared: bool = False
     label: str = ""
     rest: str = ""
+
+    def roots(self, ops: OpTable) -> tuple[str, ...]:
+        """Return the kinds of node that it may match."""
+        listed = (kind for group in self.groups for kind in members(ops, group))
+        return tuple(dict.fromkeys((*self.kinds, *listed)))
+
+    def operands_of(self, node: Node, ops: OpTable) -> tuple[str, ...] | None:
+        """Return the operands of a node in the order of the pattern; None: it is none of these."""
+        if node.kind in self.kinds:
+            return node.inputs
+        group = next((name for name in self.groups if member(ops, node.kind, name)), "")
+        row = ops.get(node.kind)
+        if not group or row is None:
+            return None
+        if group == "weighted" and row.weighted is not None:
+            return row.weighted.arranged(node.inputs)
+        return node.inputs
 
 
 @dataclass(frozen=True)
@@ -75,6 +102,7 @@ class OneOf:
 Term = Value | Number | Apply | OneOf
 
 _KIND = re.compile(r"(?:[a-z]\w*\.)*[A-Z]\w*", re.ASCII)
+_GROUP = re.compile(r"@[a-z]\w*", re.ASCII)
 _NAME = re.compile(r"[a-z]\w*", re.ASCII)
 _LABEL = re.compile(r"[a-z]\w*(?=\s*:)", re.ASCII)
 _CONST = re.compile(r"const\b(?=\s+[a-z])", re.ASCII)
@@ -122,15 +150,17 @@ def _single(cursor: Cursor) -> Term:
     label = cursor.match(_LABEL) or ""
     if label:
         cursor.need(":")
-    if shared or label or cursor.looking_at(_KIND):
+    if shared or label or cursor.looking_at(_KIND) or cursor.looking_at(_GROUP):
         return _apply(cursor, shared, label)
     return Value(cursor.need_match(_NAME, "an operator, a name or a number"), cursor.take("?"))
 
 
 def _apply(cursor: Cursor, shared: bool, label: str) -> Apply:
-    kinds = [cursor.need_match(_KIND, "an operator")]
+    kinds: list[str] = []
+    groups: list[str] = []
+    _operator(cursor, kinds, groups)
     while cursor.take("|"):
-        kinds.append(cursor.need_match(_KIND, "an operator"))
+        _operator(cursor, kinds, groups)
     unordered = cursor.take("{")
     if not unordered:
         cursor.need("(")
@@ -148,7 +178,19 @@ def _apply(cursor: Cursor, shared: bool, label: str) -> Apply:
             operands.append(_term(cursor))
     if unordered and (len(operands) != 2 or rest):
         raise cursor.error("braces hold two operands")
-    return Apply(tuple(kinds), tuple(operands), unordered, shared, label, rest)
+    return Apply(tuple(kinds), tuple(groups), tuple(operands), unordered, shared, label, rest)
+
+
+def _operator(cursor: Cursor, kinds: list[str], groups: list[str]) -> None:
+    """Read the name of an operator or of a group."""
+    group = cursor.match(_GROUP)
+    if group is None:
+        kinds.append(cursor.need_match(_KIND, "an operator"))
+    elif group[1:] not in GROUPS:
+        help = did_you_mean(group[1:], GROUPS)
+        raise cursor.error(f"no group of operators is called '{group[1:]}'", help)
+    else:
+        groups.append(group[1:])
 
 
 class Surroundings(Protocol):
@@ -168,6 +210,10 @@ class Surroundings(Protocol):
 
     def array(self, value: str) -> np.ndarray | None:
         """Return the elements of a constant."""
+
+    @property
+    def ops(self) -> OpTable:
+        """The operator table."""
 
 
 @dataclass(frozen=True)
@@ -208,12 +254,12 @@ def _closed(found: Found, root: Node, around: Surroundings) -> bool:
 
 
 def _node(term: Apply, node: Node, found: Found, around: Surroundings) -> Iterator[Found]:
-    if node.kind not in term.kinds:
+    inputs = term.operands_of(node, around.ops)
+    if inputs is None:
         return
     here = replace(found, nodes=(*found.nodes, (term.label, node)))
     if not term.shared and node.name not in found.consumed:
         here = replace(here, consumed=(*here.consumed, node.name))
-    inputs = node.inputs
     if term.rest:
         extra = tuple(i for i in inputs[len(term.operands) :] if i)
         here = here if term.rest == "_" else replace(here, rest=(*here.rest, *extra))

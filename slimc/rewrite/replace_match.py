@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from slimc.ir.editor import Editor
+from slimc.ir.editor import IDENTITY, Editor
 from slimc.ir.graph import Node, Origin
 from slimc.rewrite.match import Made
 from slimc.rewrite.pattern import Found
@@ -136,7 +136,7 @@ def as_node(answer: np.ndarray | str | Made, scope: EditedScope) -> np.ndarray |
     """Let a node make a graph output that a constant, an input or another output serves for."""
     if isinstance(answer, str) and scope.producer(answer) and not scope.is_output(answer):
         return answer
-    return answer if isinstance(answer, Made) else Made("Identity", (answer,))
+    return answer if isinstance(answer, Made) else Made(IDENTITY, (answer,))
 
 
 def _remove_dead(edit: Editor, values: Sequence[str]) -> list[str]:

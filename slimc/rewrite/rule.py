@@ -100,7 +100,7 @@ class _Rewriting:
         for rule in rules:
             for root in parse_pattern(rule.pattern):
                 self.depth = max(self.depth, depth(root))
-                for kind in root.kinds:
+                for kind in root.roots(ops):
                     self.by_root.setdefault(kind, []).append((rule, root))
 
     def rewritten(self, graph: Graph, outer: EditedScope | None) -> Graph:

@@ -10,9 +10,8 @@ import numpy as np
 from slimc.ir import dims
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import Shape
-from slimc.ops.op import Weighted
-
-_SUM = "Add"
+from slimc.ops.groups import member
+from slimc.ops.op import OpTable, Weighted
 
 
 class Summed(NamedTuple):
@@ -27,13 +26,13 @@ class Summed(NamedTuple):
         return self.node.inputs[self.operand]
 
 
-def sole_sum(graph: Graph, value: str) -> Summed | None:
+def sole_sum(graph: Graph, ops: OpTable, value: str) -> Summed | None:
     """Return the sum that alone reads a value, once; None where others need the value too."""
     readers = graph.users.get(value, ())
     if value in graph.outputs or len(readers) != 1:
         return None
     (reader,) = readers
-    if reader.kind != _SUM or reader.inputs.count(value) != 1:
+    if not member(ops, reader.kind, "sum") or reader.inputs.count(value) != 1:
         return None
     return Summed(reader, 1 - reader.inputs.index(value))
 
@@ -61,12 +60,12 @@ class Bias:
     elements: np.ndarray
 
 
-def bias_behind(graph: Graph, node: Node, weighted: Weighted) -> Bias | None:
-    """Return the constant that an Add alone adds to a contraction which takes no bias itself.
+def bias_behind(graph: Graph, ops: OpTable, node: Node, weighted: Weighted) -> Bias | None:
+    """Return the constant that a sum alone adds to a contraction which takes no bias itself.
 
     A runtime fuses the two, and to an integer kernel only if both constants are integers.
     """
-    added = sole_sum(graph, node.outputs[0]) if weighted.bias is None else None
+    added = sole_sum(graph, ops, node.outputs[0]) if weighted.bias is None else None
     array = None if added is None else graph.array(added.other)
     if added is None or array is None or array.ndim > 1 or not np.isfinite(array).all():
         return None

@@ -14,7 +14,7 @@ from slimc.ops.axes import Axis, Bound
 from slimc.ops.op import Weighted
 from slimc.rewrite.match import Made, Match, Skip
 
-CONTRACTION = "c:Conv|ConvTranspose|Gemm|MatMul(x, const w, const b?)"
+CONTRACTION = "c:@weighted(x, const w, const b?)"
 
 
 @dataclass(frozen=True)
@@ -83,10 +83,12 @@ class Contraction:
     ) -> Made | Skip | None:
         """Return the contraction of `x` where its data are factor * x + summand, per input channel.
 
-        With a summand it must see no padding.
+        With a summand every result must sum over all of its weights, none over padding.
         """
         data = self.bound.inputs[self.weighted.data]
         if data is None or self.summed is None or not self._reads_as_much():
+            return None
+        if summand is not None and self.weighted.in_part(self.node.attrs):
             return None
         axis, weight = data[self.summed], self._weight()
         bias = self.m.numbers("b") if self.m.has("b") else None
@@ -154,13 +156,33 @@ class Contraction:
             return None
         if not all(_fits(a, kind.dtype) for a in (w, bias) if a is not None):
             return Skip(f"the numbers of '{self.node.name}' would leave the range of their type")
-        if self.weighted.bias is not None or bias is None:
+        if bias is None or self.m.has("b"):
             return self.m.rebuilt("c", w=w, b=bias)
-        if len(self.result) != 2 or w.ndim != 2:
+        made, bias = self.m.rebuilt("c", w=w), bias.astype(kind.dtype.numpy)
+        if self.weighted.bias is not None:
+            return _with_operand(made, self.weighted.bias, bias, "b")
+        if not self._is_matrix_product():
             return None  # only a product of matrices has an operator with a bias
-        made = self.m.rebuilt("c", w=w)
-        inputs = (*made.inputs, bias.astype(kind.dtype.numpy))
-        return replace(made, op="Gemm", inputs=inputs, hints=("", "w", "b"))
+        inputs = (made.inputs[self.weighted.data], made.inputs[self.weighted.weight], bias)
+        return replace(made, op="Gemm", domain="", attrs={}, inputs=inputs, hints=("", "w", "b"))
+
+    def _is_matrix_product(self) -> bool:
+        """Tell whether it multiplies two matrices as they are, [M,K] by [K,N]."""
+        parts, axes = self.weighted, self.bound.inputs
+        data, weight = axes[parts.data] or (), axes[parts.weight] or ()
+        if not len(data) == len(weight) == len(self.result) == 2:
+            return False
+        return data[1] == weight[0] and self.result == (data[0], weight[1])
+
+
+def _with_operand(made: Made, place: int, array: np.ndarray, hint: str) -> Made:
+    """Return a new node with a constant for an operand that was absent."""
+    inputs, hints = list(made.inputs), list(made.hints)
+    missing = place + 1 - len(inputs)
+    inputs += [""] * missing
+    hints += [""] * (place + 1 - len(hints))
+    inputs[place], hints[place] = array, hint
+    return replace(made, inputs=tuple(inputs), hints=tuple(hints))
 
 
 def _fits(array: np.ndarray, dtype: DType) -> bool:

@@ -10,12 +10,14 @@ import numpy as np
 
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import DType, TensorType
+from slimc.ops import OPS
+from slimc.ops.groups import member, members
 from slimc.ops.op import OpTable, Weighted
 from slimc.ops.qdq import DEQUANTIZE, QUANTIZE
 from slimc.targets.target import Subject
 
 # What may stand between a stored weight and its reader: runtimes work it out when they load.
-MOVES = frozenset({"Cast", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
+MOVES = frozenset({*members(OPS, "moving"), "Cast"})
 LONGEST = 100  # nodes that rules look back: no network moves elements more often in a row
 
 
@@ -148,7 +150,7 @@ def weight_of(subject: Subject, value: str) -> Weight | None:
     """Return the DQ that makes a weight, seen through what only moves its elements."""
     moves: list[Node] = []
     for maker in makers(subject.graph, value):
-        if maker.kind not in MOVES:
+        if maker.kind not in MOVES and not member(subject.ops, maker.kind, "moving"):
             break
         moves.append(maker)
     else:

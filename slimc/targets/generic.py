@@ -6,6 +6,7 @@ from slimc.ir.types import DType
 from slimc.targets.grids import E4M3, S8, U16, W4, W4_ZERO, W8, measured, rows, stored
 from slimc.targets.rules.common import COMMON
 from slimc.targets.rules.qdq import PARAMETERS, SUPERFLUOUS_CLAMPS
+from slimc.targets.rules.saturation import UNSATURATED_WEIGHTS
 from slimc.targets.rules.shapes import open_sizes
 from slimc.targets.target import Grid, Placement, Quantize, Target
 
@@ -42,5 +43,5 @@ GENERIC_ONNX = Target(
     ),
     align_integer=8,
     align_float=8,
-    rules=(*COMMON, *PARAMETERS, SUPERFLUOUS_CLAMPS, open_sizes("L25")),
+    rules=(*COMMON, *PARAMETERS, SUPERFLUOUS_CLAMPS, UNSATURATED_WEIGHTS, open_sizes("L25")),
 )

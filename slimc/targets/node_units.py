@@ -85,7 +85,7 @@ class NodeUnit:
         shape = kind.shape if isinstance(kind, TensorType) else None
         if self.parts.bias is not None or shape is None or len(shape) != 2:
             return None
-        found = sole_sum(self.graph, self.node.outputs[0])
+        found = sole_sum(self.graph, self.subject.ops, self.node.outputs[0])
         if found is None:
             return None
         kinds = [self.graph.type_of(v) for v in (found.other, self.node.outputs[0])]

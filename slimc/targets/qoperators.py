@@ -1,37 +1,15 @@
-"""Operators that take integers as they are, without DQ: what files of QOperator form are made of.
-
-Source: operators of ONNX and of onnxruntime (ContribOperators.md).
-"""
+"""Operators that take integers as they are, without DQ: what QOperator files are made of."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import DType, TensorType
-
-
-class _Places(NamedTuple):
-    """The operands of data and weight; whether the weight slides: [M,C/g,*k], else [..,K,N]."""
-
-    data: int
-    weight: int
-    slides: bool = False
-
-
-_PLACES: Mapping[str, _Places] = {
-    "ConvInteger": _Places(0, 1, slides=True),
-    "MatMulInteger": _Places(0, 1),
-    "QLinearConv": _Places(0, 3, slides=True),
-    "QLinearMatMul": _Places(0, 3),
-    "com.microsoft.DynamicQuantizeMatMul": _Places(0, 1),
-    "com.microsoft.MatMulIntegerToFloat": _Places(0, 1),
-    "com.microsoft.QGemm": _Places(0, 3),
-}
+from slimc.ops.integer_products import INTEGER_PRODUCTS, IntegerProduct
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +26,7 @@ class QOperator:
 def qoperators(graph: Graph) -> Iterator[QOperator]:
     """Yield the nodes of a graph that sum products of integers with a constant weight."""
     for node in graph.nodes:
-        places = _PLACES.get(node.kind)
+        places = INTEGER_PRODUCTS.get(node.kind)
         weight = graph.array(node.inputs[places.weight]) if places is not None else None
         if places is None or weight is None or weight.ndim < 2:
             continue
@@ -59,7 +37,7 @@ def qoperators(graph: Graph) -> Iterator[QOperator]:
         yield QOperator(node, data, weight, places.slides, _sums(node, weight, places))
 
 
-def _sums(node: Node, weight: np.ndarray, places: _Places) -> tuple[int, ...]:
+def _sums(node: Node, weight: np.ndarray, places: IntegerProduct) -> tuple[int, ...]:
     if not places.slides:
         return (weight.ndim - 1 if node.attrs.get("transB") else weight.ndim - 2,)
     depthwise = weight.shape[1] == 1 and node.attrs.get("group", 1) == weight.shape[0]

@@ -8,6 +8,7 @@ import numpy as np
 
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import TensorType, static_shape
+from slimc.ops import OPS
 from slimc.ops.qdq import DEQUANTIZE, QUANTIZE
 from slimc.targets.contractions import MOVES, Conversion
 
@@ -45,6 +46,8 @@ def _moved(graph: Graph, node: Node, array: np.ndarray) -> np.ndarray | None:
         if not isinstance(order, tuple) or sorted(order) != list(range(array.ndim)):
             return None
         return array.transpose(order)
+    if OPS.rows[node.kind].order == "changed":
+        return None
     shape = static_shape(graph.type_of(node.outputs[0]))
     return array.reshape(shape) if shape is not None and array.size == prod(shape) else None
 

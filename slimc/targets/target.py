@@ -16,6 +16,8 @@ from slimc.ops.op import Call, OpTable
 from slimc.remarks import Remark
 from slimc.rewrite.result import PassResult
 
+# Every result is run there, whatever the target: attribute -> why it needs floats of 32 bits.
+WIDE_IN_ONNXRUNTIME = {"reduction": "onnxruntime has no f16 kernel"}
 SMALL_CPU = Speed(macs=2e10, bytes=1e10, node_seconds=1e-6)  # orders of magnitude: one core
 
 
@@ -203,8 +205,10 @@ class Target:
     two of four weights are zero. oracle: what can show on this machine how it runs a file
     ("onnxruntime", "openvino", "tensorrt-rtx:SM86"). forbids: operators it cannot run (kind ->
     why); domains: those it knows; plugins: what it runs besides, of any domain; decompose:
-    operators that it lacks and we express otherwise. floats: the float types it computes with;
-    prefer: the one to emit. schemes: name -> kind -> what it wants of the operator, the best
+    operators that it lacks and we express otherwise. lacks: attributes that its operators do not
+    know (kind.attribute -> why). floats: the float types it computes with; prefer: the one to
+    emit. wide: attributes with which an operator takes no floats of 16 bits, unless they are
+    "none" (-> why). schemes: name -> kind -> what it wants of the operator, the best
     scheme first. fuse_bias: its integer kernels add a bias to products of matrices (Gemm), not
     of stacks of them. align: channel multiple that its kernels like, for integer and float
     graphs. speed: its rates, by which latencies are predicted; the default is that of a small
@@ -231,6 +235,7 @@ class Target:
     oracle: str = ""
     floats: tuple[DType, ...] = (DType.F32,)
     prefer: DType = DType.F32
+    wide: Mapping[str, str] = field(default_factory=lambda: WIDE_IN_ONNXRUNTIME)
     schemes: Mapping[str, Mapping[str, Quantize]] = field(default_factory=dict)
     placement: Placement | None = None  # None: no Q/DQ may appear
     fuse_bias: bool = False
@@ -238,6 +243,7 @@ class Target:
     domains: frozenset[str] = frozenset({"", "ai.onnx.ml"})
     plugins: frozenset[str] = frozenset()
     decompose: frozenset[str] = frozenset()
+    lacks: Mapping[str, str] = field(default_factory=dict)
     align_integer: int = 1
     align_float: int = 1
     speed: Speed = SMALL_CPU

@@ -32,7 +32,7 @@ def feeds(images: np.ndarray) -> list[dict[str, np.ndarray]]:
 
 
 def accuracy(graph: Graph, samples: dict[str, np.ndarray]) -> float:
-    session = Session(graph, exact_integers=True)
+    session = Session(graph)
     found = [session.run(f)["logits"].argmax(-1) for f in feeds(samples["test"])]
     return float(np.mean(np.concatenate(found) == samples["labels"]))
 

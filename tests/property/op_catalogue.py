@@ -91,6 +91,20 @@ CONTRACTION = [
       c(np.zeros(5), np.int8)),
     x("QLinearMatMul", i(3, 4, high=99, dtype=U8), c(0.1, F32), c(0, np.uint8),
       i(4, 5, high=99, dtype=U8), c(0.1, F32), c(0, np.uint8), c(0.2, F32), c(0, np.uint8)),
+    x("com.microsoft.MatMulIntegerToFloat", i(2, 3, 4, high=9, dtype=U8),
+      i(4, 5, low=-9, high=9, dtype=I8), c(0.1, F32), c(np.full(5, 0.1), F32), c(0, np.uint8),
+      c(np.zeros(5), np.int8), f(5)),
+    x("com.microsoft.MatMulIntegerToFloat", i(3, 4, high=9, dtype=U8), i(4, 5, high=9, dtype=U8),
+      c(0.1, F32), c(0.1, F32)),
+    x("com.microsoft.DynamicQuantizeMatMul", f(2, 3, 4), i(4, 5, low=-9, high=9, dtype=I8),
+      c(np.full(5, 0.1), F32), None, f(5)),
+    x("com.microsoft.QGemm", i(3, 4, high=99, dtype=U8), c(0.1, F32), c(0, np.uint8),
+      i(5, 4, low=-99, high=99, dtype=I8), c(np.full(5, 0.1), F32), c(np.zeros(5), np.int8),
+      i(5, low=-9, high=9, dtype=I32), c(0.5, F32), c(0, np.uint8), transB=1),
+    x("com.microsoft.QGemm", i(4, 3, high=99, dtype=U8), c(0.1, F32), c(0, np.uint8),
+      i(4, 5, low=-99, high=99, dtype=I8), c(0.1, F32), c(0, np.int8), transA=1),
+    x("com.microsoft.MatMulNBits", f(2, 3, 32), i(5, 2, 8, high=256, dtype=U8), f(10, low=0.1),
+      K=32, N=5, bits=4, block_size=16),
 ]  # fmt: skip
 
 CONVOLUTION = [
@@ -117,6 +131,9 @@ CONVOLUTION = [
     x("QLinearConv", i(1, 4, 5, high=99, dtype=U8), c(0.1, F32), c(0, np.uint8),
       i(6, 2, 3, high=99, dtype=U8), c(0.1, F32), c(0, np.uint8), c(0.5, F32), c(0, np.uint8),
       group=2),
+    x("com.microsoft.QLinearConv", i(1, 4, 5, 5, high=99, dtype=U8), c(0.1, F32), c(0, np.uint8),
+      i(6, 2, 3, 3, high=99, dtype=U8), c(0.1, F32), c(0, np.uint8), c(0.5, F32), c(0, np.uint8),
+      group=2),
 ]  # fmt: skip
 
 ATTENTION = [
@@ -126,6 +143,8 @@ ATTENTION = [
     x("Attention", f(2, 4, 3, 6), f(2, 4, 3, 6), f(2, 4, 3, 7), f(2, 1, 3, 5), f(2, 4, 2, 6),
       f(2, 4, 2, 7), results=3),
     x("com.microsoft.MultiHeadAttention", f(2, 3, 12), f(2, 5, 12), f(2, 5, 12), num_heads=3),
+    x("com.microsoft.QAttention", i(2, 3, 8, high=99, dtype=U8),
+      i(8, 24, low=-99, high=99, dtype=I8), f(24), c(0.1, F32), c(0.1, F32), num_heads=2),
     x("com.microsoft.MultiHeadAttention", f(2, 3, 12), f(2, 3, 12), f(2, 3, 12), f(36), None,
       f(1, 3, 3, 3), num_heads=3),
     x("LinearAttention", f(2, 3, 24), f(2, 3, 12), f(2, 3, 14), f(2, 2, 6, 7), q_num_heads=4,

@@ -60,7 +60,7 @@ def feeds(count: int = 4) -> list[dict[str, np.ndarray]]:
 
 
 def run(graph: Graph, optimize: bool = True) -> np.ndarray:
-    session = Session(graph, optimize=optimize, exact_integers=True)
+    session = Session(graph, optimize=optimize)
     return np.concatenate([session.run(feed)["y"] for feed in feeds()])
 
 

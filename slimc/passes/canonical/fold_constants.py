@@ -12,14 +12,16 @@ import numpy as np
 from slimc.errors import SlimcError
 from slimc.execute.ort import evaluate
 from slimc.ir.constant import Constant
+from slimc.ir.editor import IDENTITY
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import TensorType, static_shape
+from slimc.ops.qdq import DEQUANTIZE, QUANTIZE
 from slimc.passes.base import Pass, PassResult, option
 from slimc.passes.context import Context
 from slimc.remarks import Remark, applied, skipped
 from slimc.rewrite.scope import EditedScope, edit_nested
 
-KEPT = ("QuantizeLinear", "DequantizeLinear")  # they say how constants are stored
+KEPT = (QUANTIZE, DEQUANTIZE)  # they say how constants are stored
 LARGEST = 1 << 28  # bytes of a value on the way to a constant, however small that is
 
 Skips = Callable[[Node, str], None]
@@ -94,7 +96,7 @@ def _foldable(scope: EditedScope, skip: Skips) -> dict[str, Node]:
 def _why_not(scope: EditedScope, node: Node) -> str | None:
     """Say why a node of constants stays; "": it goes without saying; None: it does not stay."""
     row = scope.ops.get(node.kind)
-    if node.kind in KEPT or (node.op == "Identity" and scope.is_output(node.outputs[0])):
+    if node.kind in KEPT or (node.kind == IDENTITY and scope.is_output(node.outputs[0])):
         return ""
     if row is None:
         return f"nothing is known of operator {node.kind}: it may not be a function of its operands"

@@ -91,11 +91,11 @@ def _is_made_by(m: Match, value: str, ops: Sequence[str]) -> bool:
 
 
 def _past_summand(numbers: Callable[[np.ndarray], Numbers]) -> Fold:
-    """Make a rule function for a factor k behind a MatMul and its summand t."""
+    """Make a rule function for a factor k behind a product that takes no bias, and its summand."""
 
     def make(m: Match) -> Made | Skip | None:
         contraction = Contraction.of(m)
-        if contraction is None or not m.is_float():
+        if contraction is None or contraction.weighted.bias is not None or not m.is_float():
             return None
         k, t = contraction.per_channel(_turned_back(m)), contraction.per_channel(m.numbers("t"))
         made = None if k is None or t is None else contraction.scaled(numbers(k)[0])
@@ -143,8 +143,7 @@ def _from(k: np.ndarray) -> Numbers:
 NOT_ALONG = Skip("its constant is not one number per channel of the weights before it")
 # As onnxruntime finds them (layer_norm_fusion.cc): x / sqrt(mean(x ** 2) + eps), x centred or not.
 NORMALISATION = ("Div", "Sqrt", "Add", "ReduceMean", "Pow")
-KINDS = "c:Conv|ConvTranspose|Gemm|MatMul"
-SUMMED = "sum:Add{c:MatMul(x, const w), const t}"
+SUMMED = "sum:Add{c:@weighted(x, const w), const t}"
 RULES = (
     Rule("Gemm(x, const w, const b?)", _gemm),
     Rule(f"Mul{{{CONTRACTION}, const k}}", _after(_times)),
@@ -155,6 +154,6 @@ RULES = (
     Rule(f"Mul{{turn:Transpose({CONTRACTION}), const k}}", _after(_times)),
     Rule(f"Mul{{{SUMMED} | turn:Transpose({SUMMED}), const k}}", _past_summand(_times)),
     Rule(f"Div({SUMMED}, const k)", _past_summand(_over)),
-    Rule(f"{KINDS}(Mul{{x, const k}}, const w, const b?)", _before(_times)),
-    Rule(f"{KINDS}(Div(x, const k), const w, const b?)", _before(_over)),
+    Rule("c:@weighted(Mul{x, const k}, const w, const b?)", _before(_times)),
+    Rule("c:@weighted(Div(x, const k), const w, const b?)", _before(_over)),
 )

@@ -43,10 +43,9 @@ def _gemm(m: Match) -> Made | None:
     return Made("Reshape", (gemm, target), hints=("", "shape"))
 
 
-SAME_ORDER = "Reshape|Flatten|Squeeze|Unsqueeze"
 RULES = (
     Rule(
-        f"{SAME_ORDER}(Add{{c:MatMul(inner:{SAME_ORDER}(x, ...), const w), const k}}, ...)",
+        "@same_order(Add{c:MatMul(inner:@same_order(x, ...), const w), const k}, ...)",
         _gemm,
         "a Gemm between two Reshapes",
     ),

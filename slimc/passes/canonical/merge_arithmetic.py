@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from slimc.ir.graph import Graph
+from slimc.ir.graph import Graph, Node
 from slimc.ir.types import DType, TensorType
 from slimc.passes.base import Pass, PassResult
 from slimc.passes.context import Context
@@ -59,29 +59,26 @@ def _holds(wide: DType, narrow: DType) -> bool:
     return narrow in digits and wide in (DType.F64, DType.F32) and digits[narrow] < digits[wide]
 
 
-def _clip(m: Match) -> Made | None:
-    """Clip to the bounds of the inner node, clipped to those of the outer one."""
-    if not m.is_float():
+def _clamp(m: Match) -> Made | None:
+    """Clamp to the bounds of the inner node, clamped to those of the outer one."""
+    outer, inner = _limits(m, m.root), _limits(m, m.node("inner"))
+    if not m.is_float() or outer is None or inner is None:
         return None
-    bounds = {name: m.optional_numbers(name, at) for name, at in _OPEN.items()}
-    if m.root.op == "Relu":
-        bounds["low"] = np.asarray(0.0)
-    if m.node("inner").op == "Relu":
-        bounds["inner_low"] = np.asarray(0.0)
-    if bounds["low"] > bounds["high"] or bounds["inner_low"] > bounds["inner_high"]:
+    if outer[0] > outer[1] or inner[0] > inner[1]:
         return None
-    low, high = (
-        np.clip(bounds[name], bounds["low"], bounds["high"]) for name in ("inner_low", "inner_high")
-    )
+    low, high = np.clip(inner, *outer)
     if low == 0 and np.isinf(high):
         return Made("Relu", (m.value("x"),))
     return Made("Clip", (m.value("x"), *_bounds(m, low, high)), hints=("", "low", "high"))
 
 
-_OPEN = {"low": -np.inf, "high": np.inf, "inner_low": -np.inf, "inner_high": np.inf}
+def _limits(m: Match, node: Node) -> tuple[float, float] | None:
+    """Return the bounds of a node that clamps, None where one is computed."""
+    row = m.scope.ops.get(node.kind)
+    return None if row is None or row.clamp is None else row.clamp(m.scope.call(node))
 
 
-def _bounds(m: Match, low: np.ndarray, high: np.ndarray) -> list[str | np.ndarray]:
+def _bounds(m: Match, low: float, high: float) -> list[str | np.ndarray]:
     kind = m.type()
     assert kind is not None
     made: list[str | np.ndarray] = [
@@ -122,21 +119,14 @@ def _merged(op: str, combine: Combine) -> Callable[[Match], Made | None]:
     return make
 
 
-NOT_NEGATIVE = "Sigmoid|HardSigmoid|Softmax|Relu|Exp|Softplus|Abs|Sqrt"
 MERGED = "merged with the node before it"
 RULES = (
     Rule("Cast(&inner:Cast(x))", _cast, MERGED),
     Rule("Neg(&Neg(x)) | Not(&Not(x))", _operand, "removed with its opposite"),
     Rule(
-        f"Relu(&{NOT_NEGATIVE}(x, ...))", lambda m: m.root.inputs[0], "removed: nothing is negative"
+        "Relu(&@not_negative(x, ...))", lambda m: m.root.inputs[0], "removed: nothing is negative"
     ),
-    Rule(
-        "Clip(inner:Clip(x, const inner_low?, const inner_high?), const low?, const high?)",
-        _clip,
-        MERGED,
-    ),
-    Rule("Clip(inner:Relu(x), const low?, const high?)", _clip, MERGED),
-    Rule("Relu(inner:Clip(x, const inner_low?, const inner_high?))", _clip, MERGED),
+    Rule("@clamp(inner:@clamp(x, ...), ...)", _clamp, MERGED),
     Rule(
         "MatMul(left:Mul{x, const a}, Mul{y, const b})", _scale_once, "scales one operand, not both"
     ),

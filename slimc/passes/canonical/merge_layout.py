@@ -45,6 +45,15 @@ def _to_result(m: Match) -> Made | None:
     return None if sizes is None else _reshaped(m, sizes)
 
 
+def _both_to_result(m: Match) -> Made | None:
+    """Let two such nodes be one Reshape, unless the last only copies (an output has two names)."""
+    between, after = m.sizes_of("inner"), m.sizes()
+    copied = between is not None and after is not None and len(between) == len(after)
+    if copied and all(map(dims.same, between or (), after or ())):
+        return None
+    return _to_result(m)
+
+
 def _reshaped(m: Match, sizes: Sequence[Dim]) -> Made | None:
     target = target_of(sizes, m.sizes("x"))
     return None if target is None else Made("Reshape", (m.value("x"), target), hints=("", "shape"))
@@ -105,28 +114,30 @@ def _ones_around_constant(m: Match) -> Made | None:
     kept = iter([size for size, around in zip(shape, between, strict=True) if around != 1])
     c = c.reshape([1 if around == 1 else next(kept) for around in before])
     op = m.node("op")
-    return Made(op.op, (m.value("x"), c), op.attrs, node=op.name)
+    return Made(op.op, (m.value("x"), c), op.attrs, op.domain, node=op.name)
 
 
 def _softmax_of_matrix(m: Match) -> Made | None:
     """Let a Softmax over the last axis see the value itself, not a matrix made of it and unmade."""
     before, flat = m.sizes("x"), m.sizes_of("inner")
     softmax = m.node("softmax")
-    if before is None or flat is None or softmax.attrs.get("axis", -1) not in (-1, len(flat) - 1):
+    along = m.scope.ops.rows[softmax.kind].along
+    if before is None or flat is None or softmax.attrs.get(along, -1) not in (-1, len(flat) - 1):
         return None
     if not before or not flat or not (dims.same(before[-1], flat[-1]) or _keeps_last(m)):
         return None
     if not m.has_node("Shape") and not m.same_type("x"):
         return None
-    return Made(softmax.op, (m.value("x"),), {"axis": -1}, node=softmax.name)
+    attrs = {**softmax.attrs, along: -1}
+    return Made(softmax.op, (m.value("x"),), attrs, softmax.domain, node=softmax.name)
 
 
 def _keeps_last(m: Match) -> bool:
-    """Tell whether the inner node flattens all axes but the last, whatever their sizes are."""
-    inner, rank = m.node("inner"), m.rank("x")
-    return (
-        inner.op == "Flatten" and rank is not None and inner.attrs.get("axis", 1) in (-1, rank - 1)
-    )
+    """Tell whether the inner node leaves the last axis as it is, whatever the sizes are."""
+    bound = m.scope.bound(m.node("inner"))
+    if bound is None or not bound.inputs[0] or not bound.outputs[0]:
+        return False
+    return bound.inputs[0][-1] == bound.outputs[0][-1]
 
 
 def _same(a: Shape, b: Shape) -> bool:
@@ -151,25 +162,24 @@ def _slice(m: Match) -> Made | None:
 
 
 MERGED = "merged with the node before it"
-SAME_ORDER = "Reshape|Flatten|Squeeze|Unsqueeze"
 SLICED = "const starts{0}, const ends{0}, const axes{0}, const steps{0}?"
 RULES = (
-    Rule(f"Reshape(&{SAME_ORDER}(x, ...), const shape)", _reshape, MERGED),
-    Rule(f"{SAME_ORDER}(&{SAME_ORDER}(x, ...), ...)", _to_result, MERGED),
+    Rule("Reshape(&@same_order(x, ...), const shape)", _reshape, MERGED),
+    Rule("@same_order(&inner:@same_order(x, ...), ...)", _both_to_result, MERGED),
     Rule("outer:Transpose(&inner:Transpose(x))", _transpose, MERGED),
     Rule("outer:Transpose(x)", _transpose_of_ones, "only moves axes of size one: a Reshape"),
     Rule(
-        f"{SAME_ORDER}(turn:Transpose(inner:{SAME_ORDER}(x, ...)), ...)",
+        "@same_order(turn:Transpose(inner:@same_order(x, ...)), ...)",
         _ones_before_transpose,
         "merged with the Reshape before the Transpose",
     ),
     Rule(
-        f"{SAME_ORDER}(op:Add|Mul{{inner:{SAME_ORDER}(x, ...), const c}}, ...)",
+        "@same_order(op:@commutative{inner:@same_order(x, ...), const c}, ...)",
         _ones_around_constant,
         "removed, with the axes of size one that come before the constant",
     ),
     Rule(
-        f"Reshape(softmax:Softmax|LogSoftmax|Hardmax(inner:{SAME_ORDER}(x, ...)), &Shape(x) | _)",
+        "Reshape(softmax:@along_axis(inner:@same_order(x, ...)), &Shape(x) | _)",
         _softmax_of_matrix,
         "works on the value itself, not on a matrix of it",
     ),

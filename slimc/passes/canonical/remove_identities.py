@@ -118,8 +118,6 @@ def _where(m: Match) -> str | None:
 
 
 NOTHING = "removed, its result is its operand"
-KEEPS_SIZES = "Reshape|Expand|Tile|Flatten|Squeeze|Unsqueeze"
-OVER_ONES = "ReduceMean|ReduceSum|ReduceMax|ReduceMin|GlobalAveragePool|GlobalMaxPool"
 RULES = (
     Rule("Identity(x)", _operand, NOTHING),
     Rule(
@@ -129,11 +127,11 @@ RULES = (
     Rule("Cast(x)", _if_same_elements, NOTHING),
     Rule("Mul{x, const c} | Div(x, const c) | Pow(x, const c)", _all(1), NOTHING),
     Rule("Add{x, const c} | Sub(x, const c)", _all(0), NOTHING),
-    Rule(f"{KEEPS_SIZES}|{OVER_ONES}(x, ...)", _if_same_type, NOTHING),
+    Rule("@repeating|@reducing(x, ...)", _if_same_type, NOTHING),
     Rule("Slice(x, starts, ends, axes?, const steps?)", _slice, NOTHING),
     Rule("Transpose(x)", _transpose, NOTHING),
     Rule("Pad(x, const pads, ...)", _pad, NOTHING),
-    Rule("Concat|Sum|Mean|Max|Min(x)", _operand, NOTHING),
+    Rule("@joining(x)", _operand, NOTHING),
     Rule("Split(x, ...)", _split, NOTHING),
     Rule("Clip(x, const low?, const high?)", _clip, NOTHING),
     Rule("Resize(x, roi?, const scales?, sizes?)", _resize, NOTHING),

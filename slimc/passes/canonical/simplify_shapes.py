@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from slimc.analysis.shapes import Facts, infer, retype
+from slimc.ir.editor import IDENTITY
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import TensorType
 from slimc.passes.base import Pass, PassResult
@@ -48,7 +49,7 @@ def _known_results(scope: EditedScope, facts: Facts, node: Node) -> Iterable[Rem
         read = scope.users(value) or scope.is_output(value)
         if not value or not read or known is None or known.dtype == object:
             continue
-        if node.kind == "Identity" or not isinstance(kind, TensorType) or kind.dtype.is_float:
+        if node.kind == IDENTITY or not isinstance(kind, TensorType) or kind.dtype.is_float:
             continue  # an Identity that is left makes an output
         array = known.astype(kind.dtype.numpy)
         scope.edit.redirect(value, scope.edit.add_constant(array, value))

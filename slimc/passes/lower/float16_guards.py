@@ -73,8 +73,9 @@ class Guards:
             return "its bodies compute in f32"
         if node.op in (QUANTIZE, DEQUANTIZE):
             return "its scales keep their precision"
-        if node.attrs.get("reduction", b"none") != b"none":
-            return f"{node.op} with a reduction: onnxruntime has no f16 kernel"
+        for name, why in self.ctx.target.wide.items():
+            if node.attrs.get(name, b"none") != b"none":
+                return f"{node.op} with a {name}: {why}"
         row = self.ctx.ops.get(node.kind)
         if node.integer and row is not None and row.weighted is not None:
             data = node.inputs[row.weighted.data]

@@ -133,7 +133,7 @@ def _covers(record: Quantization, bounds: tuple[float, float]) -> bool:
 def _insert(
     graph: Graph, ops: OpTable, placement: Placement, floats: Sequence[str]
 ) -> tuple[Graph, list[Remark]]:
-    emitter = Emitter(graph, placement, InsertQdq.name)
+    emitter = Emitter(graph, ops, placement, InsertQdq.name)
     remarks: list[Remark] = []
     order = {node.name: i for i, node in enumerate(graph.nodes)}
     if placement.output:

@@ -10,7 +10,7 @@ import numpy as np
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Attr, Graph, Node, Quantization
 from slimc.ir.types import DType, TensorType
-from slimc.ops.op import Weighted
+from slimc.ops.op import OpTable, Weighted
 from slimc.ops.qdq import DEQUANTIZE, QUANTIZE
 from slimc.rewrite.summed import Bias, bias_behind
 from slimc.targets.target import Placement
@@ -34,8 +34,9 @@ class Emitter:
     A value is quantized once, whoever reads its integers.
     """
 
-    def __init__(self, graph: Graph, placement: Placement, made_by: str) -> None:
+    def __init__(self, graph: Graph, ops: OpTable, placement: Placement, made_by: str) -> None:
         self.graph = graph
+        self.ops = ops
         self.placement = placement
         self._editor = Editor(graph, made_by=made_by)
         self._kept: dict[tuple[str, int], _Kept] = {}
@@ -125,7 +126,7 @@ class Emitter:
                 return None  # -inf masks a channel, and is no integer
             found = Bias(node, index, array.astype(np.float32).reshape(-1))
         else:
-            behind = bias_behind(self.graph, node, weighted)
+            behind = bias_behind(self.graph, self.ops, node, weighted)
             if behind is None or node.outputs[0] in self.graph.records:
                 return None
             found = behind

@@ -19,7 +19,6 @@ from slimc.remarks import applied, note
 
 PLUGIN = "EfficientNMS_TRT"
 RESULTS = ("num_detections", "detection_boxes", "detection_scores", "detection_classes")
-_AGNOSTIC_SINCE = (8, 6)  # the attribute class_agnostic: NVIDIA/TensorRT, pull request 2593
 _CODES = {"corner": 0, "center-size": 1}
 
 
@@ -112,11 +111,9 @@ class AppendNms(Pass):
         if self.background_class >= 0 and self.background_class >= classes:
             message = f"background_class is {self.background_class}, and there are {head.classes}"
             raise SlimcError("bad-option-value", f"{message} classes", where)
-        old = ctx.target.release < _AGNOSTIC_SINCE
-        if PLUGIN in ctx.target.plugins and self.class_agnostic and old:
-            message = f"the plug-in of TensorRT {ctx.target.version} compares within classes only"
-            help = "leave class_agnostic out; it came with TensorRT 8.6"
-            raise SlimcError("bad-option-value", message, where, help)
+        why = ctx.target.lacks.get(f"{PLUGIN}.class_agnostic", "")
+        if PLUGIN in ctx.target.plugins and self.class_agnostic and why:
+            raise SlimcError("bad-option-value", why, where, "leave class_agnostic out")
 
     def _attributes(self) -> dict[str, Attr]:
         """Return the attributes of the plug-in, version 1."""

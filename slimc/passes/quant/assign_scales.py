@@ -17,6 +17,7 @@ from slimc.errors import SlimcError
 from slimc.ir.editor import without_dead
 from slimc.ir.graph import Graph
 from slimc.ir.types import DType
+from slimc.ops.qdq import QUANTIZE
 from slimc.passes.base import Pass, PassResult, Promise, option
 from slimc.passes.bodies_in_float import left_in_bodies
 from slimc.passes.context import Context
@@ -123,7 +124,7 @@ class AssignScales(Pass):
             freed = next((f": {one.help}" for one in inside if one.help), "")
             return PassResult(graph, (note(nothing + freed), *left), {"integer": 0})
         data = ctx.data.first_samples(self.samples)
-        shared = groups(graph, ctx.target.placement, choice)
+        shared = groups(graph, ctx.ops, ctx.target.placement, choice)
         if ctx.target.placement.beside and shared:
             shared = with_every_value(graph, shared, choice)
         ranges = self._measure(graph, ctx, data, shared)
@@ -177,7 +178,7 @@ class AssignScales(Pass):
 
 def _check(options: AssignScales, graph: Graph) -> None:
     where = f"pass {options.name}"
-    quantized = next((n.name for n in graph.walk() if n.op == "QuantizeLinear" or n.integer), None)
+    quantized = next((n.name for n in graph.walk() if n.op == QUANTIZE or n.integer), None)
     if quantized is not None or graph.records:
         raise SlimcError(
             "already-quantized",

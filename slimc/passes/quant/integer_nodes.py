@@ -196,7 +196,7 @@ def _with_biases(
         parts, axis = site.row.weighted, site.channel_axis
         if parts is None or site.weight is None or axis is None or not site.wants.free_result:
             continue
-        added = bias_behind(graph, site.node, parts)
+        added = bias_behind(graph, ctx.ops, site.node, parts)
         channels = graph.constants[site.weight].shape[axis]
         if added is not None and added.elements.size in (1, channels):
             row, wants = ctx.ops.rows[added.reader.kind], replace(site.wants, between=False)

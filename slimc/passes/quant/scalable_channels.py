@@ -88,7 +88,7 @@ def _of_product(graph: Graph, ops: OpTable, facts: Facts, one: Linear) -> Site |
             return "its bias is not one constant per channel"
         along = int(np.argmax(bias.shape)) - bias.ndim
         vectors.append((node.name, one.bias, along))
-    added = sole_sum(graph, value)
+    added = sole_sum(graph, ops, value)
     constant = graph.array(added.other) if added is not None else None
     if added is not None and constant is not None:
         if not _along(constant, axis - rank, one.channel_count):

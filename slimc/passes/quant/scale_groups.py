@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from slimc.calib.table import Range
 from slimc.ir.graph import Graph, Node, is_f32
 from slimc.ir.types import TensorType
-from slimc.ops.op import Quant
+from slimc.ops.op import OpTable, Quant
 from slimc.passes.quant.integer_nodes import Choice
 from slimc.passes.quant.quantizable_node import Site, made_alone
 from slimc.rewrite.summed import has_bias_shape, sole_sum
@@ -31,14 +31,16 @@ class ScaleGroup:
     fixed: tuple[tuple[str, Range], ...] = ()
 
 
-def groups(graph: Graph, placement: Placement, choice: Choice) -> tuple[ScaleGroup, ...]:
+def groups(
+    graph: Graph, ops: OpTable, placement: Placement, choice: Choice
+) -> tuple[ScaleGroup, ...]:
     """Return the groups of activations (of constants too that are no weights), in graph order."""
     grids: dict[str, Grid] = {}
     for site in choice.sites.values():
         for value in _operands(graph, placement, choice, site):
             grids.setdefault(value, site.activations)
         if placement.output:
-            for value in _results(graph, choice, site):
+            for value in _results(graph, ops, choice, site):
                 grids.setdefault(value, site.activations)
     leader = {value: value for value in grids}
     for site in choice.sites.values():
@@ -65,7 +67,7 @@ def _operands(graph: Graph, placement: Placement, choice: Choice, site: Site) ->
             yield value
 
 
-def _results(graph: Graph, choice: Choice, site: Site) -> Iterator[str]:
+def _results(graph: Graph, ops: OpTable, choice: Choice, site: Site) -> Iterator[str]:
     """Yield the results that need a record, or what a clamp makes of them for all readers.
 
     Where a contraction could give floats, its result needs one too if a clamp or a computed summand
@@ -81,15 +83,18 @@ def _results(graph: Graph, choice: Choice, site: Site) -> Iterator[str]:
             reader.name in choice.sites and value in choice.sites[reader.name].operands
             for reader in graph.users.get(value, ())
         )
-        fused = site.row.weighted is not None and (clamped or _is_fused_sum(graph, choice, site))
+        summed = clamped or _is_fused_sum(graph, ops, choice, site)
+        fused = site.row.weighted is not None and summed
         if read or not site.wants.free_result or fused:
             yield value
 
 
-def _is_fused_sum(graph: Graph, choice: Choice, site: Site) -> bool:
+def _is_fused_sum(graph: Graph, ops: OpTable, choice: Choice, site: Site) -> bool:
     """Return whether a product has a computed summand that a runtime takes for a bias."""
     weighted, result = site.row.weighted, site.node.outputs[0]
-    summed = sole_sum(graph, result) if weighted is not None and weighted.bias is None else None
+    if weighted is None or weighted.bias is not None:
+        return False
+    summed = sole_sum(graph, ops, result)
     if summed is None or summed.node.name in choice.sites:
         return False  # a site that adds it is its bias, or has integers of its own
     kinds = [graph.type_of(value) for value in (summed.other, result)]

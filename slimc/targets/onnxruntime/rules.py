@@ -7,18 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-
-from slimc.analysis.contraction_axes import sum_order
-from slimc.ir.graph import Node
-from slimc.ir.pairs import LARGEST_PAIR, pair_sums
 from slimc.ir.types import DType, TensorType
 from slimc.ops.qdq import QUANTIZE
 from slimc.targets.contractions import (
     Conversion,
     contractions,
     dequantized,
-    integer_contractions,
     weight_of,
 )
 from slimc.targets.fixes.file import write_older_forms
@@ -33,8 +27,8 @@ from slimc.targets.node_units import (
     seen_type,
 )
 from slimc.targets.onnxruntime.guarded_floats import quantized_by_runtime
-from slimc.targets.qoperators import qoperators
 from slimc.targets.rules.qdq import PARAMETERS
+from slimc.targets.rules.saturation import UNSATURATED_WEIGHTS
 from slimc.targets.rules.shapes import open_sizes
 from slimc.targets.rules.widths import FOLDED, aligned_channels, stored_float16
 from slimc.targets.target import Finding, Subject, TargetRule
@@ -199,41 +193,6 @@ def _whole_operands(subject: Subject) -> Iterator[Finding]:
             yield Finding("silent", node.name, message, "quantize all to one type")
 
 
-def _unsaturated_weights(subject: Subject) -> Iterator[Finding]:
-    """Without VNNI, u8 times s8 is summed in pairs of 16 bits, which saturate (`ir.pairs`)."""
-    wishes = subject.target.quantize.values()
-    if not any(wish.weights is not None and wish.weights.paired for wish in wishes):
-        return
-    for node, stored, order in _unsigned_times_signed(subject):
-        if stored.ndim <= max(order, default=-1):
-            continue  # of fewer axes than the operator has for it
-        sums = pair_sums(stored.astype(np.int32), order)
-        beyond = int((sums > LARGEST_PAIR).sum())
-        if beyond:
-            message = (
-                f"{beyond} of {sums.size} pairs of weights sum up to {sums.max()}: with u8 data "
-                f"sums saturate beyond {LARGEST_PAIR}, and results are wrong"
-            )
-            help = "give weights 7 bits, or set session.x64quantprecision=1: exact, and slower"
-            yield Finding("silent", node.name, message, help)
-
-
-def _unsigned_times_signed(subject: Subject) -> Iterator[tuple[Node, np.ndarray, tuple[int, ...]]]:
-    """Yield contractions of u8 data: the s8 numbers of the weight, and the axes that are summed."""
-    graph, bounds = subject.graph, subject.facts.bounds
-    for node, parts in integer_contractions(graph, subject.ops):
-        data = dequantized(graph, node.inputs[parts.data])
-        weight = dequantized(graph, node.inputs[parts.weight])
-        if data is None or weight is None or data.integers is not DType.U8:
-            continue
-        stored, bound = graph.array(weight.node.inputs[0]), bounds.get(node.name)
-        if stored is not None and stored.dtype == np.int8 and bound is not None:
-            yield node, stored, sum_order(bound, parts)
-    for one in qoperators(graph):
-        if one.data is DType.U8 and one.weight.dtype == np.int8:
-            yield one.node, one.weight, one.sums
-
-
 def _guarded_floats(subject: Subject) -> Iterator[Finding]:
     """Find weights in floats between DQ and Q: onnxruntime quantizes them itself."""
     graph, ops = subject.graph, subject.ops
@@ -274,7 +233,7 @@ CPU = (
     TargetRule("L26", "quantized-data", "data come from a DQ directly", _quantized_data),
     TargetRule("L27", "covered-clamps", "Q does the work of clamps before it", _covered_clamps),
     TargetRule("L28", "integer-bias", "biases are i32, or become it", _integer_bias),
-    TargetRule("L29", "unsaturated-weights", "pairs of weights fit 16 bits", _unsaturated_weights),
+    UNSATURATED_WEIGHTS,
     TargetRule("L30", "one-type", "data and result have one type of 8 bits", _one_type),
     TargetRule(
         "L30", "whole-operands", "all operands of an operator are quantized", _whole_operands

@@ -54,6 +54,7 @@ def _of_release(target: Target, release: Release) -> Target:
         forbids=release.forbids,
         decompose=release.decompose,
         plugins=release.besides,
+        lacks=release.missing,
     )
 
 

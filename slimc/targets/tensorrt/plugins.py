@@ -30,3 +30,14 @@ def plugins_of(release: tuple[int, ...]) -> frozenset[str]:
     """Return the names of the plug-ins of a release."""
     later = (names for first, names in _ADDED.items() if first <= release)
     return frozenset(name for names in (_OF_8_2, *later) for name in names.split())
+
+
+def missing_attributes(version: str, release: tuple[int, ...]) -> dict[str, str]:
+    """Return the attributes that plug-ins of a release do not know yet: kind.attribute -> why.
+
+    Source: NVIDIA/TensorRT, pull request 2593.
+    """
+    if release >= (8, 6):
+        return {}
+    within = f"the plug-in of TensorRT {version} compares within classes only"
+    return {"EfficientNMS_TRT.class_agnostic": within}

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from slimc.targets.express.decompose import WAYS
-from slimc.targets.tensorrt.plugins import plugins_of
+from slimc.targets.tensorrt.plugins import missing_attributes, plugins_of
 
 _NEVER = (
     "AffineGrid Bernoulli BitCast BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor "
@@ -79,6 +79,11 @@ class Release:
         """Operators that it has besides those of ONNX, of any domain."""
         imported = _IMPORTED.split() if self.number >= (10, 15) else ()
         return plugins_of(self.number) | frozenset(imported)
+
+    @property
+    def missing(self) -> Mapping[str, str]:
+        """Attributes that its operators do not know, and why."""
+        return missing_attributes(self.version, self.number)
 
     @property
     def decompose(self) -> frozenset[str]:

@@ -5,6 +5,7 @@ import pytest
 from optimized import optimized_ops
 
 from slimc.execute.oracles.ask import Kernel
+from slimc.execute.oracles.onnxruntime_cpu import INTEGER_KINDS, WEIGHT_KINDS
 from slimc.io.read import FileHeader
 from slimc.ir.text import parse_text
 from slimc.ops import OPS
@@ -251,3 +252,9 @@ def test_what_stands_near_a_layer_ends_at_others() -> None:
     flow = Flow(graph := parse_text(CHAIN), OPS)
     assert flow.near(graph.by_name["first"]) == {"first", "between"}
     assert flow.near(graph.by_name["between"]) == {"first", "between", "second"}
+
+
+def test_rows_say_which_operators_the_oracle_counts() -> None:
+    said = {kind: row.integers for kind, row in OPS.rows.items() if row.integers}
+    in_files = [kind for kind in INTEGER_KINDS if "nhwc" not in kind]  # others its optimizer makes
+    assert said == {**dict.fromkeys(in_files, "operands"), **dict.fromkeys(WEIGHT_KINDS, "weight")}

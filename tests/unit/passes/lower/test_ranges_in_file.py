@@ -72,7 +72,7 @@ def test_every_float_has_a_scale_group() -> None:
     choice = choose(NET, ctx, infer(NET, OPS), schemes)
     assert set(choice.sites) == {"first", "last"}
     assert "DLA has no Erf" in choice.reasons.get("erf", "DLA has no Erf")
-    shared = with_every_value(NET, groups(NET, PLACEMENT, choice), choice)
+    shared = with_every_value(NET, groups(NET, OPS, PLACEMENT, choice), choice)
     place = {value: group for group in shared for value in group.values}
     assert set(place) == {"x", "c", "r", "e", "m", "y"}
     assert place["c"] is place["r"]  # the kernel clamps what it makes

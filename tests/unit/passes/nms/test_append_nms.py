@@ -19,6 +19,7 @@ from slimc.ops import OPS
 from slimc.passes.context import Context
 from slimc.passes.nms.append_nms import PLUGIN, RESULTS, AppendNms
 from slimc.targets.generic import GENERIC_ONNX
+from slimc.targets.tensorrt.plugins import missing_attributes
 
 WITH_PLUGIN = replace(GENERIC_ONNX, plugins=frozenset({PLUGIN}), version="10.3")
 JOINED = parse_text("graph (%x: f32[B,7,N]) -> (%y)\n  %y: f32[B,7,N] = Identity(%x)")
@@ -231,7 +232,8 @@ def test_what_looks_like_no_head_is_told() -> None:
 
 
 def test_an_old_plugin_compares_within_classes() -> None:
-    old = replace(WITH_PLUGIN, version="8.2.1")
+    lacks = missing_attributes("8.2.1", (8, 2, 1))
+    old = replace(WITH_PLUGIN, version="8.2.1", lacks=lacks)
     data = Data(JOINED, "", lambda: iter(()), ())
     with pytest.raises(SlimcError, match=r"the plug-in of TensorRT 8\.2\.1"):
         AppendNms(class_agnostic=True).run(JOINED, Context(OPS, old, data))
