@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 from slimc.analysis.shapes import Facts, call_of
 from slimc.ir.constant import Constant
@@ -36,11 +35,6 @@ class Opened:
     whole: Graph
     graph: Graph
     borders: Mapping[str, Node]
-
-    @cached_property
-    def carried(self) -> tuple[str, ...]:
-        """The inputs of the bodies: values that no node makes."""
-        return tuple(v for n in self.borders.values() for body in n.bodies for v in body.inputs)
 
     def closed(self, edited: Graph) -> Graph:
         """Return the graph with bodies that an edited open form stands for."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import coo_array, csr_array
-from scipy.sparse.csgraph import breadth_first_order, connected_components
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 from slimc.ir.arrays import Ints, Mask
 
@@ -78,6 +80,8 @@ class IndexSpace:
 
     def solve(self) -> Ints:
         """Return the unit of every index: the components of the ties, numbered by first index."""
+        from scipy.sparse.csgraph import connected_components
+
         _, unit = connected_components(_matrix(self._ties, self.count), directed=False)
         _, first = np.unique(unit, return_index=True)
         rank = np.empty(len(first), np.int64)
@@ -104,6 +108,8 @@ class IndexSpace:
 
         A marked index is followed by itself, an index that reaches none by -1.
         """
+        from scipy.sparse.csgraph import breadth_first_order
+
         ends = np.flatnonzero(marked)
         ties = [*self._ties, np.stack([np.full(len(ends), self.count), ends])]
         graph = _matrix(ties, self.count + 1)
@@ -111,6 +117,16 @@ class IndexSpace:
         following = np.where(previous[:-1] < 0, -1, previous[:-1])
         following[ends] = ends
         return following
+
+    def place_ties(self) -> np.ndarray:
+        """Return the ties between places: i64[n,3], two numbers of places and how many indices."""
+        number = np.repeat(np.arange(len(self.start)), list(self.extent.values()))
+        if not self._ties:
+            return np.zeros((0, 3), np.int64)
+        ties, counts = np.unique(
+            number[np.concatenate(self._ties, axis=1)], axis=1, return_counts=True
+        )
+        return np.concatenate([ties, counts[None]]).T
 
     def places(self) -> Iterator[tuple[Place, int, int]]:
         """Yield every place with the first of its numbers and their count, in that order."""
@@ -125,5 +141,7 @@ class IndexSpace:
 
 
 def _matrix(ties: list[Ints], count: int) -> csr_array:
+    from scipy.sparse import coo_array
+
     a, b = np.concatenate(ties, axis=1) if ties else np.zeros((2, 0), np.int64)
     return coo_array((np.ones(len(a), np.int32), (a, b)), shape=(count, count)).tocsr()

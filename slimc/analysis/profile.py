@@ -6,16 +6,14 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from hashlib import sha256
-from math import isfinite
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import nnls
 
 from slimc.analysis.latency import Amounts, Rates, Speed
 from slimc.analysis.workload import ANY, CLASSES, INTEGER
 from slimc.errors import SlimcError
-from slimc.io.json_file import BROKEN, parse_json, told
+from slimc.io.records import parse_record
 
 FORMAT = "slimc-profile-1"
 _FEWEST = 8  # steps that a class is fitted to; of fewer, `ANY` stands for it
@@ -144,6 +142,8 @@ def fit(runs: Iterable[Run]) -> dict[str, Fitted]:
 
 def _fitted(steps: Sequence[Timed], weight: np.ndarray, among: np.ndarray) -> Fitted:
     """Fit the rates of some steps; the others that multiply too, or do not either, weigh little."""
+    from scipy.optimize import nnls
+
     taken = np.array([one.seconds for one in steps])
     columns = np.array([[*_numbers(one.amounts), 1.0] for one in steps])
     multiplies = columns[:, 0] > 0
@@ -183,59 +183,29 @@ def profile_text(profile: Profile) -> str:
 def parse_profile(text: str, where: str) -> Profile:
     """Read what `profile_text` wrote. Raises SlimcError "bad-profile"."""
     try:
-        found = parse_json(text)
-        if not isinstance(found, dict) or found.get("format") != FORMAT:
-            said = found.get("format") if isinstance(found, dict) else type(found).__name__
-            raise ValueError(f"found format {said!r}, expected '{FORMAT}'")
-        del found["format"]
-        classes = {name: _read_class(name, one) for name, one in found.pop("classes").items()}
-        checks = tuple(_record(Check, one) for one in found.pop("checks"))
-        texts = {key: tuple(found.pop(key)) for key in ("models", "notes")}
-        made: Profile = _record(Profile, {**found, **texts, "classes": classes, "checks": checks})
-        _check(made)
-    except BROKEN as error:
-        help = "slimc profile MODEL -o machine.json writes one"
-        raise SlimcError("bad-profile", told(error), where, help) from error
-    return made
+        profile = parse_record(text, Profile, FORMAT)
+        _check(profile)
+    except ValueError as error:
+        help = getattr(error, "help", "") or "slimc profile MODEL -o machine.json writes one"
+        raise SlimcError("bad-profile", str(error), where, help) from error
+    return profile
 
 
-def _read_class(name: str, found: Any) -> Fitted:
-    if name.removeprefix(INTEGER) not in (*CLASSES, ANY):
-        raise ValueError(f"there is no class of work '{name}'")
-    rates: Rates = _record(Rates, found["rates"])
-    made: Fitted = _record(Fitted, {**found, "rates": rates})
-    return made
-
-
-def _record(kind: type[Any], found: Any) -> Any:
-    """Make a record of a JSON object that has its fields, all of them and no other."""
-    names = [one.name for one in fields(kind)]
-    unknown = sorted(set(found) - set(names))
-    if unknown:
-        raise ValueError(f"'{unknown[0]}' is not known")
-    return kind(**{name: found[name] for name in names})
-
-
-def _check(made: Profile) -> None:
-    named = (made.device, made.runtime, made.version, made.target, made.judged)
-    for text in (*named, *made.models, *made.notes):
-        if not isinstance(text, str) or len(text) > _TEXTS or not text.isprintable():
+def _check(profile: Profile) -> None:
+    named = (profile.device, profile.runtime, profile.version, profile.target, profile.judged)
+    for text in (*named, *profile.models, *profile.notes):
+        if len(text) > _TEXTS or not text.isprintable():
             raise ValueError(f"{text!r:.40} is no name")
-    if type(made.threads) is not int or made.threads < 0:
-        raise ValueError(f"threads is {made.threads!r}")
-    for name, one in made.classes.items():
-        numbers = [*asdict(one.rates).values(), one.error]
-        if not all(_is_number(n) and n >= 0 for n in numbers) or not any(numbers[:-1]):
-            raise ValueError(f"the rates of '{name}' are no rates: {numbers}")
-        if type(one.steps) is not int:
-            raise ValueError(f"the steps of '{name}' are {one.steps!r}")
-    if ANY not in made.classes:
+    if profile.threads < 0:
+        raise ValueError(f"threads is {profile.threads}")
+    for name, fitted in profile.classes.items():
+        if name.removeprefix(INTEGER) not in (*CLASSES, ANY):
+            raise ValueError(f"there is no class of work '{name}'")
+        rates = [*asdict(fitted.rates).values()]
+        if min(*rates, fitted.error) < 0 or not any(rates):
+            raise ValueError(f"the rates of '{name}' are no rates: {[*rates, fitted.error]}")
+    if ANY not in profile.classes:
         raise ValueError(f"class '{ANY}' is missing")
-    for check in made.checks:
-        sound = all(_is_number(n) and n > 0 for n in (check.predicted, check.measured))
-        if not sound or not isinstance(check.run, str):
+    for check in profile.checks:
+        if min(check.predicted, check.measured) <= 0:
             raise ValueError(f"{check} is no check")
-
-
-def _is_number(number: object) -> bool:
-    return type(number) in (int, float) and isfinite(float(number))  # type: ignore[arg-type]

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import gcd, lcm
 
-import networkx as nx
 import numpy as np
 
 from slimc.analysis.coupling import Coupling
 from slimc.analysis.index_space import AxisOf, LabelOf, Place
 from slimc.ir.arrays import Ints, Mask
+from slimc.ir.graph import Node
 from slimc.ops.axes import Axis, labels_of
 
 
@@ -223,23 +223,30 @@ def channel_axes(coupling: Coupling, place: LabelOf) -> Iterator[AxisOf]:
             yield at
 
 
-def family_graph(coupling: Coupling) -> nx.Graph:
-    """Return families and the nodes that tie them, with plain attributes (any networkx export).
+def weighted_nodes(coupling: Coupling) -> tuple[Node, ...]:
+    """Return the nodes whose weights are constants or computed from such, in graph order."""
+    graph, found = coupling.graph, []
+    fixed = set(graph.constants)
+    for node in graph.nodes:
+        if coupling.ops.weight_of(node) in fixed:
+            found.append(node)
+        if all(value in fixed for value in node.reads):
+            fixed.update(o for o in node.outputs if o)
+    return tuple(found)
 
-    A family is a vertex `family:NAME` (width, soft), a node `node:NAME` (op); an edge says as what
-    the node has the family (`role`), and how many indices of it go with one unit (`count`).
-    """
-    made = nx.Graph()
-    for family in families(coupling):
-        vertex = f"family:{family.name}"
-        made.add_node(vertex, kind="family", width=family.width, soft=family.soft)
-        for member in family.labels:
-            node = coupling.graph.by_name[member.place.node]
-            made.add_node(f"node:{node.name}", kind="node", op=node.kind)
-            made.add_edge(
-                vertex,
-                f"node:{node.name}",
-                role=role(coupling, member.place),
-                count=member.count,
-            )
-    return made
+
+def channel_labels(coupling: Coupling, node: Node) -> tuple[LabelOf, ...]:
+    """Return the labels of a weighted node that are channels: made first, then read."""
+    weighted = coupling.ops.weighted(node)
+    bound = coupling.facts.bounds[node.name]
+    if weighted is None:
+        return ()
+    results = labels_of(*bound.outputs)
+    kernel = labels_of(bound.inputs[weighted.weight])
+    data = labels_of(bound.inputs[weighted.data])
+    read = [name for name in kernel if name in data and name not in results]
+    made = [weighted.channel] if weighted.channel in kernel else []
+    free = [n for n in kernel if n in data and n in results and n not in made]
+    labels = bound.labels()
+    both = [name for name in free if not labels[name].pinned and bound.sizes[name] != 1]
+    return tuple(LabelOf(node.name, name) for name in dict.fromkeys((*made, *both, *read)))

@@ -11,10 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
-from scipy.sparse import coo_array, csc_array
 
 from slimc.analysis.cost import size_bytes
 from slimc.analysis.coupling import Coupling, sizes_of
@@ -22,6 +21,9 @@ from slimc.analysis.index_space import LabelOf, Place
 from slimc.analysis.prune_groups import Family
 from slimc.ir.arrays import Ints
 from slimc.ir.graph import Node
+
+if TYPE_CHECKING:
+    from scipy.sparse import csc_array
 
 Quantity = Literal["macs", "parameters", "bytes"]
 
@@ -132,6 +134,8 @@ def cost(coupling: Coupling, families: Sequence[Family], quantity: Quantity) -> 
 
 def cost_of_terms(terms: Sequence[Term], families: Sequence[Family]) -> Cost:
     """Return the sum of terms as a function of the units removed per family."""
+    from scipy.sparse import coo_array
+
     columns: dict[Place, list[tuple[int, int]]] = {}
     for number, family in enumerate(families):
         for member in family.members:

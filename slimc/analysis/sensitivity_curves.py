@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from math import isfinite
-from typing import Any
 
 from slimc.errors import SlimcError
-from slimc.io.json_file import BROKEN, parse_json, told
+from slimc.io.records import parse_record
 
 FORMAT = "slimc-sensitivity-1"
 
@@ -93,62 +91,51 @@ class Curves:
         return replace(self, curves=tuple(curves))
 
 
+@dataclass(frozen=True)
+class _Family:
+    """A curve, as the file has it."""
+
+    name: str
+    width: int
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True)
+class _File(Setup):
+    """The file of curves, without its format."""
+
+    families: tuple[_Family, ...]
+
+
 def curves_text(curves: Curves) -> str:
     """Write curves as JSON; `parse_curves` reads it back equal."""
-    made = {
-        "format": FORMAT,
-        **asdict(curves.setup),
-        "families": [
-            {"name": c.family, "width": c.width, "points": [asdict(p) for p in c.points]}
-            for c in curves.curves
-        ],
-    }
-    return json.dumps(made, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    families = tuple(_Family(c.family, c.width, c.points) for c in curves.curves)
+    file = {"format": FORMAT, **asdict(_File(**vars(curves.setup), families=families))}
+    return json.dumps(file, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def parse_curves(text: str, where: str) -> Curves:
     """Read what `curves_text` wrote. Raises SlimcError "bad-curves"."""
     try:
-        found = parse_json(text)
+        file = parse_record(text, _File, FORMAT)
+        _check(file.families)
     except ValueError as error:
-        raise _bad(str(error), where) from error
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
-        said = found.get("format") if isinstance(found, dict) else type(found).__name__
-        raise _bad(f"found format {said!r}, expected '{FORMAT}'", where)
-    try:
-        setup = Setup(**{f.name: found[f.name] for f in fields(Setup)})
-        curves = tuple(_curve(one) for one in found["families"])
-        _check(setup, curves)
-    except BROKEN as error:
-        raise _bad(told(error), where) from error
-    return Curves(setup, curves)
+        help = (
+            getattr(error, "help", "") or "measure again: slimc sensitivity MODEL -o another.json"
+        )
+        raise SlimcError("bad-curves", str(error), where, help) from error
+    setup = Setup(**{f.name: getattr(file, f.name) for f in fields(Setup)})
+    return Curves(setup, tuple(Curve(f.name, f.width, f.points) for f in file.families))
 
 
-def _curve(one: dict[str, Any]) -> Curve:
-    points = tuple(Point(float(p["ratio"]), p["kept"], float(p["error"])) for p in one["points"])
-    return Curve(one["name"], one["width"], points)
-
-
-def _check(setup: Setup, curves: Sequence[Curve]) -> None:
-    for field in fields(Setup):
-        value, kind = getattr(setup, field.name), {"str": str, "int": int}[str(field.type)]
-        if type(value) is not kind:
-            raise ValueError(f"{field.name} is {value!r}, not of type {field.type}")
-    names = [curve.family for curve in curves]
+def _check(families: Sequence[_Family]) -> None:
+    names = [family.name for family in families]
     if len(set(names)) < len(names):
         raise ValueError("a family is there twice")
-    for curve in curves:
-        if not isinstance(curve.family, str) or type(curve.width) is not int:
-            raise ValueError(f"name {curve.family!r} or width {curve.width!r} of a family")
-        ratios = [point.ratio for point in curve.points]
+    for family in families:
+        ratios = [point.ratio for point in family.points]
         if ratios != sorted(set(ratios)):
-            raise ValueError(f"the ratios of family '{curve.family}' do not rise")
-        for point in curve.points:
-            sound = type(point.kept) is int and 1 <= point.kept <= curve.width
-            if not (sound and 0 < point.ratio < 1 and isfinite(point.error)):
-                raise ValueError(f"family '{curve.family}' of {curve.width} units has {point}")
-
-
-def _bad(message: str, where: str) -> SlimcError:
-    help = "measure again: slimc sensitivity MODEL -o another.json"
-    return SlimcError("bad-curves", message, where, help)
+            raise ValueError(f"the ratios of family '{family.name}' do not rise")
+        for point in family.points:
+            if not (1 <= point.kept <= family.width and 0 < point.ratio < 1):
+                raise ValueError(f"family '{family.name}' of {family.width} units has {point}")

@@ -6,19 +6,17 @@ resize=256,crop=224,scale=1/255,mean=[0.485,0.456,0.406],std=[0.229,0.224,0.225]
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from slimc.errors import SlimcError, did_you_mean
+from slimc.io.yaml_file import read_yaml
 
 MAX_SIDE = 1 << 14  # pixels
-MAX_TEXT_BYTES = 1 << 16
 YAML_SUFFIXES = (".yaml", ".yml")
 CHOICES = {
     "layout": ("nchw", "nhwc"),
@@ -149,17 +147,13 @@ def _from_text(text: str) -> dict[str, str | list[str]]:
 
 def _from_yaml(path: Path) -> dict[str, str | list[str]]:
     try:
-        if path.stat().st_size > MAX_TEXT_BYTES:
-            raise _bad(f"'{path}' is larger than {MAX_TEXT_BYTES} bytes")
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        found = read_yaml(path)
     except OSError as broken:
         raise _bad(f"'{path}' cannot be read: {broken.strerror}") from broken
-    except (UnicodeDecodeError, yaml.YAMLError) as broken:
-        raise _bad(f"'{path}' cannot be read: {broken}") from broken
-    if not isinstance(found, Mapping):
-        raise _bad(f"'{path}' holds no `key: value` lines", _EXAMPLE)
+    except ValueError as broken:
+        raise _bad(f"'{path}': {broken}", _EXAMPLE) from broken
     return {
-        str(name): [str(one) for one in value] if isinstance(value, list) else str(value)
+        name: [str(word) for word in value] if isinstance(value, list) else str(value)
         for name, value in found.items()
     }
 
@@ -176,7 +170,7 @@ def _typed(name: str, value: str | list[str]) -> Any:
             return tuple(int(side) for side in sides)
         numbers = tuple(_number(word) for word in words)
     except (ValueError, ZeroDivisionError, OverflowError) as wrong:
-        raise _bad(f"{name}={_text(value)} is no number", _EXAMPLE) from wrong
+        raise _bad(f"{name}={_text(value):.60} is no number", _EXAMPLE) from wrong
     if name == "scale":
         if len(numbers) != 1:
             raise _bad("scale takes one number")

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from slimc.errors import SlimcError
-from slimc.io.json_file import BROKEN, parse_json, read_text
+from slimc.io.json_file import parse_json, read_text
+from slimc.io.records import structure
 from slimc.io.write import replaced
 
 
@@ -50,10 +50,9 @@ class CalibrationTable:
     def from_json(cls, text: str) -> CalibrationTable:
         """Read a table. Raises SlimcError `bad-calibration-table`."""
         try:
-            table = parse_json(text)
-            ranges = {str(value): _range(pair) for value, pair in table["ranges"].items()}
-            return cls(ranges, str(table["key"]))
-        except BROKEN as error:
+            file = structure(parse_json(text), _File)
+            return cls({value: _range(*pair) for value, pair in file.ranges.items()}, file.key)
+        except ValueError as error:
             raise SlimcError(
                 "bad-calibration-table",
                 f"this is no calibration table: {error}",
@@ -61,9 +60,16 @@ class CalibrationTable:
             ) from error
 
 
-def _range(pair: Any) -> Range:
-    low, high = (float(number) for number in pair)
-    if not low <= high < float("inf") or low == -float("inf"):
+@dataclass(frozen=True)
+class _File:
+    """The file of a table: value -> lowest and highest number."""
+
+    key: str
+    ranges: Mapping[str, tuple[float, float]]
+
+
+def _range(low: float, high: float) -> Range:
+    if low > high:
         raise ValueError(f"{low} to {high} is no range")
     return Range(low, high)
 

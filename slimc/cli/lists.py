@@ -68,7 +68,8 @@ def _say_pass(one: type[Pass]) -> None:
     say()
     for option in options_of(one):
         default = option.default if option.default else "''"
-        say(f"  {option.name}: {option.kind} = {default}")
+        bounds = f", {option.range}" if option.range else ""
+        say(f"  {option.name}: {option.kind} = {default}{bounds}")
         if option.help:
             say(f"      {option.help}")
     say()

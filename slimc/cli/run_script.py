@@ -113,6 +113,7 @@ def _run(
     output = options["output"] or model.with_name(f"{model.stem}.{script.stem}.onnx")
     names = names_with(options["plugin"])
     goal = names.target(target) if target else None
+    names.parse(passes)  # a mistake in them is said before the script runs
     files = (Output(output, "-o"), Output(data_path(output), "-o"))
     outputs = files if goal is None else model_outputs(output, goal, "-o")
     check_outputs(outputs, model, {**options, "calib": calib}, target, script=script)

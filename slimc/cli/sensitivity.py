@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -115,8 +117,7 @@ def sensitivity_command(model: Path, **options: Any) -> None:
     With --passes quant, every region of the quantized model: a contraction and the operators whose
     integers hang on it. The table tells what to leave in floats: slimc MODEL --min-sqnr 30 does it.
     """
-    for path in options["plot"]:
-        _check_suffix(path)
+    _check_plots(options["plot"])
     if options["passes"] is not None:
         check_for_regions(options)
         run_regions(model, options)
@@ -166,13 +167,22 @@ def _ratios(text: str) -> tuple[float, ...]:
         ) from error
 
 
-def _check_suffix(path: Path) -> None:
-    if path.suffix not in _SUFFIXES:
+def _check_plots(paths: Sequence[Path]) -> None:
+    """Raise SlimcError "bad-option-value" or "plots-missing" before anything is measured."""
+    for path in paths:
+        if path.suffix not in _SUFFIXES:
+            raise SlimcError(
+                "bad-option-value",
+                f"'{path}' ends neither in .png nor in .svg",
+                "option --plot",
+                "for example --plot sensitivity.svg",
+            )
+    if paths and find_spec("matplotlib") is None:
         raise SlimcError(
-            "bad-option-value",
-            f"'{path}' ends neither in .png nor in .svg",
+            "plots-missing",
+            "drawing needs matplotlib",
             "option --plot",
-            "for example --plot sensitivity.svg",
+            "pip install 'slimc[plots]', or leave --plot out",
         )
 
 

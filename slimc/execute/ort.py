@@ -8,12 +8,11 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import onnxruntime
-from onnxruntime.capi import onnxruntime_pybind11_state
 
 from slimc.errors import SlimcError, did_you_mean
 from slimc.execute.exact_sums import with_exact_sums
@@ -24,6 +23,9 @@ from slimc.ir.arrays import Floats
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph
 from slimc.ir.types import DType, TensorType
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 Feed = dict[str, np.ndarray]
 
@@ -36,17 +38,9 @@ _KERNEL = "_kernel_time"  # behind the name of a node in the runtime's profile
 _MICROSECOND = 1e-6  # its unit
 _WARM_UPS = 2  # runs before the clock starts: allocations, caches
 _STATUS = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
-_FAILURES: tuple[type[BaseException], ...] = (
-    RuntimeError,
-    ValueError,
-    *(
-        kind
-        for kind in vars(onnxruntime_pybind11_state).values()
-        if isinstance(kind, type) and issubclass(kind, Exception)
-    ),
-)
 
-Loaded = tuple[onnxruntime.InferenceSession, list[np.ndarray]]  # the arrays that it shares
+# A session, and the arrays that it shares.
+Loaded: TypeAlias = "tuple[onnxruntime.InferenceSession, list[np.ndarray]]"
 
 
 class Session:
@@ -216,6 +210,8 @@ def _middle(taken: Sequence[float]) -> float:
 
 
 def _options(threads: int, optimize: bool) -> onnxruntime.SessionOptions:
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _QUIET
     options.intra_op_num_threads = threads
@@ -225,10 +221,12 @@ def _options(threads: int, optimize: bool) -> onnxruntime.SessionOptions:
 
 
 def _load(model: bytes | Path, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
+    import onnxruntime
+
     source = str(model) if isinstance(model, Path) else model
     try:
         return onnxruntime.InferenceSession(source, options, providers=_PROVIDERS)
-    except _FAILURES as fail:
+    except _failures() as fail:
         raise SlimcError("runtime-refuses", _told(fail), "onnxruntime, on loading") from fail
 
 
@@ -240,6 +238,8 @@ def _load_any(model: Graph | bytes | Path, options: onnxruntime.SessionOptions) 
 
 def _load_sharing(graph: Graph, options: onnxruntime.SessionOptions) -> Loaded:
     """Load a graph whose weights stay where they are; they must live as long as the session."""
+    import onnxruntime
+
     data, weights = to_bytes_without_weights(graph)
     arrays = [np.ascontiguousarray(constant.array) for constant in weights.values()]
     shared = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in arrays]
@@ -252,9 +252,19 @@ def _run(
 ) -> list[Any]:
     try:
         results: list[Any] = session.run(outputs, dict(feeds))
-    except _FAILURES as fail:
+    except _failures() as fail:
         raise SlimcError("run-failed", _told(fail), "onnxruntime, on running") from fail
     return results
+
+
+@cache
+def _failures() -> tuple[type[BaseException], ...]:
+    """Return what onnxruntime raises; its exceptions have no common class."""
+    from onnxruntime.capi import onnxruntime_pybind11_state
+
+    kinds = vars(onnxruntime_pybind11_state).values()
+    own = (kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Exception))
+    return (RuntimeError, ValueError, *own)
 
 
 def _told(fail: BaseException) -> str:

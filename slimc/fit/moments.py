@@ -12,7 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
 
 from slimc.fit.sparse_columns import least_squares_within
 from slimc.ir.arrays import Floats, Mask
@@ -333,6 +332,8 @@ def least_squares(
     if w.shape[2] < _BY_CHOLESKY:
         step = np.linalg.solve(damped, residual)
     else:
+        from scipy.linalg import cho_factor, cho_solve
+
         pairs = zip(damped, residual, strict=True)
         step = np.stack([cho_solve(cho_factor(a, overwrite_a=True), b) for a, b in pairs])
     return w + step.transpose(0, 2, 1)

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
-from scipy.linalg.lapack import dtrtri
 
 from slimc.ir.arrays import Floats, Ints, Mask
 from slimc.ir.types import DType
@@ -114,6 +113,8 @@ def exact_inverse_factor(h: Floats) -> Floats:
     if h.shape[1] < BY_TRIANGLE:
         inverse = np.linalg.inv(root)
     else:
+        from scipy.linalg.lapack import dtrtri
+
         for one in root:
             one[:] = dtrtri(one.T, lower=0, overwrite_c=1)[0].T
         inverse = root

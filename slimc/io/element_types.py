@@ -31,9 +31,9 @@ def accepts(
     return of(schema.inputs, len(node.inputs)), of(schema.outputs, len(node.outputs))
 
 
-def unequal_types(node: Node, types: Mapping[str, ValueType], opset: int = OPSET) -> str:
+def unequal_types(node: Node, types: Mapping[str, ValueType]) -> str:
     """Name two operands that ONNX wants of one type and that are not; empty: there are none."""
-    schema = schema_of(node, opset)
+    schema = schema_of(node, OPSET)
     if schema is None or not schema.inputs:
         return ""
     bound = {c.type_param_str for c in schema.type_constraints}

@@ -21,13 +21,13 @@ from slimc.ir.types import MapType, OptionalType, SequenceType, TensorType, Valu
 Script = Callable[[Any], Any]  # of a gs.Graph, which it changes, or returns another
 
 
-def to_surgeon(graph: Graph, opset: int | None = None) -> Any:
-    """Make a gs.Graph. Error: surgeon-drops, naming the node or value that it would lose.
+def to_surgeon(graph: Graph) -> Any:
+    """Make a gs.Graph in the lowest opset from 17 that expresses the graph.
 
-    opset: whose forms the script expects; None: the lowest from 17 that expresses the graph.
+    Error: surgeon-drops, naming the node or value that it would lose.
     """
     _refuse_drops(graph)
-    return gs.import_onnx(to_model(graph, opset))
+    return gs.import_onnx(to_model(graph))
 
 
 def from_surgeon(surgeon: Any, before: Graph | None = None) -> Graph:
@@ -55,11 +55,11 @@ def from_surgeon(surgeon: Any, before: Graph | None = None) -> Graph:
     return editor.done()
 
 
-def surgeon_function(script: Script, opset: int | None = None) -> Callable[[Graph], Graph]:
+def surgeon_function(script: Script) -> Callable[[Graph], Graph]:
     """Make a function Graph -> Graph of a script that changes, or returns, a gs.Graph."""
 
     def run(graph: Graph) -> Graph:
-        surgeon = to_surgeon(graph, opset)
+        surgeon = to_surgeon(graph)
         returned = script(surgeon)
         return from_surgeon(returned if isinstance(returned, gs.Graph) else surgeon, graph)
 

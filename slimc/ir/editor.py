@@ -302,9 +302,7 @@ class Editor(TypedValues):
         if new in self._records:
             self._records[old] = self._records.pop(new)
 
-    def done(
-        self, *, form: Form | None = None, target: str | None = None, keep_dead: bool = False
-    ) -> Graph:
+    def done(self, *, form: Form | None = None, keep_dead: bool = False) -> Graph:
         """Make the next graph: topological order (stable), no stale types.
 
         Dead nodes and unread constants go too, unless `keep_dead`.
@@ -323,7 +321,6 @@ class Editor(TypedValues):
             types={k: v for k, v in self._types.items() if k in known and k not in constants},
             records={k: v for k, v in self._records.items() if k in known},
             form=form or self.graph.form,
-            target=self.graph.target if target is None else target,
         )
 
     # --- inside ------------------------------------------------------------------------------

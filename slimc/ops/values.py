@@ -77,14 +77,14 @@ def _single(of_numbers: Elements, of_names: Elements | None, elements: tuple[Any
     return None if of_names is None else of_names(*elements)
 
 
-def moved(move: Callable[[Call, np.ndarray], np.ndarray | None], operand: int = 0) -> ValueRule:
-    """Make a rule for an operator that moves or copies the elements of one operand.
+def moved(move: Callable[[Call, np.ndarray], np.ndarray | None]) -> ValueRule:
+    """Make a rule for an operator that moves or copies the elements of its first operand.
 
     `move`: (call, what is known of the operand) -> the same of the result, or None.
     """
 
     def rule(call: Call) -> tuple[np.ndarray | None, ...]:
-        arrays = known(call, operand)
+        arrays = known(call, 0)
         made = None if arrays is None else move(call, arrays[0])
         return NOTHING if made is None or made.size > LIMIT else (tidy(made),)
 

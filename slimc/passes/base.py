@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import operator
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any, ClassVar, Literal
 
 from slimc.errors import SlimcError
@@ -18,17 +20,53 @@ from slimc.passes.traits import Trait
 from slimc.remarks import Remark
 from slimc.rewrite.result import PassResult
 
-__all__ = ["BARE", "Options", "Pass", "PassResult", "Promise", "first_with", "option", "traits_of"]
+__all__ = [
+    "BARE",
+    "Options",
+    "Pass",
+    "PassResult",
+    "Promise",
+    "allowed_range",
+    "first_with",
+    "option",
+    "traits_of",
+]
 
 BARE = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)  # texts that need no quotes in the text of a pass
 Promise = Literal["same", "approximate", "integers"]
+_LARGEST = 2**63  # whole numbers beyond it overflow in arrays
+_BOUNDS = {  # keyword of `option` -> its words, and whether a value is within
+    "least": ("at least", operator.ge),
+    "above": ("above", operator.gt),
+    "most": ("at most", operator.le),
+    "below": ("below", operator.lt),
+}
 
 
-def option(default: Any, help: str, least: int | None = None) -> Any:
-    """Declare an option of a pass: its default, one sentence on what and why, its least value."""
+def option(
+    default: Any,
+    help: str,
+    *,
+    least: float | None = None,
+    most: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+) -> Any:
+    """Declare an option of a pass: its default, one sentence on what and why, and its range.
+
+    least, most: the smallest and the largest allowed value; above, below: bounds that are not
+    allowed themselves. A value outside fails when the pass is constructed; floats are finite.
+    """
     if isinstance(default, (list, dict, set)):
         raise TypeError("the default of an option must be immutable")
-    return field(default=default, metadata={"help": help, "least": least})
+    bounds = {"least": least, "above": above, "most": most, "below": below}
+    given = {name: bound for name, bound in bounds.items() if bound is not None}
+    return field(default=default, metadata={"help": help, "bounds": given})
+
+
+def allowed_range(bounds: Mapping[str, float]) -> str:
+    """Write the bounds of an option: `above 0 and below 1`; empty where it has none."""
+    return " and ".join(f"{_BOUNDS[name][0]} {bound}" for name, bound in bounds.items())
 
 
 @dataclass(frozen=True)
@@ -43,15 +81,31 @@ class Options(ABC):
     """Kebab-case; of a pass verb first, and the file is named alike."""
 
     def __post_init__(self) -> None:
-        """Raise SlimcError "bad-option-value" where an option is below its least value."""
+        """Raise SlimcError "bad-option-value" where an option is outside its range.
+
+        A pass with rules of its own on options extends it: what needs no graph is checked here.
+        """
         for f in dataclasses.fields(self):
-            value, least = getattr(self, f.name), f.metadata.get("least")
-            if least is not None and value is not None and value < least:
-                raise SlimcError(
-                    "bad-option-value",
-                    f"{f.name} is {value}, it must be at least {least}",
-                    where=f"pass {self.name}",
-                )
+            value = getattr(self, f.name)
+            for number in value if isinstance(value, tuple) else (value,):
+                self._check_number(f, number)
+
+    def _check_number(self, f: dataclasses.Field[Any], number: object) -> None:
+        if not isinstance(number, (int, float)):
+            return
+        bounds = f.metadata.get("bounds", {})
+        finite = isfinite(number) if isinstance(number, float) else abs(number) < _LARGEST
+        if finite and all(_BOUNDS[name][1](number, bound) for name, bound in bounds.items()):
+            return
+        kind = "" if finite else "a number of 64 bits "
+        raise self.bad_option(
+            f"{f.name} is {number}, it must be {kind}{allowed_range(bounds)}".rstrip(),
+            f"{f.name}: {f.metadata.get('help', '')} (default {_text(f.default)})",
+        )
+
+    def bad_option(self, message: str, help: str = "") -> SlimcError:
+        """Return the error for an option value that this pass cannot take."""
+        return SlimcError("bad-option-value", message, f"pass {self.name}", help)
 
     @abstractmethod
     def parts(self) -> tuple[Pass, ...]:

@@ -151,17 +151,23 @@ def float_types(
     return {name: dtype for name, dtype in found.items() if dtype is not DType.F32}
 
 
-def _overrides(graph: Graph, mixed: Sequence[str], owner: str) -> dict[str, str]:
-    of: dict[str, str] = {}
+def check_mixed(mixed: Sequence[str], owner: str) -> None:
+    """Raise SlimcError "bad-option-value" where an entry of `mixed` is not "pattern=scheme"."""
     for entry in mixed:
         pattern, equals, scheme = entry.rpartition("=")
-        if not equals or not pattern:
+        if not (pattern and equals and scheme):
             raise SlimcError(
                 "bad-option-value",
                 f"'{entry}' in mixed is no pattern=scheme",
                 f"pass {owner}",
                 'for example mixed=["head/*=int8-weights", "*/fc2=float"]',
             )
+
+
+def _overrides(graph: Graph, mixed: Sequence[str], owner: str) -> dict[str, str]:
+    of: dict[str, str] = {}
+    for entry in mixed:
+        pattern, _, scheme = entry.rpartition("=")
         of |= dict.fromkeys(names_matching(graph, (pattern,), f"option mixed of {owner}"), scheme)
     return of
 

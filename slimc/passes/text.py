@@ -16,7 +16,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from slimc.errors import SlimcError, did_you_mean
 from slimc.ir.literal import read_list, read_string
 from slimc.ir.scan import Cursor
-from slimc.passes.base import Options, Pass
+from slimc.passes.base import Options, Pass, allowed_range
 from slimc.passes.stages import Stage
 
 _NAME = re.compile(r"[A-Za-z][\w-]*", re.ASCII)
@@ -58,19 +58,26 @@ def passes_text(passes: Iterable[Options]) -> str:
 
 @dataclass(frozen=True)
 class OptionHelp:
-    """An option for people: its name, type, default as text, and help sentence."""
+    """An option for people: its name, type, default as text, help sentence, and range."""
 
     name: str
     kind: str
     default: str
     help: str
+    range: str = ""
 
 
 def options_of(kind: type[Options]) -> tuple[OptionHelp, ...]:
     """Describe the options of a pass."""
     hints = get_type_hints(kind)
     return tuple(
-        OptionHelp(f.name, kind_text(hints[f.name]), _default(f), f.metadata.get("help", ""))
+        OptionHelp(
+            f.name,
+            kind_text(hints[f.name]),
+            _default(f),
+            f.metadata.get("help", ""),
+            allowed_range(f.metadata.get("bounds", {})),
+        )
         for f in dataclasses.fields(kind)
     )
 

@@ -13,6 +13,7 @@ from slimc.passes.base import Pass
 from slimc.passes.prune.measured_damage import check_setup
 from slimc.passes.traits import Trait
 
+MAX_BYTES = 16 << 20  # of curves: a point takes some 80 bytes
 _HELP = "name another file with -o, or delete it"
 
 
@@ -21,7 +22,7 @@ def load_curves(path: str | Path) -> Curves:
     path = Path(path)
     where = f"'{path}'"
     try:
-        text = read_text(path)
+        text = read_text(path, MAX_BYTES)
     except (OSError, ValueError) as error:
         what = f"the file cannot be read: {error.strerror}" if isinstance(error, OSError) else error
         help = "slimc sensitivity MODEL writes one"

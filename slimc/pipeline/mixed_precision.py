@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from scipy.sparse import coo_array
 
 from slimc.analysis.coupling import couple
 from slimc.analysis.latency import amounts, multiples
@@ -229,7 +228,8 @@ def choose_schemes(regions: Sequence[Sequence[Option]], budget: float) -> list[i
     least = [min(range(len(one)), key=lambda i: (one[i].cost, one[i].noise)) for one in regions]
     if sum(one[i].cost for one, i in zip(regions, least, strict=True)) > budget:
         return None
-    from scipy.optimize import Bounds, milp  # half a second to load, for this alone
+    from scipy.optimize import Bounds, milp
+    from scipy.sparse import coo_array
 
     first = np.cumsum([0, *(len(one) for one in regions)])
     noise = np.array([option.noise for one in regions for option in one])

@@ -10,11 +10,11 @@ from __future__ import annotations
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
-from math import isfinite
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from slimc.analysis.latency import Speed
 from slimc.errors import SlimcError, did_you_mean
+from slimc.io.records import RecordError, plain, shown
 from slimc.ir.types import DType
 from slimc.targets import grids
 from slimc.targets.target import Grid, TargetRule
@@ -27,7 +27,6 @@ _GRIDS: Mapping[str, Grid] = {
 _ABSENT = "absent"  # an attribute that is not there, in `only`
 _DTYPES = {one.text: one for one in DType}
 _ADD, _REMOVE = "add", "remove"
-_LARGEST = 2**63  # whole numbers of TOML
 _COMPUTED = {Speed: ("measured",)}  # fields that are not written by hand
 
 
@@ -85,7 +84,7 @@ def _chosen(known: Mapping[str, Any], value: Any, what: str, place: Place) -> An
 
 def _dataclass(kind: Any, value: Any, base: Any, place: Place) -> Any:
     if not isinstance(value, dict):
-        raise place.wrong(f"expected a table, found {_said(value)}")
+        raise place.wrong(f"expected a table, found {shown(value)}")
     hints = get_type_hints(kind)
     settable = [f for f in fields(kind) if f.name not in _COMPUTED.get(kind, ())]
     _check_keys(value, [f.name for f in settable], place)
@@ -111,7 +110,7 @@ def _check_keys(value: Mapping[str, Any], known: list[str], place: Place) -> Non
 
 def _mapping(hint: Any, value: Any, base: Any, place: Place) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise place.wrong(f"expected a table, found {_said(value)}")
+        raise place.wrong(f"expected a table, found {shown(value)}")
     before = {} if base is MISSING else dict(base)
     for key, one in value.items():
         if one is False:
@@ -138,7 +137,7 @@ def _set(value: Any, base: Any, place: Place) -> frozenset[str]:
 
 def _tuple(parts: tuple[Any, ...], value: Any, place: Place) -> tuple[Any, ...]:
     if not isinstance(value, list):
-        raise place.wrong(f"expected a list, found {_said(value)}")
+        raise place.wrong(f"expected a list, found {shown(value)}")
     if parts[-1] is not ...:
         if len(value) != len(parts):
             raise place.wrong(f"expected {len(parts)} values, found {len(value)}")
@@ -156,21 +155,10 @@ def _plain(hint: Any, value: Any, place: Place) -> Any:
         if isinstance(value, list):
             return tuple(_plain(hint, one, place) for one in value)
         return None if value == _ABSENT else value
-    if hint is float and type(value) is int and abs(value) < _LARGEST:
-        return float(value)
-    if type(value) is not hint or (hint is float and not isfinite(value)):
-        raise place.wrong(f"expected {_WORDS.get(hint, hint.__name__)}, found {_said(value)}")
-    return value
-
-
-_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
-
-
-def _said(value: Any) -> str:
-    """Say what was found: a table and a list in a word."""
-    if isinstance(value, (dict, list)):
-        return "a table" if isinstance(value, dict) else "a list"
-    return repr(value)
+    try:
+        return plain(value, hint)
+    except RecordError as wrong:
+        raise place.wrong(str(wrong)) from wrong
 
 
 def as_table(value: Any) -> Any:

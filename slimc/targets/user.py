@@ -86,7 +86,7 @@ def _parsed(path: Path, place: Place) -> dict[str, Any]:
         raise place.wrong(str(wrong)) from wrong
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as wrong:
+    except ValueError as wrong:  # TOMLDecodeError, or a number of thousands of digits
         message = str(wrong)
         raise place.wrong(f"it is no TOML: {message[:1].lower()}{message[1:]}") from wrong
     except RecursionError as wrong:

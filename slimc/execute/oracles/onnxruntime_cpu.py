@@ -11,9 +11,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import onnx
-import onnxruntime
-
 # Kinds of nodes that sum products of integers, of any CPU.
 INTEGER_KINDS = frozenset(
     {
@@ -48,6 +45,9 @@ def ask(model: str, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     options: signed: as on processors whose integer kernels take signed activations (64-bit ARM);
     sizes: numbers of named dimensions.
     """
+    import onnx
+    import onnxruntime
+
     yield {"version": onnxruntime.__version__}
     with tempfile.TemporaryDirectory() as folder:
         made = str(Path(folder) / "optimized.onnx")
@@ -62,6 +62,8 @@ def ask(model: str, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _settings(made: str, options: Mapping[str, Any]) -> Any:
+    import onnxruntime
+
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = _QUIET
     settings.intra_op_num_threads = 1

@@ -43,14 +43,19 @@ class BindInputs(Pass):
         (), "sizes to fix, as name=1x3x224x224 (? leaves a size as it is)"
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for text in (*self.values, *self.shapes):
+            _split(text)
+
     def run(self, graph: Graph, ctx: Context) -> PassResult:
         said: list[Remark] = []
         graph = with_shapes(graph, self.shapes)
         for text in self.shapes:
-            name, _ = _split(text, graph)
+            name, _ = _binding(text, graph)
             said.append(note(f"input '{name}' is {graph.types[name]}"))
         for text in self.values:
-            name, value = _split(text, graph)
+            name, value = _binding(text, graph)
             constant = _constant(name, value, graph.types.get(name))
             said.append(note(f"input '{name}' is the constant {value} and no input any more"))
             graph = replace(
@@ -72,18 +77,24 @@ def with_shapes(graph: Graph, shapes: Iterable[str]) -> Graph:
     """State shapes of inputs, each as `name=1x3x224x224`, and else leave the graph as it is."""
     sizes: dict[str, int] = {}
     for text in shapes:
-        name, value = _split(text, graph)
+        name, value = _binding(text, graph)
         graph = _with_shape(graph, name, value, sizes)
     return with_sizes(graph, sizes)
 
 
-def _split(text: str, graph: Graph) -> tuple[str, str]:
+def _split(text: str) -> tuple[str, str]:
     """Return the input and what it is bound to. Names may hold `=`, so the last one counts."""
     name, equals, value = text.rpartition("=")
     if not equals:
         raise SlimcError(
             "bad-binding", f"'{text}' binds nothing", WHERE, "write name=16000, or name=1x3x224x224"
         )
+    return name, value
+
+
+def _binding(text: str, graph: Graph) -> tuple[str, str]:
+    """Return an input of the graph and what it is bound to."""
+    name, value = _split(text)
     if name not in graph.inputs:
         raise SlimcError(
             "unknown-input",

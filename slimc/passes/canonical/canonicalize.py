@@ -54,7 +54,9 @@ class Canonicalize(Pass):
     name: ClassVar[str] = "canonicalize"
 
     max_growth: int = option(
-        1 << 20, "bytes by which a folded constant may exceed those it is computed from"
+        1 << 20,
+        "bytes by which a folded constant may exceed those it is computed from",
+        least=0,
     )
 
     def run(self, graph: Graph, ctx: Context) -> PassResult:

@@ -38,7 +38,9 @@ class FoldConstants(Pass):
     name: ClassVar[str] = "fold-constants"
 
     max_growth: int = option(
-        1 << 20, "bytes by which a folded constant may exceed those it is computed from"
+        1 << 20,
+        "bytes by which a folded constant may exceed those it is computed from",
+        least=0,
     )
 
     def run(self, graph: Graph, ctx: Context) -> PassResult:

@@ -21,7 +21,7 @@ from slimc.passes.base import Pass, PassResult, Promise, option
 from slimc.passes.context import Context
 from slimc.passes.lower.float16_guards import Guards
 from slimc.passes.lower.float_casts import Borders
-from slimc.passes.schemes import AUTO, Scheme, float_types
+from slimc.passes.schemes import AUTO, Scheme, check_mixed, float_types
 from slimc.remarks import Remark, note, skipped
 
 SAMPLES = 64  # that magnitudes are measured on
@@ -52,11 +52,17 @@ class LowerFloat16(Pass):
         (), 'other floats for some nodes: "pattern=fp16", or "=fp32"; the last match counts'
     )
     keep: tuple[str, ...] = option((), "nodes to leave in f32 (names, with * and ?)")
-    data_max: float = option(512.0, "largest magnitude of a value, on the samples, in 16 bits")
+    data_max: float = option(
+        512.0, "largest magnitude of a value, on the samples, in 16 bits", above=0
+    )
     depth_max: int = option(
         0, "terms of the longest sum that 16 bits take: 0: any, kernels add in f32", least=0
     )
     io: Literal["f32", "f16", "bf16"] = option("f32", "type of the graph's inputs and outputs")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_mixed(self.mixed, self.name)
 
     def run(self, graph: Graph, ctx: Context) -> PassResult:
         """Raise SlimcError: scheme-unsupported, bad-option-value, unknown-node."""

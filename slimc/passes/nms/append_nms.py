@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import isfinite
 from typing import ClassVar, Literal
 
 from slimc.analysis.shapes import retype
@@ -56,11 +55,21 @@ class AppendNms(Pass):
         "center-size", "boxes are [x,y,w,h] of their centres (YOLO), or [x1,y1,x2,y2]"
     )
     score_threshold: float = option(0.25, "boxes with lower scores are left out", least=0)
-    iou_threshold: float = option(0.45, "overlap from which the lower score is left out", least=0)
+    iou_threshold: float = option(
+        0.45, "overlap from which the lower score is left out", above=0, most=1
+    )
     max_output_boxes: int = option(100, "detections per image, K", least=1)
-    background_class: int = option(-1, "the class that is none; -1: there is no such class", -1)
+    background_class: int = option(
+        -1, "the class that is none; -1: there is no such class", least=-1
+    )
     score_activation: bool = option(False, "scores are logits: a sigmoid makes them probabilities")
     class_agnostic: bool = option(False, "boxes suppress those of other classes too")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.objectness and (self.boxes or self.scores):
+            message = "objectness follows the box in a joined head, and boxes have their own output"
+            raise self.bad_option(message, "leave objectness out")
 
     def run(self, graph: Graph, ctx: Context) -> PassResult:
         head = find_head(graph, self.head, self.boxes, self.scores, self.objectness)
@@ -92,12 +101,6 @@ class AppendNms(Pass):
     def _check(self, graph: Graph, head: Head, ctx: Context) -> None:
         """Raise SlimcError "bad-option-value" or "name-taken"."""
         where = f"pass {self.name}"
-        if not 0 < self.iou_threshold <= 1:
-            message = f"iou_threshold is {self.iou_threshold}, it must be more than 0 and at most 1"
-            raise SlimcError("bad-option-value", message, where)
-        if not isfinite(self.score_threshold):
-            message = f"score_threshold is {self.score_threshold}, it must be a number"
-            raise SlimcError("bad-option-value", message, where)
         if self.objectness and not head.objectness:
             message = "objectness stands behind the box of a head, and boxes have an output alone"
             raise SlimcError("bad-option-value", message, where, "leave objectness out")

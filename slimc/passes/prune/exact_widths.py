@@ -14,19 +14,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-from scipy.sparse import coo_array, csc_array
 
 from slimc.analysis.removal_cost import Cost, Tally
 from slimc.ir.arrays import Floats, Ints
 from slimc.passes.prune.cost_tables import Tables, tables
 from slimc.passes.prune.widths import Range, cut_to_budget, losses
 
+if TYPE_CHECKING:
+    from scipy.sparse import csc_array
+
 CANDIDATES = 8  # widths per family: five over the whole range, three around the best known
 ROUNDS = 2  # the second is around the widths that the first found
 NODES = 2_000  # of the search tree: a limit that does not depend on the machine
-Constraint = tuple[csc_array, float, float]  # matrix, least, most
+Constraint: TypeAlias = "tuple[csc_array, float, float]"  # matrix, least, most
 _SLACK = 2e-6  # HiGHS takes constraints as met within 1e-6
 
 
@@ -80,7 +83,7 @@ def _solve(damages: Sequence[Floats], found: Tables, goal: float, scale: float) 
 
     scale: the damage that is known to be enough; the objective counts in it.
     """
-    from scipy.optimize import milp  # half a second to load, for this alone
+    from scipy.optimize import milp
 
     first = np.cumsum([0, *(len(d) for d in damages)])  # of the choices x of each family
     costs = [*found.single, *(table.ravel() for table in found.pairs.values())]
@@ -103,6 +106,8 @@ def _solve(damages: Sequence[Floats], found: Tables, goal: float, scale: float) 
 
 def _one_of_each(first: Ints, count: int) -> Constraint:
     """Return sum_w x[f, w] = 1 for every family f."""
+    from scipy.sparse import coo_array
+
     families = np.repeat(np.arange(len(first) - 1), np.diff(first))
     ones = np.ones(len(families))
     matrix = coo_array((ones, (families, np.arange(len(families)))), (len(first) - 1, count))
@@ -111,6 +116,8 @@ def _one_of_each(first: Ints, count: int) -> Constraint:
 
 def _pairs_follow(first: Ints, found: Tables, count: int) -> Constraint:
     """Return sum_v y[f, w, g, v] = x[f, w] and sum_w y[f, w, g, v] = x[g, v] for every pair."""
+    from scipy.sparse import coo_array
+
     rows, columns, values, row, at = [0], [0], [0.0], 0, int(first[-1])
     for (f, g), table in found.pairs.items():
         y = np.arange(at, at + table.size).reshape(table.shape)

@@ -10,10 +10,9 @@ import numpy as np
 
 from slimc.analysis.coupling import Coupling, said
 from slimc.analysis.index_space import AxisOf, LabelOf, Place
-from slimc.analysis.prune_groups import Family, role
+from slimc.analysis.prune_groups import Family, channel_labels, role, weighted_nodes
 from slimc.ir.arrays import Ints
 from slimc.ir.graph import Node
-from slimc.ops.axes import labels_of
 from slimc.remarks import LISTED, listed
 
 
@@ -27,14 +26,7 @@ class Explanation:
     @cached_property
     def weighted(self) -> tuple[Node, ...]:
         """Return the nodes whose weights are constants or computed from such, in graph order."""
-        graph, found = self.coupling.graph, []
-        fixed = set(graph.constants)
-        for node in graph.nodes:
-            if self.coupling.ops.weight_of(node) in fixed:
-                found.append(node)
-            if all(value in fixed for value in node.reads):
-                fixed.update(o for o in node.outputs if o)
-        return tuple(found)
+        return weighted_nodes(self.coupling)
 
     def explain(self, node: Node) -> tuple[str, ...]:
         """Say for each kind of channel of a weighted node what may leave, or what pins it."""
@@ -133,20 +125,3 @@ class Explanation:
         for number, family in enumerate(self.families):
             found[family.units] = number
         return found
-
-
-def channel_labels(coupling: Coupling, node: Node) -> tuple[LabelOf, ...]:
-    """Return the labels of a weighted node that are channels: made first, then read."""
-    weighted = coupling.ops.weighted(node)
-    bound = coupling.facts.bounds[node.name]
-    if weighted is None:
-        return ()
-    results = labels_of(*bound.outputs)
-    kernel = labels_of(bound.inputs[weighted.weight])
-    data = labels_of(bound.inputs[weighted.data])
-    read = [name for name in kernel if name in data and name not in results]
-    made = [weighted.channel] if weighted.channel in kernel else []
-    free = [n for n in kernel if n in data and n in results and n not in made]
-    labels = bound.labels()
-    both = [name for name in free if not labels[name].pinned and bound.sizes[name] != 1]
-    return tuple(LabelOf(node.name, name) for name in dict.fromkeys((*made, *both, *read)))

@@ -32,25 +32,6 @@ class Bounds:
         return Bounds(max(self.least, other.least), min(self.most, other.most))
 
 
-def check_options(ratio: float, budget: str, choose: str) -> None:
-    """Raise SlimcError "bad-option-value" where nothing can be removed."""
-    where = "pass remove-channels"
-    if not 0 < ratio < 1:
-        raise SlimcError(
-            "bad-option-value",
-            f"ratio is {ratio}, it must lie between 0 and 1",
-            where,
-            "ratio=0.3 removes 30 % of the budget's quantity",
-        )
-    if choose == "exact" and budget == "channels":
-        raise SlimcError(
-            "bad-option-value",
-            "choose=exact chooses nothing if every family is cut by the same ratio",
-            where,
-            "give another budget: macs, parameters, bytes or latency",
-        )
-
-
 def named(found: Sequence[Family], names: Sequence[str], option: str) -> Mask:
     """Return which families are named: bool[families]. Raises SlimcError "unknown-family"."""
     known = [family.name for family in found]
@@ -105,7 +86,7 @@ def bounds(
     """
     found = [Bounds(least) for _ in families]
     for text in widths:
-        pattern, bound = _parsed(text)
+        pattern, bound = parse_width(text)
         nodes = matching(coupling.graph, pattern, "widths")
         numbers = [i for i, family in enumerate(families) if _makes(coupling, family, nodes)]
         if not numbers:
@@ -117,13 +98,17 @@ def bounds(
     return tuple(found)
 
 
-def _parsed(text: str) -> tuple[str, Bounds]:
+def parse_width(text: str) -> tuple[str, Bounds]:
+    """Read `conv1:8-32`: the nodes, and their bounds. Raises SlimcError "bad-option-value"."""
     match = _BOUND.fullmatch(text)
     if match is None:
         raise _wrong(f"cannot read '{text}'", "write for example 'conv1:8-32', 'fc*:16-', 'head:8'")
     if match["exact"]:
         return match["pattern"], Bounds(int(match["exact"]), int(match["exact"]))
-    return match["pattern"], Bounds(int(match["least"] or 1), int(match["most"] or _ANY))
+    bound = Bounds(int(match["least"] or 1), int(match["most"] or _ANY))
+    if bound.least > bound.most:
+        raise _wrong(f"'{text}' allows no width", "the fewest come first: 'conv1:8-32'")
+    return match["pattern"], bound
 
 
 def _makes(coupling: Coupling, family: Family, nodes: frozenset[str]) -> bool:

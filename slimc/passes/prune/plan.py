@@ -12,13 +12,13 @@ import numpy as np
 from slimc.analysis.coupling import Coupling
 from slimc.analysis.index_space import AxisOf, LabelOf
 from slimc.analysis.latency import Speed, latency
-from slimc.analysis.prune_groups import Family, role
+from slimc.analysis.prune_groups import Family, channel_labels, role
 from slimc.analysis.removal_cost import Cost, Tally, cost
 from slimc.errors import SlimcError
 from slimc.ir.arrays import Floats, Ints, Mask
 from slimc.ir.types import Dim
 from slimc.passes.prune.exact_widths import cut_exactly
-from slimc.passes.prune.explanation import Explanation, channel_labels
+from slimc.passes.prune.explanation import Explanation
 from slimc.passes.prune.widths import Range, cut_evenly, cut_to_budget
 from slimc.remarks import Remark, applied, listed, note, skipped
 

@@ -19,7 +19,7 @@ from slimc.passes.float_weights import check_float_weights
 from slimc.passes.give_back import measured_facts
 from slimc.passes.prune.explanation import Explanation
 from slimc.passes.prune.mask_axes import mask_axes
-from slimc.passes.prune.options import bounds, check_options, kept_nodes, named
+from slimc.passes.prune.options import bounds, kept_nodes, named, parse_width
 from slimc.passes.prune.plan import Plan, check_shapes, choose_widths, costs_of, family_table
 from slimc.passes.prune.rankings import chosen_score, compares_outputs, rank, rank_by_outputs
 from slimc.passes.prune.repair_weights import RepairWeights
@@ -48,7 +48,9 @@ class RemoveChannels(Pass):
     promise: ClassVar[Promise] = "approximate"
     traits: ClassVar[frozenset[Trait]] = frozenset({Trait.CUTS_CHANNELS, Trait.REVERTS})
 
-    ratio: float = option(0.3, "share of the budget's quantity to remove, between 0 and 1")
+    ratio: float = option(
+        0.3, "share of the budget's quantity to remove: 0.3 removes 30 %", above=0, below=1
+    )
     budget: Literal["macs", "parameters", "bytes", "latency", "channels"] = option(
         "macs",
         "what the ratio is of: macs, parameters, bytes of weights, predicted latency, or channels "
@@ -88,9 +90,18 @@ class RemoveChannels(Pass):
         (), "families that stay whole after all; the others lose what they lose without it"
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.choose == "exact" and self.budget == "channels":
+            raise self.bad_option(
+                "choose=exact chooses nothing if every family is cut by the same ratio",
+                "give another budget: macs, parameters, bytes or latency",
+            )
+        for text in self.widths:
+            parse_width(text)
+
     def run(self, graph: Graph, ctx: Context) -> PassResult:
-        check_options(self.ratio, self.budget, self.choose)
-        coupling = self._couple(graph, ctx)
+        coupling = self.coupled(graph, ctx)
         plan = self._plan(coupling, ctx)
         score = chosen_score(self.score, ctx)
         said = plan_remarks(plan, self.budget, self.ratio, score, len(self.give_back))
@@ -143,16 +154,17 @@ class RemoveChannels(Pass):
 
     def narrowed(self, graph: Graph, ctx: Context, widths: Mapping[str, int]) -> Graph:
         """Return the graph with these widths of families: shapes as in the result, other units."""
-        coupling = self._couple(graph, ctx)
+        coupling = self.coupled(graph, ctx)
         return slice_axes(coupling, units_beyond(coupling, widths), self.name).graph
 
     def explain(self, graph: Graph, ctx: Context) -> tuple[Remark, ...]:
         """Say for each weighted node which channels may leave, or what pins them, and how."""
-        coupling = self._couple(graph, ctx)
+        coupling = self.coupled(graph, ctx)
         said = Explanation(coupling, families(coupling))
         return tuple(note(text, n.name) for n in said.weighted for text in said.explain(n))
 
-    def _couple(self, graph: Graph, ctx: Context) -> Coupling:
+    def coupled(self, graph: Graph, ctx: Context) -> Coupling:
+        """Tie and pin the channels of a graph; the nodes of `keep` are pinned."""
         check_float_weights(
             graph, ctx.ops, "channels cannot leave", f"pass {self.name}", _IN_FLOATS
         )

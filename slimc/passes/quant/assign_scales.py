@@ -28,7 +28,7 @@ from slimc.passes.quant.integer_nodes import choose
 from slimc.passes.quant.scale_groups import ScaleGroup, groups, with_every_value
 from slimc.passes.quant.slow_integers import TimedRegions, is_slower, slow_integer_remarks
 from slimc.passes.quant.stored_weights import beside_integers, choose_weights
-from slimc.passes.schemes import FLOAT, FLOATS, FP32, STORED, Scheme, schemes_of
+from slimc.passes.schemes import FLOAT, FLOATS, FP32, STORED, Scheme, check_mixed, schemes_of
 from slimc.passes.timing import Timing
 from slimc.passes.traits import Trait
 from slimc.remarks import Remark, note, skipped
@@ -73,9 +73,29 @@ class AssignScales(Pass):
         "how a range follows from the samples: their extremes, or what is best to clip to; auto: "
         "by whichever of these loses least on elements held out",
     )
-    percentile: float = option(PERCENTILE, "of the elements that the range covers, in percent")
+    percentile: float = option(
+        PERCENTILE,
+        "of the elements that the range covers: 99.99 leaves out the largest of ten thousand",
+        above=50,
+        most=100,
+    )
     samples: int = option(0, "samples to calibrate on; 0: all", least=0)
     keep: tuple[str, ...] = option((), "nodes to leave in float (names, with * and ?)")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.percentile != PERCENTILE and self.calibrator != "percentile":
+            message = f"percentile is {self.percentile:g}, but the calibrator is {self.calibrator}"
+            raise self.bad_option(message, "calibrator=percentile takes it")
+        if self.scheme in FLOATS and not self.mixed:
+            idle = {"block": None, "min_elements": 1024, "calibrator": "mse"}
+            for name, default in idle.items():
+                if getattr(self, name) != default:
+                    message = (
+                        f"{name} has no effect with scheme={self.scheme}: no integers are made"
+                    )
+                    raise self.bad_option(message, f"leave out {name}")
+        check_mixed(self.mixed, self.name)
 
     @property
     def schemes(self) -> tuple[str, tuple[str, ...]]:
@@ -198,20 +218,6 @@ class AssignScales(Pass):
 
 def _check(options: AssignScales, graph: Graph) -> None:
     where = f"pass {options.name}"
-    if not 50 < options.percentile <= 100:
-        raise SlimcError(
-            "bad-option-value",
-            f"percentile is {options.percentile}, it must lie above 50 and not above 100",
-            where,
-            "percentile=99.99 leaves out the largest of ten thousand elements",
-        )
-    if options.percentile != PERCENTILE and options.calibrator != "percentile":
-        raise SlimcError(
-            "bad-option-value",
-            f"percentile is {options.percentile:g}, but the calibrator is {options.calibrator}",
-            where,
-            "calibrator=percentile takes it",
-        )
     quantized = next((n.name for n in graph.walk() if n.op == QUANTIZE or n.integer), None)
     if quantized is not None or graph.records:
         raise SlimcError(

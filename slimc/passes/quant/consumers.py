@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import networkx as nx
 import numpy as np
 
 from slimc.analysis.shapes import infer
@@ -32,6 +31,8 @@ def shared_scales(graph: Graph, ops: OpTable) -> list[Shared]:
 
     That is an integer node, or a clamp, which the kernel before it may do.
     """
+    import networkx as nx
+
     ties = nx.Graph()
     weights = {v for node in graph.nodes if (v := ops.weight_of(node)) in graph.constants}
     ties.add_nodes_from(

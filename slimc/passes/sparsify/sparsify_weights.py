@@ -60,15 +60,23 @@ class SparsifyWeights(Pass):
         least=1,
     )
     align: int = option(
-        MULTIPLE, "of which input channels must be a multiple: 4, or what kernels like", least=1
+        MULTIPLE, "of which input channels must be a multiple: 4, or what kernels like", least=GROUP
     )
     keep: tuple[str, ...] = option((), "nodes to leave dense (names, with * and ?)")
     force: bool = option(False, "also for a target that gains nothing by it")
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.align % GROUP:
+            raise self.bad_option(f"align is {self.align}, it must be a multiple of {GROUP}")
+        if self.score == "magnitude" and self.samples != SAMPLES:
+            text = "samples has no effect with score=magnitude: nothing is fitted"
+            raise self.bad_option(text, "leave out one of them")
+
     def run(self, graph: Graph, ctx: Context) -> PassResult:
         """Make layers sparse.
 
-        Raises SlimcError: bad-option-value, already-quantized, no-sparse-kernels, unknown-node,
+        Raises SlimcError: already-quantized, no-sparse-kernels, unknown-node,
         calib-missing.
         """
         layers, left = self._layers(graph, ctx)
@@ -105,9 +113,6 @@ class SparsifyWeights(Pass):
 
     def _check(self, graph: Graph, ctx: Context) -> None:
         where = f"pass {self.name}"
-        if self.align % GROUP:
-            text = f"align is {self.align}, it must be a multiple of {GROUP}"
-            raise SlimcError("bad-option-value", text, where)
         help = "give the model in floats, and put sparsify before quant: --passes sparsify,quant"
         check_float_weights(graph, ctx.ops, "weights cannot become zero in", where, help)
         if not (ctx.target.sparsity or self.force):
@@ -116,9 +121,6 @@ class SparsifyWeights(Pass):
             )
             help = "NVIDIA GPUs since Ampere have them; sparsify{force=true} does it even so"
             raise SlimcError("no-sparse-kernels", text, where, help)
-        if self.score == "magnitude" and self.samples != SAMPLES:
-            text = "samples has no effect with score=magnitude: nothing is fitted"
-            raise SlimcError("bad-option-value", text, where, "leave out one of them")
         if self.score == "second-order" and ctx.data.synthetic:
             text = "score=second-order needs samples, and there are none"
             raise SlimcError("calib-missing", text, where, "give --calib, or score=magnitude")

@@ -64,8 +64,8 @@ def _span(low: float, high: float) -> str:
 # --- numbers of a node --------------------------------------------------------------------------
 
 
-def _list(name: str, default: int, axes: int = 2) -> Numbers:
-    return lambda call: call.attr(name, (default,) * axes)
+def _list(name: str, default: int) -> Numbers:
+    return lambda call: call.attr(name, (default, default))
 
 
 def _kernel(call: Call) -> Iterable[float | None]:

@@ -30,12 +30,12 @@ def _each(subject: Subject, change: Change) -> Mended:
     return done(subject, editor, (remark for remark in said if remark is not None))
 
 
-def done(subject: Subject, editor: Editor, said: Iterable[Remark], tolerance: float = 0) -> Mended:
+def done(subject: Subject, editor: Editor, said: Iterable[Remark]) -> Mended:
     """Make the graph that an editor holds; the subject itself if nothing changed."""
     remarks = tuple(said)
     if not editor.changed:
         return Mended(subject, remarks)
-    return Mended(replace(subject, graph=editor.done()), remarks, tolerance)
+    return Mended(replace(subject, graph=editor.done()), remarks)
 
 
 def add_zero_points(subject: Subject) -> Mended:

@@ -32,7 +32,6 @@ def test_the_nodes_of_bodies_stand_before_the_node_that_has_them() -> None:
     results = opened.graph.by_name
     assert results["if"].inputs == ("c", "e", "t")
     assert results["loop"].inputs == ("n", "", "h", "i", "go", "v", "on", "next")
-    assert opened.carried == ("i", "go", "v")
     assert {"k", "n"} == set(opened.graph.constants)
 
 

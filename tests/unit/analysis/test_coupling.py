@@ -1,11 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from slimc.analysis.coupling import Coupling, couple
 from slimc.analysis.index_space import AxisOf, LabelOf
-from slimc.analysis.prune_groups import families, family_graph, step
+from slimc.analysis.prune_groups import families, step
 from slimc.analysis.shapes import default_sizes, infer
 from slimc.ir.text import parse_text
 from slimc.ops import OPS
@@ -265,15 +264,6 @@ def test_a_step_makes_a_multiple_of_channels_on_every_axis() -> None:
     assert step(coupling, q, 1) == 1
     assert step(coupling, q, 2) == 2
     assert step(coupling, q, 16) == 2, "narrower than the multiple: a part of it that leaves steps"
-
-
-def test_the_family_graph_can_be_exported() -> None:
-    networkx = pytest.importorskip("networkx")
-    made = family_graph(coupled(RESIDUAL))
-    data = networkx.node_link_data(made)
-    assert {"family:a", "node:a", "node:b", "node:c"} <= {n["id"] for n in data["nodes"]}
-    assert made.edges["family:a", "node:a"]["role"] == "output channels"
-    assert made.edges["family:a", "node:c"]["role"] == "input channels"
 
 
 def test_units_are_numbered_alike_every_time() -> None:

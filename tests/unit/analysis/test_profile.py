@@ -103,22 +103,31 @@ def test_a_profile_reads_back_as_it_was() -> None:
     ("change", "said"),
     [
         (lambda d: d.update(format="slimc-profile-0"), "expected 'slimc-profile-1'"),
-        (lambda d: d.pop("device"), "'device' is missing"),
-        (lambda d: d.update(colour="red"), "'colour' is not known"),
+        (lambda d: d.pop("device"), "device: it is missing"),
+        (lambda d: d.update(colour="red"), "colour: there is no such key"),
         (lambda d: d.update(device="a\nb"), "is no name"),
-        (lambda d: d.update(threads="1"), "threads is '1'"),
+        (lambda d: d.update(threads="1"), "threads: expected a whole number, found '1'"),
         (lambda d: d.update(classes={}), "class 'any' is missing"),
         (lambda d: d["classes"].update(magic=d["classes"]["any"]), "no class of work 'magic'"),
-        (lambda d: d["classes"]["any"].update(seconds=1), "'seconds' is not known"),
+        (
+            lambda d: d["classes"]["any"].update(seconds=1),
+            "classes['any'].seconds: there is no such key",
+        ),
         (lambda d: d["classes"]["any"]["rates"].update(mac=-1e-9), "are no rates"),
-        (lambda d: d["classes"]["any"]["rates"].update(mac=10**400), "too large"),
-        (lambda d: d["classes"]["any"]["rates"].update(mac=True), "are no rates"),
+        (
+            lambda d: d["classes"]["any"]["rates"].update(mac=10**400),
+            "mac: expected a number, found a number of more than 64 bits",
+        ),
+        (
+            lambda d: d["classes"]["any"]["rates"].update(mac=True),
+            "mac: expected a number, found True",
+        ),
         (
             lambda d: d["classes"]["any"].update(rates=dict.fromkeys(vars(Rates(0, 0)), 0)),
             "are no rates",
         ),
         (lambda d: d["checks"][0].update(measured=0), "is no check"),
-        (lambda d: d.update(classes=[1]), "no attribute 'items'"),
+        (lambda d: d.update(classes=[1]), "classes: expected a table, found a list"),
     ],
 )
 def test_a_changed_file_is_one_error(change: Any, said: str) -> None:

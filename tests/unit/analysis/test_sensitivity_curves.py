@@ -39,17 +39,29 @@ def test_points_stay_in_order_of_their_ratios() -> None:
     ("change", "said"),
     [
         (lambda d: d.update(format="slimc-sensitivity-0"), "expected 'slimc-sensitivity-1'"),
-        (lambda d: d.pop("seed"), "'seed' is missing"),
-        (lambda d: d.pop("families"), "'families' is missing"),
-        (lambda d: d.update(seed="0"), "seed is '0'"),
+        (lambda d: d.pop("seed"), "seed: it is missing"),
+        (lambda d: d.pop("families"), "families: it is missing"),
+        (lambda d: d.update(seed="0"), "seed: expected a whole number, found '0'"),
         (lambda d: d["families"].append(d["families"][0]), "a family is there twice"),
         (lambda d: d["families"][0]["points"][0].update(kept=9), "family 'a' of 8 units"),
-        (lambda d: d["families"][0]["points"][0].update(kept="6"), "family 'a' of 8 units"),
+        (
+            lambda d: d["families"][0]["points"][0].update(kept="6"),
+            "points[0].kept: expected a whole number",
+        ),
         (lambda d: d["families"][0]["points"][0].update(ratio=0.7), "do not rise"),
-        (lambda d: d["families"][0]["points"][0].update(error=None), "float"),
-        (lambda d: d["families"][0].update(width=None), "width None"),
-        (lambda d: d.update(families=[3]), "not subscriptable"),
-        (lambda d: d["families"][0]["points"][0].update(error=10**400), "too large"),
+        (
+            lambda d: d["families"][0]["points"][0].update(error=None),
+            "expected a number, found None",
+        ),
+        (
+            lambda d: d["families"][0].update(width=None),
+            "families[0].width: expected a whole number, found None",
+        ),
+        (lambda d: d.update(families=[3]), "families[0]: expected a table, found 3"),
+        (
+            lambda d: d["families"][0]["points"][0].update(error=10**400),
+            "found a number of more than 64 bits",
+        ),
     ],
 )
 def test_a_changed_file_is_one_error(change: object, said: str) -> None:

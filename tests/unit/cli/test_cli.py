@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +22,17 @@ graph (%x: f32[N,3,8,8]) -> (%y)
   %b = constant f32[4] random(1)
   %c: f32[N,4,6,6] = Conv(%x, %w, %b) @conv
   %y: f32[N,4,6,6] = Relu(%c) @relu
+"""
+TRUNK = """\
+graph (%x: f32[1,3,8,8]) -> (%y)
+  %wa = constant f32[8,3,3,3] random(0)
+  %wb = constant f32[8,8,3,3] random(1)
+  %wc = constant f32[5,8,1,1] random(2)
+  %a = Conv(%x, %wa) {pads=[1, 1, 1, 1]} @a
+  %r = Relu(%a) @r
+  %b = Conv(%r, %wb) {pads=[1, 1, 1, 1]} @b
+  %s = Add(%b, %r) @s
+  %y = Conv(%s, %wc) @c
 """
 Out = tuple[int, str, str]
 Slimc = Callable[..., Out]
@@ -153,6 +166,9 @@ def test_a_folder_that_is_not_there_is_told_before_any_work(slimc: Slimc, model:
         (["shw"], "did you mean 'show'?"),
         (["none.onnx"], "none.onnx"),
         (["--passes", "prune"], "Missing argument 'MODEL'"),
+        (["none.onnx", "--passes", "prune{ratio=1.5}"], "ratio is 1.5, it must be above 0 and"),
+        (["none.onnx", "--passes", "quant{percentile=20}"], "it must be above 50 and at most 100"),
+        (["explain", "none.onnx", "--pass", "prune{ratio=0}"], "ratio is 0.0, it must be above 0"),
         (["passes", "nonsense"], "there is no pass"),
         (["targets", "show", "nonsense"], "there is no target"),
         (["targets", "jetson"], "slimc targets show jetson"),
@@ -243,6 +259,44 @@ def test_bench_reads_weights_beside_the_file(slimc: Slimc, tmp_path: Path) -> No
     assert status == 0
     assert "2 threads" in out
     assert "times as fast" not in out
+
+
+def test_the_graph_of_ties_is_written(slimc: Slimc, tmp_path: Path) -> None:
+    model, graph = tmp_path / "trunk.txt", tmp_path / "ties.graphml"
+    model.write_text(TRUNK)
+    status, out, _ = slimc("explain", model, "--graph", graph)
+    assert (status, out) == (0, f"written: {graph}\n")
+    assert graph.read_bytes().startswith(b"<?xml")
+    status, out, err = slimc("explain", model, "--graph", graph, "--pass", "prune{keep=c}")
+    assert status == 0, err
+    assert "'s' alone ties 'a', 'b' to 'c' (Conv), which is kept: a projection there" in out
+    status, out, err = slimc("explain", model, "--graph", graph, "--pass", "prune", "--json")
+    assert json.loads(out)
+    assert err == f"written: {graph}\n"
+    before = graph.read_bytes()
+    for words, said in (
+        ((), "there is nothing to explain"),
+        (("--graph", tmp_path / "ties.png"), "does not end in .graphml"),
+        (("--graph", tmp_path / "nowhere" / "ties.graphml"), "error[unwritable]"),
+        (("--graph", graph, "--pass", "prune", "--node", "none"), "nothing is said of a node"),
+    ):
+        status, out, err = slimc("explain", model, *words)
+        assert (status, out) == (2, "")
+        assert said in err
+    assert graph.read_bytes() == before
+
+
+def test_the_version_and_the_help_load_no_heavy_package() -> None:
+    heavy = ("matplotlib", "networkx", "onnxruntime", "scipy", "torch")
+    code = (
+        "import sys; from slimc.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        f"finally: assert not [name for name in {heavy} if name in sys.modules], 'heavy'"
+    )
+    for word in ("--version", "--help", "passes"):
+        ended = subprocess.run([sys.executable, "-c", code, word], capture_output=True, text=True)
+        assert ended.returncode == 0, ended.stderr
+        assert ended.stdout
 
 
 def test_lists(slimc: Slimc) -> None:

@@ -52,6 +52,40 @@ def slimc(capsys: pytest.CaptureFixture[str], tmp_path: Path):  # type: ignore[n
     return call
 
 
+def test_of_several_functions_one_is_named(slimc, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    several = SCRIPTS["neg"].replace("run", "negate") + SCRIPTS["keep"].replace("run", "clean")
+    (tmp_path / "several.py").write_text(several)
+    status, _, err = slimc("several")
+    assert status == 2
+    assert "name one with --function: negate, clean" in err
+    status, _, err = slimc("several", "--function", "negate")
+    assert status == 0, err
+    assert "(function negate)" in err
+    assert read(tmp_path / "net.several.onnx").nodes[1].op == "Neg"
+
+
+def test_of_several_results_one_is_named(slimc, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "saves.py").write_text(
+        "import onnx\nmodel = onnx.load('model.onnx')\nonnx.save(model, 'a.onnx')\n"
+        "model.graph.node[1].op_type = 'Neg'\nonnx.save(model, 'b.onnx')\n"
+    )
+    status, _, err = slimc("saves")
+    assert status == 2
+    assert "--result b.onnx" in err
+    for name, op in (("a", "Relu"), ("b", "Neg")):
+        status, _, err = slimc("saves", "--result", f"{name}.onnx")
+        assert status == 0, err
+        assert read(tmp_path / "net.saves.onnx").nodes[1].op == op
+
+
+def test_a_mistake_in_passes_is_told_before_the_script_runs(slimc, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "log.py").write_text("raise SystemExit('it ran')\n")
+    status, _, err = slimc("log", "--passes", "prune{ratio=2}", "--target", "cpu")
+    assert status == 2
+    assert "ratio is 2.0, it must be above 0 and below 1" in err
+    assert "it ran" not in err
+
+
 def test_what_a_script_changed_is_told(slimc, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     status, out, err = slimc("neg")
     assert status == 0

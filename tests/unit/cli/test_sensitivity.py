@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -238,9 +237,17 @@ def test_a_model_whose_channels_are_pinned(slimc: Slimc, model: Path) -> None:
     assert err.startswith("error[no-free-channels]")
 
 
-def test_no_other_command_waits_for_the_pictures() -> None:
-    code = "import sys, slimc.cli.main; sys.exit('matplotlib' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+def test_pictures_without_their_library_are_refused_before_any_work(
+    slimc: Slimc, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    before = set(model.parent.iterdir())
+    for words in ((), ("--passes", "quant", "--target", "cpu")):
+        status, _, err = slimc("--plot", model.with_name("p.svg"), *words)
+        assert status == 2
+        assert err.startswith("error[plots-missing]")
+        assert "pip install 'slimc[plots]'" in err
+    assert set(model.parent.iterdir()) == before
 
 
 def test_channel_removal_chooses_by_the_file(slimc: Slimc, model: Path) -> None:

@@ -53,8 +53,6 @@ def test_auto_is_the_first_scheme_of_the_target() -> None:
 @pytest.mark.parametrize(
     ("mixed", "name", "said"),
     [
-        ("body/a", "bad-option-value", "no pattern=scheme"),
-        ("=int8", "bad-option-value", "no pattern=scheme"),
         ("body/a=int3", "scheme-unsupported", "it has int8"),
         ("bodi*=int8", "unknown-node", "bodi"),
     ],

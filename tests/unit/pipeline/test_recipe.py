@@ -31,13 +31,16 @@ def test_a_recipe_as_people_write_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("passes: [prune]", "'passes' takes a text"),
-        ("pass: prune", "it has no key 'pass'"),
+        ("passes: [prune]", "passes: expected a text, found a list"),
+        ("pass: prune", "pass: there is no such key"),
         ("prune", "it holds no `key: value` lines"),
-        ("seed: true", "'seed' takes a whole number"),
-        ("bind: sr=1", "'bind' takes name: value pairs"),
-        ("a: [", "it cannot be read"),
-        ("!!python/object/apply:os.system ['true']", "it cannot be read"),
+        ("seed: true", "seed: expected a whole number, found 'true'"),
+        ("seed: [1]", "seed: expected a whole number, found a list"),
+        (f"seed: {'9' * 5000}", "seed: expected a whole number, found '99"),
+        ("bind: sr=1", "bind: expected a table, found 'sr=1'"),
+        ("bind: {sr: [1]}", r"bind\['sr'\]: expected a text, found a list"),
+        ("a: [", "it is no YAML"),
+        ("!!python/object/apply:os.system ['true']", "it holds no `key: value` lines"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:

@@ -90,6 +90,7 @@ def test_a_part_may_be_taken_away(tmp_path: Path) -> None:
     ("text", "message", "where"),
     [
         ("base = ", "it is no TOML: invalid value", ""),
+        (f'base = "cpu-avx2"\nopset = {"1" * 5000}', "it is no TOML: exceeds the limit", ""),
         ("opset = 17", "it names no target to start from", "'base' in "),
         ('base = "jetson-orion"', "there is no target 'jetson-orion'", "'base' in "),
         ('base = "board.toml"', "is it a circle", "'base' in "),

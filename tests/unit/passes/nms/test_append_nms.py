@@ -182,10 +182,6 @@ graph (%x: f32[B,7,N], %m: f32[B,2,8,8]) -> (%first, %y, %masks)
         (APART, {"head": "boxes"}, "no-detection-head", "which holds no boxes and scores"),
         (APART, {"boxes": "scores", "scores": "boxes"}, "no-detection-head", "'scores' is of type"),
         (APART, {"boxes": "boxes", "scores": "boxes"}, "no-detection-head", "either one output"),
-        (JOINED, {"iou_threshold": 0.0}, "bad-option-value", "must be more than 0"),
-        (JOINED, {"iou_threshold": 1.5}, "bad-option-value", "and at most 1"),
-        (JOINED, {"iou_threshold": float("nan")}, "bad-option-value", "iou_threshold is nan"),
-        (JOINED, {"score_threshold": float("nan")}, "bad-option-value", "score_threshold is nan"),
         (
             APART,
             {"objectness": True, "boxes": "boxes", "scores": "scores"},

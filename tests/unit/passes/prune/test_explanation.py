@@ -2,11 +2,11 @@ from __future__ import annotations
 
 from slimc.analysis.coupling import couple
 from slimc.analysis.index_space import LabelOf
-from slimc.analysis.prune_groups import families
+from slimc.analysis.prune_groups import channel_labels, families
 from slimc.analysis.shapes import default_sizes, infer
 from slimc.ir.text import parse_text
 from slimc.ops import OPS
-from slimc.passes.prune.explanation import Explanation, channel_labels
+from slimc.passes.prune.explanation import Explanation
 from slimc.remarks import listed
 
 

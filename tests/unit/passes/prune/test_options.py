@@ -62,7 +62,7 @@ def test_all_bounds_of_a_family_hold_and_the_option_for_all() -> None:
         (["in/a"], "cannot read 'in/a'"),
         (["in/a:x-8"], "cannot read 'in/a:x-8'"),
         (["out:1-3"], "'out' makes no channels that may leave"),
-        (["in/a:12-8"], "family 'in/a' has no width from 12 to 8"),
+        (["in/a:12-8"], "'in/a:12-8' allows no width"),
         (["in/a:-8", "in/b:12-"], "family 'in/a' has no width from 12 to 8"),
     ],
 )
