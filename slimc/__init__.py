@@ -2,9 +2,9 @@
 
     import slimc
 
-    made = slimc.compile("model.onnx", "prune{ratio=0.3},quant", "jetson", data="samples/")
-    made.save("model.jetson.onnx")
-    print(slimc.report_text(made.report))
+    result = slimc.compile("model.onnx", "prune{ratio=0.3},quant", "jetson", data="samples/")
+    result.save("model.jetson.onnx")
+    print(slimc.report_text(result.report))
 
 docs/custom_pass.md shows how to write a pass.
 """

@@ -28,9 +28,9 @@ import numpy as np
 import onnxruntime
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, create_calibrator
 
-from slimc.calib.collect import collect
+from slimc.calib.collect import collect_ranges
 from slimc.calib.data import Data
-from slimc.calib.observers import Calibrator, observer
+from slimc.calib.observers import Calibrator, make_observer
 from slimc.io.read import read
 
 OURS: dict[str, Calibrator] = {
@@ -84,8 +84,8 @@ def run(tool: str, model: Path, graph: object, data: Data, folder: Path) -> None
     elif tool in OURS:
         values = read_values(model)
         known = {v for v in values if v in data.graph.producers or v in data.graph.inputs}
-        watched = {v: observer(OURS[tool], 99.99, 256, False) for v in sorted(known)}
-        collect(data.graph, data, watched)
+        watched = {v: make_observer(OURS[tool], 99.99, 256, False) for v in sorted(known)}
+        collect_ranges(data.graph, data, watched)
     else:
         made = create_calibrator(
             model,

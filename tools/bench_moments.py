@@ -28,8 +28,8 @@ from slimc.analysis.coupling import Coupling, couple
 from slimc.analysis.prune_groups import Family, families
 from slimc.analysis.shapes import default_sizes, infer
 from slimc.calib.data import Data
-from slimc.fit.linear import Linear, linear
-from slimc.fit.repair import repair
+from slimc.fit.linear import Linear, as_linear
+from slimc.fit.repair import repair_layers
 from slimc.fit.sampling import ROWS, ROWS_PER_COLUMN
 from slimc.ir.graph import Graph
 from slimc.ops import OPS
@@ -55,7 +55,7 @@ class Bench:
         self.coupling: Coupling = couple(self.graph, OPS, facts)
         self.families: tuple[Family, ...] = tuple(families(self.coupling))
         self.context = Context(OPS, Target("bench", "onnxruntime", ""), self.data, self.sizes)
-        found = (linear(self.graph, OPS, facts, node) for node in self.graph.nodes)
+        found = (as_linear(self.graph, OPS, facts, node) for node in self.graph.nodes)
         self.layers: list[Linear] = [one for one in found if one is not None]
 
     def moments(self) -> ReaderRankings:
@@ -71,12 +71,12 @@ class Bench:
             removed[np.random.default_rng(0).permutation(family.units)[:count]] = True
         return removed
 
-    def repair(self) -> None:
+    def repair_layers(self) -> None:
         """Cut, and refit what stays."""
         removed = self.cut()
         student = slice_axes(self.coupling, removed, "bench").graph
         kept = kept_of_values(self.coupling, removed)
-        repair(self.graph, student, kept, OPS, self.data, self.sizes, samples=self.samples)
+        repair_layers(self.graph, student, kept, OPS, self.data, self.sizes, samples=self.samples)
 
     def rows(self) -> int:
         """Return how many results are looked at, at most."""

@@ -34,7 +34,7 @@ from table import find_models, find_tasks, timed
 
 import slimc
 from slimc.calib.data import Data
-from slimc.calib.feeds import samples_of, specs_of
+from slimc.calib.feeds import count_samples, specs_of
 from slimc.execute.oracles.ask import ask_onnxruntime
 from slimc.execute.ort import Session, time_rounds
 from slimc.execute.speedup import speedup
@@ -157,7 +157,7 @@ class Model:
 
 def _few(feed: dict[str, np.ndarray], graph: Graph) -> dict[str, np.ndarray]:
     """Cut a feed to a few samples, if all its arrays hold one sample per index of axis 0."""
-    samples = samples_of(specs_of(feed), graph)
+    samples = count_samples(specs_of(feed), graph)
     if any(array.shape[:1] != (samples,) for array in feed.values()):
         return feed
     return {name: array[:SAMPLES] for name, array in feed.items()}

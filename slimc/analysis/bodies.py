@@ -17,11 +17,11 @@ from dataclasses import dataclass, replace
 
 from slimc.analysis.shapes import Facts, call_of
 from slimc.ir.constant import Constant
-from slimc.ir.editor import with_bodies
+from slimc.ir.editor import map_bodies
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import ValueType
-from slimc.ops.axes import Bound, Unmatched
-from slimc.ops.control import ENDS, RESULTS, RESULTS_OF
+from slimc.ops.axes import BoundSignature, Unmatched
+from slimc.ops.control import ENDS, OPEN_OPS, RESULTS
 from slimc.ops.op import OpTable
 
 
@@ -57,7 +57,7 @@ def open_facts(opened: Opened, facts: Facts) -> Facts:
     """Return facts of a graph with bodies that are facts of its open form too."""
     if opened.graph is opened.whole:
         return facts
-    bounds: dict[str, Bound] = {}
+    bounds: dict[str, BoundSignature] = {}
     opaque: dict[str, str] = {}
     _gather(facts, bounds, opaque)
     flat = Facts(facts.types, facts.values, bounds, opaque, facts.bodies)
@@ -66,13 +66,13 @@ def open_facts(opened: Opened, facts: Facts) -> Facts:
             continue
         opaque.pop(node.name, None)
         try:
-            bounds[node.name] = RESULTS_OF[node.domain].bind(call_of(opened.graph, flat, node))
+            bounds[node.name] = OPEN_OPS[node.domain].bind(call_of(opened.graph, flat, node))
         except Unmatched as reason:
             opaque[node.name] = str(reason)
     return flat
 
 
-def _gather(facts: Facts, bounds: dict[str, Bound], opaque: dict[str, str]) -> None:
+def _gather(facts: Facts, bounds: dict[str, BoundSignature], opaque: dict[str, str]) -> None:
     bounds.update(facts.bounds)
     opaque.update(facts.opaque)
     for inner in facts.bodies.values():
@@ -92,7 +92,7 @@ class _Opening:
         self.constants.update(graph.constants)
         self.types.update(graph.types)
         for node in graph.nodes:
-            if node.bodies and node.kind in RESULTS_OF and self.ops.get(node.kind) is not None:
+            if node.bodies and node.kind in OPEN_OPS and self.ops.get(node.kind) is not None:
                 for body in node.bodies:
                     self.open(body)
                 self.nodes.append(_border(node))
@@ -185,7 +185,7 @@ class _Closing:
         for body in old.bodies:
             ends[id(body)] = tuple(left[: len(body.outputs)])
             del left[: len(body.outputs)]
-        attrs = with_bodies(old, lambda body: self._close(body, ends[id(body)]))
+        attrs = map_bodies(old, lambda body: self._close(body, ends[id(body)]))
         return replace(old, inputs=own[: len(old.inputs)], attrs=attrs)
 
 

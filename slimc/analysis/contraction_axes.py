@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from slimc.ops.axes import Axis, Bound, labels_of
+from slimc.ops.axes import Axis, BoundSignature, labels_of
 from slimc.ops.op import Weighted
 
 
-def channels_of(bound: Bound, parts: Weighted) -> tuple[int, ...]:
+def channels_of(bound: BoundSignature, parts: Weighted) -> tuple[int, ...]:
     """Return the channels of data and result, nothing where one is not known."""
     weight_labels = labels_of(bound.inputs[parts.weight])
     summed = weight_labels - labels_of(bound.outputs[0])
@@ -25,7 +25,7 @@ def channels_of(bound: Bound, parts: Weighted) -> tuple[int, ...]:
     return known if len(known) == 2 else ()
 
 
-def sum_order(bound: Bound, parts: Weighted) -> tuple[int, ...]:
+def sum_order(bound: BoundSignature, parts: Weighted) -> tuple[int, ...]:
     """Return the axes of a weight that are summed, outermost first; none if it is depthwise.
 
     Kernels lay data out with channels innermost: a convolution sums over its window, and over the
@@ -44,7 +44,7 @@ def sum_order(bound: Bound, parts: Weighted) -> tuple[int, ...]:
     return (*window, *channels)
 
 
-def data_channels(bound: Bound, parts: Weighted) -> tuple[int, int] | None:
+def data_channels(bound: BoundSignature, parts: Weighted) -> tuple[int, int] | None:
     """Return the axis of channels of the data, and its size, if that is known."""
     weight = labels_of(bound.inputs[parts.weight])
     for i, axis in enumerate(bound.inputs[parts.data] or ()):

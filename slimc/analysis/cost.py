@@ -9,7 +9,7 @@ from slimc.ir import dims
 from slimc.ir.constant import Constant
 from slimc.ir.graph import Graph
 from slimc.ops.op import OpTable
-from slimc.remarks import Measure
+from slimc.remarks import GraphSize
 
 
 def macs(graph: Graph, ops: OpTable, facts: Facts) -> dict[str, int]:
@@ -51,10 +51,10 @@ def size_bytes(graph: Graph) -> int:
     return sum(c.size_bytes for c in _constants(graph))
 
 
-def measure(graph: Graph, ops: OpTable, sizes: Mapping[str, int]) -> Measure:
+def measure(graph: Graph, ops: OpTable, sizes: Mapping[str, int]) -> GraphSize:
     """Measure a graph with these sizes for its names; MACs are for all samples of a batch."""
     facts = infer(graph, ops, sizes)
-    return Measure(
+    return GraphSize(
         size_bytes=size_bytes(graph),
         parameters=parameters(graph),
         macs=sum(macs(graph, ops, facts).values()),

@@ -22,8 +22,8 @@ from slimc.analysis.product_axes import Product, resolve
 from slimc.analysis.shapes import Facts, infer
 from slimc.ir.arrays import Ints, Mask
 from slimc.ir.graph import Graph, Node
-from slimc.ops.axes import Axis, Bound, Label, Term, labels_of
-from slimc.ops.control import RESULTS_OF
+from slimc.ops.axes import Axis, BoundSignature, Label, Term, labels_of
+from slimc.ops.control import OPEN_OPS
 from slimc.ops.op import Op, OpTable
 
 
@@ -59,7 +59,7 @@ class Coupling:
         start = self.space.start[place]
         return self.unit[start : start + self.space.extent[place]]
 
-    def bound_of(self, node: Node) -> Bound | None:
+    def bound_of(self, node: Node) -> BoundSignature | None:
         """Return the node's signature if it was laid; None: all its axes are pinned."""
         bound = self.facts.bounds.get(node.name)
         return bound if bound is not None and _numeric(bound) else None
@@ -82,7 +82,7 @@ def couple(graph: Graph, ops: OpTable, facts: Facts, keep: Collection[str] = ())
     everything that the nodes named in `keep` read or make, also inside their bodies.
     """
     opened = open_bodies(graph, ops)
-    ops = OpTable({**ops.rows, **{row.kind: row for row in RESULTS_OF.values()}})
+    ops = OpTable({**ops.rows, **{row.kind: row for row in OPEN_OPS.values()}})
     symbolic, facts = open_facts(opened, infer(graph, ops)), open_facts(opened, facts)
     keep = _inside(keep, opened)
     graph = opened.graph
@@ -188,7 +188,9 @@ def _pin_dynamic(space: IndexSpace, symbolic: Facts) -> None:
             space.pin(space.of(place), f"value '{place.value}', whose size a run decides")
 
 
-def _pin_computed_runs(space: IndexSpace, node: Node, bound: Bound, symbolic: Bound | None) -> None:
+def _pin_computed_runs(
+    space: IndexSpace, node: Node, bound: BoundSignature, symbolic: BoundSignature | None
+) -> None:
     """Pin every axis that a run cuts into parts: where it is cut holds at these sizes alone.
 
     A Slice up to a computed end ties the part that it takes, and nothing ties what lies behind.
@@ -204,7 +206,7 @@ def _pin_computed_runs(space: IndexSpace, node: Node, bound: Bound, symbolic: Bo
             space.pin(space.of(LabelOf(node.name, name)), reason)
 
 
-def _cut_axes(bound: Bound) -> dict[tuple[str, int, int], Axis]:
+def _cut_axes(bound: BoundSignature) -> dict[tuple[str, int, int], Axis]:
     """Return the axes that are concatenations, by where they stand."""
     sides = (("in", bound.inputs), ("out", bound.outputs))
     return {
@@ -236,7 +238,7 @@ def _pin_node(
             space.pin(space.of(AxisOf(value, axis)), reason)
 
 
-def _numeric(bound: Bound) -> bool:
+def _numeric(bound: BoundSignature) -> bool:
     """Tell whether every label that stands on an axis has a number for its size.
 
     One below zero follows from default sizes for inputs that the model does not take.
@@ -245,7 +247,7 @@ def _numeric(bound: Bound) -> bool:
     return all(isinstance(size, int) and size >= 0 for size in sizes)
 
 
-def sizes_of(bound: Bound) -> dict[str, int]:
+def sizes_of(bound: BoundSignature) -> dict[str, int]:
     """Return the label sizes of a bound whose labels all have one."""
     return {k: v for k, v in bound.sizes.items() if isinstance(v, int)}
 
@@ -259,7 +261,7 @@ class _Laying:
     shared: frozenset[str]
     facts: Facts
     node: Node
-    bound: Bound
+    bound: BoundSignature
     products: list[Product]
 
     @cached_property

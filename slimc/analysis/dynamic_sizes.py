@@ -18,7 +18,7 @@ from slimc.analysis.shapes import Facts, call_of
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import TensorType, ValueType
 from slimc.ops.axes import Unmatched
-from slimc.ops.op import Call, Op, OpTable, Unknown
+from slimc.ops.op import Call, Op, OpTable, UnknownType
 
 _SYMBOL = re.compile(r"@\d+")
 
@@ -93,7 +93,7 @@ class _Tracing:
     def _symbolic(self, call: Call, node: Node) -> Call:
         """Return the call with symbols for the sizes of operands whose elements are not known."""
         values = list(call.values)
-        types: list[ValueType | Unknown | None] = list(call.types)
+        types: list[ValueType | UnknownType | None] = list(call.types)
         for i, value in enumerate(node.inputs):
             kind = types[i] if i < len(types) else None
             if value in self.known:

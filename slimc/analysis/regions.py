@@ -94,7 +94,7 @@ def in_float(graph: Graph, floating: Collection[Region], before: Graph) -> Graph
         touching = [n for n in _touching(graph, value) if is_quantized(graph, n)]
         if all(node.name in names for node in touching):
             editor.set_record(value, None)
-    return editor.done()
+    return editor.finish()
 
 
 def _touching(graph: Graph, value: str) -> Iterator[Node]:

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from slimc.ir import dims
-from slimc.ir.editor import with_bodies
+from slimc.ir.editor import map_bodies
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import Dim, DType, TensorType, TypedValues, ValueType, static_shape
-from slimc.ops.axes import Bound, Unmatched
-from slimc.ops.op import Call, Op, OpTable, Unknown
+from slimc.ops.axes import BoundSignature, Unmatched
+from slimc.ops.op import Call, Op, OpTable, UnknownType
 from slimc.ops.values import LIMIT
 
 BATCH, SIDE, LENGTH = 2, 64, 16  # sizes for names that nobody has bound
@@ -35,7 +35,7 @@ class Facts(TypedValues):
 
     types: Mapping[str, ValueType]
     values: Mapping[str, np.ndarray]
-    bounds: Mapping[str, Bound]
+    bounds: Mapping[str, BoundSignature]
     opaque: Mapping[str, str]
     bodies: Mapping[str, tuple[Facts, ...]]
 
@@ -81,7 +81,7 @@ def default_sizes(graph: Graph) -> dict[str, int]:
     for value in graph.inputs:
         shape = graph.shape_of(value) or ()
         for axis, dim in enumerate(shape):
-            for name in dims.names(dim):
+            for name in dims.collect_names(dim):
                 batch = axis == 0 or "batch" in name.lower() or name in ("n", "N", "b", "B")
                 usual = SIDE if len(shape) > 3 and axis > 1 else LENGTH
                 found.setdefault(name, BATCH if batch else usual)
@@ -91,7 +91,7 @@ def default_sizes(graph: Graph) -> dict[str, int]:
 def _call(
     graph: Graph, types: Mapping[str, ValueType], values: Mapping[str, np.ndarray], node: Node
 ) -> Call:
-    operands = tuple((types.get(v) or Unknown()) if v else None for v in node.inputs)
+    operands = tuple((types.get(v) or UnknownType()) if v else None for v in node.inputs)
     elements = tuple(_elements(graph, values, v) for v in node.inputs)
     return Call(node.op, node.attrs, operands, elements, len(node.outputs))
 
@@ -111,7 +111,7 @@ def _retyped(graph: Graph, types: Mapping[str, ValueType]) -> Graph:
     made = [o for node in graph.nodes for o in node.outputs if o]
     found = {v: renewed(v) for v in (*graph.inputs, *made)}
     nodes = tuple(
-        replace(node, attrs=with_bodies(node, lambda body: _retyped(body, types)))
+        replace(node, attrs=map_bodies(node, lambda body: _retyped(body, types)))
         if node.bodies
         else node
         for node in graph.nodes
@@ -148,7 +148,7 @@ class _Inference:
         for value in graph.inputs:
             if (kind := self._recorded(graph, value)) is not None:
                 self.types[value] = kind
-        bounds: dict[str, Bound] = {}
+        bounds: dict[str, BoundSignature] = {}
         opaque: dict[str, str] = {}
         bodies: dict[str, tuple[Facts, ...]] = {}
         for node in graph.nodes:
@@ -156,7 +156,7 @@ class _Inference:
                 bodies[node.name] = tuple(self.run(body) for body in node.bodies)
             row, call = self.ops.get(node.kind), _call(graph, self.types, self.values, node)
             bound = self._bind(node, row, call)
-            if isinstance(bound, Bound):
+            if isinstance(bound, BoundSignature):
                 bounds[node.name] = bound
             else:
                 opaque[node.name] = bound
@@ -173,7 +173,7 @@ class _Inference:
             return kind
         return TensorType(kind.dtype, tuple(dims.evaluate(d, self.sizes) for d in kind.shape))
 
-    def _bind(self, node: Node, row: Op | None, call: Call) -> Bound | str:
+    def _bind(self, node: Node, row: Op | None, call: Call) -> BoundSignature | str:
         """Return the signature laid on a node, or why there is none."""
         if row is None:
             return f"operator {node.kind} is not in the operator table"
@@ -183,7 +183,7 @@ class _Inference:
             return str(reason)
 
     def _learn(
-        self, node: Node, row: Op, call: Call, bound: Bound | str
+        self, node: Node, row: Op, call: Call, bound: BoundSignature | str
     ) -> Sequence[ValueType | None]:
         """Return what follows for the types of the results."""
         if row.types is not None:
@@ -191,7 +191,9 @@ class _Inference:
             return row.types(call, made)
         if row.axes is None:
             return ()
-        shapes = bound.output_shapes() if isinstance(bound, Bound) else (None,) * call.results
+        shapes = (
+            bound.output_shapes() if isinstance(bound, BoundSignature) else (None,) * call.results
+        )
         pairs = zip(row.result_dtypes(call), shapes, strict=True)
         return [None if dtype is None else TensorType(dtype, shape) for dtype, shape in pairs]
 

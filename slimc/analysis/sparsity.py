@@ -12,7 +12,7 @@ from math import prod
 import numpy as np
 
 from slimc.ir.arrays import Mask
-from slimc.ops.axes import Axis, Bound, labels_of
+from slimc.ops.axes import Axis, BoundSignature, labels_of
 from slimc.ops.op import Weighted
 
 CHANNELS = 256  # in and out, from which sparse kernels are faster (NVIDIA/TensorRT issue 3849)
@@ -30,13 +30,13 @@ def input_axis(weight: tuple[Axis, ...] | None, ins: Collection[str]) -> int | N
     return along[0] if len(along) == 1 else None
 
 
-def separate_groups(bound: Bound, parts: Weighted) -> int:
+def separate_groups(bound: BoundSignature, parts: Weighted) -> int:
     """Return how many groups of channels a contraction computes apart, 1 where it is one."""
     weight = labels_of(bound.inputs[parts.weight])
     return _size(bound, weight & labels_of(bound.inputs[parts.data]) & labels_of(bound.outputs[0]))
 
 
-def output_channels(bound: Bound, parts: Weighted) -> int:
+def output_channels(bound: BoundSignature, parts: Weighted) -> int:
     """Return how many output channels a contraction has, of all groups."""
     return _size(bound, labels_of(bound.inputs[parts.weight]) & labels_of(bound.outputs[0]))
 
@@ -66,6 +66,6 @@ def _groups(array: np.ndarray, axis: int) -> np.ndarray:
     return last.reshape(*last.shape[:-1], -1, GROUP)
 
 
-def _size(bound: Bound, labels: Set[str]) -> int:
+def _size(bound: BoundSignature, labels: Set[str]) -> int:
     sizes = (bound.sizes.get(label) for label in labels)
     return prod(size for size in sizes if isinstance(size, int))

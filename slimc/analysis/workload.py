@@ -13,7 +13,7 @@ from slimc.analysis.coupling import Coupling, sizes_of
 from slimc.analysis.index_space import AxisOf, LabelOf
 from slimc.analysis.removal_cost import Size, Term, mac_terms_of
 from slimc.ir.graph import Node
-from slimc.ops.axes import Axis, Bound, labels_of
+from slimc.ops.axes import Axis, BoundSignature, labels_of
 from slimc.ops.op import Op, Quant, Weighted
 
 _FEW = 4  # channels that fill no block of a kernel
@@ -114,7 +114,7 @@ def work_class(coupling: Coupling, node: Node) -> str:
     return "view" if moves and kept == 1 else "elementwise"  # of several values one is chosen
 
 
-def _contraction(coupling: Coupling, node: Node, row: Op, bound: Bound) -> str:
+def _contraction(coupling: Coupling, node: Node, row: Op, bound: BoundSignature) -> str:
     """Tell contractions apart by the labels that data, weight and result share."""
     products = row.mac_labels(bound)
     if len(products) > 1:
@@ -130,7 +130,7 @@ def _contraction(coupling: Coupling, node: Node, row: Op, bound: Bound) -> str:
     return "shallow" if summed <= _FEW else "convolution"
 
 
-def _kernel(bound: Bound, weighted: Weighted) -> tuple[int, int, int]:
+def _kernel(bound: BoundSignature, weighted: Weighted) -> tuple[int, int, int]:
     """Return groups, channels summed over, and taps of a kernel: its axes from the third on."""
     kernel = bound.inputs[weighted.weight] or ()
     sizes = sizes_of(bound)

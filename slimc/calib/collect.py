@@ -1,7 +1,8 @@
-"""Run a graph over samples and find the range of its values.
+"""Run a graph over samples and collect the range of each value.
 
-The values themselves never leave onnxruntime: nodes behind them give extremes, or a sample of the
-elements at a fixed distance. So memory does not grow with the samples, and hardly with the values.
+The values themselves never leave onnxruntime: probe nodes return their extremes, or some of their
+elements at a fixed distance. So memory does not grow with the number of samples, and hardly with
+the size of the values.
 """
 
 from __future__ import annotations
@@ -15,71 +16,73 @@ from itertools import chain
 import numpy as np
 
 from slimc.calib.data import Data
-from slimc.calib.feeds import has_sample_axis, samples_of, specs_of
-from slimc.calib.observers import FromExtremes, MovingAverage, Observer
-from slimc.calib.probes import Probe, with_probes
-from slimc.calib.table import CalibrationTable, Range
+from slimc.calib.feeds import count_samples, has_sample_axis, specs_of
+from slimc.calib.observers import ExtremesObserver, MovingAverage, Observer
+from slimc.calib.probes import Probe, add_probes
+from slimc.calib.table import CalibrationTable, ValueRange
 from slimc.errors import SlimcError
 from slimc.execute.ort import Feed, Session
 from slimc.ir.graph import Graph
 from slimc.ir.text import to_text
 
-ELEMENTS = 1 << 18  # of a value, all feeds together: 26 lie above the 99.99th percentile
-LEAST_ELEMENTS = 1 << 10  # of a value, of one feed
-LIVE_BYTES = 256 << 20  # of samples of elements that are out of onnxruntime at once
-FORM = 2  # of how ranges are found: raised when the same graph and samples give other ones
+ELEMENTS = 1 << 18  # sampled per value, over all feeds: 26 lie above the 99.99th percentile
+LEAST_ELEMENTS = 1 << 10  # sampled per value and feed, at least
+LIVE_BYTES = 256 << 20  # of sampled elements outside onnxruntime at once
+ALGORITHM_VERSION = 2  # raised when the same graph and samples give other ranges
 Progress = Callable[[int, int], None]
 
 
-def collect(
+def collect_ranges(
     graph: Graph,
     data: Data,
     observers: Mapping[str, Observer],
     elements: int = ELEMENTS,
     live_bytes: int = LIVE_BYTES,
     progress: Progress | None = None,
-    floors: Mapping[str, float] | None = None,
+    lower_bounds: Mapping[str, float] | None = None,
 ) -> CalibrationTable:
-    """Let every observer see its value (a floating one of the top graph) in all feeds.
+    """Collect the range of every observed value (floating, of the top graph) over all feeds.
 
-    elements: at most so many of each value go to observers of elements, spread over the feeds (the
-    number of feeds times 1024 at least). live_bytes: bound of what they hold at once; beyond it the
-    feeds are run again for further values. progress: told (feeds run, feeds to run). floors: values
-    that are clamped, and the least number that they can be: it is their low end, unread, and they
-    are not searched for NaN. Small feeds of one shape run together. Raises SlimcError `not-finite`
-    for a value with NaN or infinity, `calib-missing` without feeds.
+    elements: upper bound of the sampled elements per value, over all feeds (the number of feeds
+    times 1024 at least). live_bytes: upper bound of the sampled elements in memory; beyond it the
+    feeds are run again for the remaining values. progress: called with (feeds run, feeds to run).
+    lower_bounds: lower bounds of clamped values. A bound is used as the low end, unmeasured, and
+    these values are not searched for NaN. Small feeds of one shape run as one batch. Raises
+    SlimcError `not-finite` for a value with NaN or infinity, `calib-missing` without feeds.
     """
-    floors = {v: floor for v, floor in (floors or {}).items() if np.isfinite(floor)}
+    lower_bounds = {v: bound for v, bound in (lower_bounds or {}).items() if np.isfinite(bound)}
     order = {value: i for i, value in enumerate((*graph.inputs, *graph.producers))}
-    wanted = {value: observers[value] for value in sorted(observers, key=order.__getitem__)}
-    sampled = {value for value, one in wanted.items() if not isinstance(one, FromExtremes)}
+    ordered = {value: observers[value] for value in sorted(observers, key=order.__getitem__)}
+    sampled = {
+        value for value, observer in ordered.items() if not isinstance(observer, ExtremesObserver)
+    }
     per_feed = max(elements // max(len(data), 1), LEAST_ELEMENTS) if sampled else 0
-    averages = any(isinstance(one, MovingAverage) for one in wanted.values())
-    groups = list(_groups(wanted, sampled, 4 * per_feed, live_bytes))
-    done, count = 0, 0
+    averages = any(isinstance(observer, MovingAverage) for observer in ordered.values())
+    groups = list(_group_values(ordered, sampled, 4 * per_feed, live_bytes))
+    runs, count = 0, 0
     for group in groups:
-        probed, probes = with_probes(graph, group, sampled, per_feed, floors)
+        probed, probes = add_probes(graph, group, sampled, per_feed, lower_bounds)
         session = Session(probed)
-        for batch in single(data) if averages else _batches(session, data):
-            found = session.run(batch.feed)
+        for batch in batch_singly(data) if averages else _runnable_batches(session, data):
+            outputs = session.run(batch.feed)
             for probe in probes:
-                _observe(graph, probe, found, wanted[probe.value], batch, floors, data)
-            done, count = done + batch.count, max(count, batch.first + batch.count)
+                _observe(graph, probe, outputs, ordered[probe.value], batch, lower_bounds, data)
+            runs, count = runs + batch.count, max(count, batch.first + batch.count)
             if progress is not None:
                 feeds = count if data.specs is None else len(data)
-                progress(done, feeds * len(groups))
+                progress(runs, feeds * len(groups))
     if groups and not count:
-        raise SlimcError("calib-missing", f"{data.title} gives no samples")
-    ranges = {value: one.range() for value, one in wanted.items()}
-    found = {value: r for value, r in ranges.items() if r is not None}
-    return CalibrationTable(found, key(graph, data, observers, elements))
+        raise SlimcError("calib-missing", f"{data.title} yields no samples")
+    ranges = {value: observer.range() for value, observer in ordered.items()}
+    observed = {value: range_ for value, range_ in ranges.items() if range_ is not None}
+    return CalibrationTable(observed, table_key(graph, data, observers, elements))
 
 
-def key(
+def table_key(
     graph: Graph, data: Data, observers: Mapping[str, Observer], elements: int = ELEMENTS
 ) -> str:
-    """Name all that a table follows from, by a digest: a table with this key need not be made."""
-    digest = sha256(f"{FORM} {_runtime()} {data.digest} {elements}\n".encode())
+    """Return a digest of everything that a table depends on: equal keys mean equal tables."""
+    digest = sha256(f"{ALGORITHM_VERSION} {_runtime_version()} {data.digest} {elements}\n".encode())
     digest.update(to_text(graph, "short").encode())
     for constant in graph.constants.values():
         array = np.ascontiguousarray(constant.array).reshape(-1)
@@ -90,33 +93,33 @@ def key(
     return digest.hexdigest()
 
 
-def _runtime() -> str:
+def _runtime_version() -> str:
     try:
         return version("onnxruntime")
-    except PackageNotFoundError:  # a build of one's own, or for a GPU
+    except PackageNotFoundError:  # a custom build, or one for a GPU
         return "onnxruntime"
 
 
-def _groups(
-    wanted: Mapping[str, Observer], sampled: Collection[str], size_bytes: int, live_bytes: int
+def _group_values(
+    observers: Mapping[str, Observer], sampled: Collection[str], size_bytes: int, live_bytes: int
 ) -> Iterator[Sequence[str]]:
-    """Split the values into runs whose samples of elements stay under the bound."""
+    """Split the values into groups whose sampled elements stay under the bound."""
     group: list[str] = []
-    held = 0
-    for value in wanted:
-        more = size_bytes if value in sampled else 0
-        if group and held + more > live_bytes:
+    group_bytes = 0
+    for value in observers:
+        value_bytes = size_bytes if value in sampled else 0
+        if group and group_bytes + value_bytes > live_bytes:
             yield group
-            group, held = [], 0
+            group, group_bytes = [], 0
         group.append(value)
-        held += more
+        group_bytes += value_bytes
     if group:
         yield group
 
 
-def _batches(session: Session, data: Data) -> Iterator[Batch]:
-    """Yield feeds together, or alone where the graph takes no other number than one feed has."""
-    batches = joined(data)
+def _runnable_batches(session: Session, data: Data) -> Iterator[Batch]:
+    """Yield batched feeds, or single feeds where the graph accepts no other batch size."""
+    batches = batch_feeds(data)
     first = next(batches, None)
     if first is None:
         return iter(())
@@ -124,99 +127,103 @@ def _batches(session: Session, data: Data) -> Iterator[Batch]:
         try:
             session.run(first.feed)
         except SlimcError:
-            return single(data)
+            return batch_singly(data)
     return chain([first], batches)
 
 
 def _observe(
     graph: Graph,
     probe: Probe,
-    found: Mapping[str, np.ndarray],
+    outputs: Mapping[str, np.ndarray],
     observer: Observer,
     batch: Batch,
-    floors: Mapping[str, float],
+    lower_bounds: Mapping[str, float],
     data: Data,
 ) -> None:
-    if not all(np.isfinite(found[name].sum()) for name in probe.outputs):
+    if not all(np.isfinite(outputs[name].sum()) for name in probe.outputs):
         _require_finite(graph, probe.value, batch.feed, batch.where(data))
     if probe.elements:
-        if found[probe.elements].size:
-            observer.observe(found[probe.elements])
+        if outputs[probe.elements].size:
+            observer.observe(outputs[probe.elements])
         return
-    highs = found[probe.high]
-    if highs.size and isinstance(observer, FromExtremes):
-        low = found[probe.low].min() if probe.low else floors[probe.value]
-        observer.see(Range(float(low), float(highs.max())))
+    highs = outputs[probe.high]
+    if highs.size and isinstance(observer, ExtremesObserver):
+        low = outputs[probe.low].min() if probe.low else lower_bounds[probe.value]
+        observer.observe_extremes(ValueRange(float(low), float(highs.max())))
 
 
 def _require_finite(graph: Graph, value: str, feed: Feed, where: str) -> None:
-    """Look at the value itself: a sum may overflow though every element is finite."""
+    """Check the value itself: its sum may overflow though every element is finite."""
     array = Session(graph, [value]).run(feed)[value].astype(np.float64)
     if np.isfinite(array).all():
         return
-    what = "NaN" if np.isnan(array).any() else "infinity"
-    maker = graph.producers.get(value)
+    problem = "NaN" if np.isnan(array).any() else "infinity"
+    producer = graph.producers.get(value)
     raise SlimcError(
         "not-finite",
-        f"value '{value}' holds {what}",
-        where + (f", made by '{maker.name}' ({maker.kind})" if maker else ", a graph input"),
+        f"value '{value}' holds {problem}",
+        where
+        + (f", produced by '{producer.name}' ({producer.kind})" if producer else ", a graph input"),
         "check the samples: are they scaled as in training",
     )
 
 
-TOGETHER = 8  # samples: half the time of one by one; 32 leave the caches and take longer
-SMALL_BYTES = 1 << 20  # of feeds that are put together: beyond, values would leave the caches
+BATCH_SAMPLES = 8  # half the time of single samples; 32 exceed the caches and are slower
+BATCH_BYTES = 1 << 20  # of one batch: beyond this, values would leave the caches
 
 
 @dataclass(frozen=True)
 class Batch:
-    """A feed, and the numbers of the feeds of the data that it is made of."""
+    """One or more consecutive feeds, concatenated along their sample axis."""
 
     feed: Feed
+    """Arrays by input name."""
     first: int
+    """Number of the first feed in the data."""
     count: int
+    """Number of feeds."""
 
     def where(self, data: Data) -> str:
-        """Name the feeds, for people."""
+        """Return the feed numbers, for messages."""
         last = self.first + self.count - 1
         named = f"feed {self.first}" if self.count == 1 else f"feeds {self.first} to {last}"
         return f"{named} of {data.title}"
 
 
-def single(data: Data) -> Iterator[Batch]:
-    """Yield every feed alone."""
+def batch_singly(data: Data) -> Iterator[Batch]:
+    """Yield every feed as a batch of its own."""
     return (Batch(feed, i, 1) for i, feed in enumerate(data))
 
 
-def joined(data: Data) -> Iterator[Batch]:
-    """Yield feeds, those together that follow each other, are small and differ in samples only.
+def batch_feeds(data: Data) -> Iterator[Batch]:
+    """Yield batches of consecutive small feeds that differ in their samples only.
 
-    Where the graph has no axis of samples, each alone.
+    Single feeds where the graph has no sample axis.
     """
     if not has_sample_axis(data.graph):
-        yield from single(data)
+        yield from batch_singly(data)
         return
-    held: list[Feed] = []
+    pending: list[Feed] = []
     first = 0
     for i, feed in enumerate(data):
-        if held and not _fits(held, feed, data):
-            yield _batch(held, first)
-            held, first = [], i
-        held.append(feed)
-    if held:
-        yield _batch(held, first)
+        if pending and not _fits_batch(pending, feed, data):
+            yield _concatenate(pending, first)
+            pending, first = [], i
+        pending.append(feed)
+    if pending:
+        yield _concatenate(pending, first)
 
 
-def _fits(held: list[Feed], feed: Feed, data: Data) -> bool:
-    every = [*held, feed]
-    samples = sum(samples_of(specs_of(one), data.graph) for one in every)
-    size_bytes = sum(array.nbytes for one in every for array in one.values())
-    alike = all(array.shape[1:] == held[0][name].shape[1:] for name, array in feed.items())
-    return alike and samples <= TOGETHER and size_bytes <= SMALL_BYTES
+def _fits_batch(pending: list[Feed], feed: Feed, data: Data) -> bool:
+    feeds = [*pending, feed]
+    samples = sum(count_samples(specs_of(part), data.graph) for part in feeds)
+    size_bytes = sum(array.nbytes for part in feeds for array in part.values())
+    alike = all(array.shape[1:] == pending[0][name].shape[1:] for name, array in feed.items())
+    return alike and samples <= BATCH_SAMPLES and size_bytes <= BATCH_BYTES
 
 
-def _batch(held: list[Feed], first: int) -> Batch:
-    if len(held) == 1:
-        return Batch(held[0], first, 1)
-    feed = {name: np.concatenate([one[name] for one in held]) for name in held[0]}
-    return Batch(feed, first, len(held))
+def _concatenate(feeds: list[Feed], first: int) -> Batch:
+    if len(feeds) == 1:
+        return Batch(feeds[0], first, 1)
+    feed = {name: np.concatenate([part[name] for part in feeds]) for name in feeds[0]}
+    return Batch(feed, first, len(feeds))

@@ -1,4 +1,4 @@
-"""One feed, an array for every graph input, and its check against the graph."""
+"""Feeds: one array per graph input, checked against the graph."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from slimc.ops.op import OpTable
 
 @dataclass(frozen=True)
 class Spec:
-    """Element type and shape of a stored array, known without reading its elements."""
+    """Element type and shape of an array, known without reading its elements."""
 
     dtype: np.dtype
     shape: tuple[int, ...]
@@ -41,12 +41,12 @@ Specs = Mapping[str, Spec]
 
 
 def specs_of(feed: Mapping[str, np.ndarray]) -> dict[str, Spec]:
-    """Return element type and shape of every array."""
+    """Return the element type and shape of every array."""
     return {name: Spec(array.dtype, array.shape) for name, array in feed.items()}
 
 
-def samples_of(specs: Specs, graph: Graph) -> int:
-    """Return how many samples a feed holds: the leading size of the first input that has axes."""
+def count_samples(specs: Specs, graph: Graph) -> int:
+    """Return the number of samples in a feed: the leading size of the first input with axes."""
     shapes = [specs[name].shape for name in graph.inputs]
     return next((shape[0] for shape in shapes if shape), 1)
 
@@ -54,19 +54,19 @@ def samples_of(specs: Specs, graph: Graph) -> int:
 def macs_of(
     feed: Mapping[str, np.ndarray], graph: Graph, ops: OpTable, sizes: Mapping[str, int]
 ) -> tuple[int, int]:
-    """Return the multiply-accumulates of a feed, and how many samples it holds.
+    """Return the multiply-accumulates of a feed, and its number of samples.
 
-    sizes: of names that the feed does not tell.
+    sizes: of named dimensions that the feed does not fix.
     """
     specs = specs_of(feed)
-    known = {**sizes, **check(graph, specs, "the first feed")}
-    return measure(graph, ops, known).macs, samples_of(specs, graph)
+    known = {**sizes, **check_feed(graph, specs, "the first feed")}
+    return measure(graph, ops, known).macs, count_samples(specs, graph)
 
 
 def has_sample_axis(graph: Graph) -> bool:
-    """Tell whether feeds can be cut by samples: all inputs have one leading axis of any size.
+    """Return whether feeds can be split by samples: all inputs share a leading axis of free size.
 
-    One axis if its name is one, or there is one input.
+    It is shared if it has one name, or if there is one input.
     """
     leading: list[Dim] = []
     for name in graph.inputs:
@@ -78,12 +78,12 @@ def has_sample_axis(graph: Graph) -> bool:
     return named or leading == [None]
 
 
-def check(graph: Graph, specs: Specs, where: str) -> dict[str, int]:
+def check_feed(graph: Graph, specs: Specs, where: str) -> dict[str, int]:
     """Check a feed against the graph's inputs and return the size of every named dimension.
 
-    Arrays that no input is named after are not looked at. Raises SlimcError `calib-mismatch`.
+    Arrays that are no graph input are ignored. Raises SlimcError `calib-mismatch`.
     """
-    require(graph, specs, where)
+    require_inputs(graph, specs, where)
     sizes: dict[str, int] = {}
     for name in graph.inputs:
         declared = tensor_type(graph, name)
@@ -92,10 +92,10 @@ def check(graph: Graph, specs: Specs, where: str) -> dict[str, int]:
         if declared.shape is None:
             continue
         if len(declared.shape) != len(specs[name].shape):
-            raise _mismatch(declared, specs[name], place)
+            raise _mismatch_error(declared, specs[name], place)
         for declared_dim, dim in zip(declared.shape, specs[name].shape, strict=True):
             if isinstance(declared_dim, int) and declared_dim != dim:
-                raise _mismatch(declared, specs[name], place)
+                raise _mismatch_error(declared, specs[name], place)
             if isinstance(declared_dim, str) and sizes.setdefault(declared_dim, dim) != dim:
                 raise SlimcError(
                     "calib-mismatch",
@@ -105,71 +105,71 @@ def check(graph: Graph, specs: Specs, where: str) -> dict[str, int]:
     return sizes
 
 
-def require(graph: Graph, arrays: Collection[str], where: str) -> None:
+def require_inputs(graph: Graph, arrays: Collection[str], where: str) -> None:
     """Raise SlimcError `calib-mismatch` if an input has no array."""
     for name in graph.inputs:
         if name not in arrays:
-            raise _missing(name, arrays, where)
+            raise _missing_error(name, arrays, where)
 
 
 def tensor_type(graph: Graph, name: str) -> TensorType:
-    """Return the type of a graph input; SlimcError `input-not-tensor` if it is none."""
+    """Return the type of a graph input. Raises SlimcError `input-not-tensor`."""
     declared = graph.tensor(name)
     if declared is None:
         raise SlimcError(
             "input-not-tensor",
-            f"input '{name}' is a {graph.type_of(name)}, and samples are arrays",
-            help="bind or cut the input before this step",
+            f"input '{name}' is a {graph.type_of(name)}, but samples are arrays",
+            help="bind the input, or cut it off, before this step",
         )
     return declared
 
 
-def native(array: np.ndarray, declared: TensorType) -> np.ndarray:
-    """Return the array with the numpy type of the input: text as objects, raw bytes reread.
+def to_input_dtype(array: np.ndarray, declared: TensorType) -> np.ndarray:
+    """Return the array with the numpy type of the input: strings as objects, raw bytes as elements.
 
-    numpy files know no bf16, fp8 or int4: they keep such elements as raw bytes (`|V2`).
+    numpy files have no bf16, fp8 or int4: they store such elements as raw bytes (`|V2`).
     """
-    wanted = declared.dtype.numpy
+    dtype = declared.dtype.numpy
     if declared.dtype is DType.STRING:
         return array.astype(np.object_)
-    return array.view(wanted) if array.dtype.kind == "V" else array
+    return array.view(dtype) if array.dtype.kind == "V" else array
 
 
-def _check_dtype(declared: TensorType, found: Spec, place: str) -> None:
-    wanted = declared.dtype
-    if wanted is DType.STRING:
-        fits = found.dtype.kind in "OUS"
+def _check_dtype(declared: TensorType, spec: Spec, place: str) -> None:
+    expected = declared.dtype
+    if expected is DType.STRING:
+        matches = spec.dtype.kind in "OUS"
     else:
-        raw = found.dtype.kind == "V" and found.dtype.names is None
-        fits = found.dtype == wanted.numpy or (
-            raw and wanted.numpy.kind == "V" and found.dtype.itemsize == wanted.numpy.itemsize
+        raw = spec.dtype.kind == "V" and spec.dtype.names is None
+        matches = spec.dtype == expected.numpy or (
+            raw and expected.numpy.kind == "V" and spec.dtype.itemsize == expected.numpy.itemsize
         )
-    if not fits:
-        error = _mismatch(declared, found, place)
+    if not matches:
+        error = _mismatch_error(declared, spec, place)
         raise SlimcError(
             error.name,
             error.message,
             place,
-            f"convert it when saving: array.astype(np.{wanted.numpy})",
+            f"convert it when saving: array.astype(np.{expected.numpy})",
         )
 
 
-def _mismatch(declared: TensorType, found: Spec, place: str) -> SlimcError:
-    return SlimcError("calib-mismatch", f"found {found} where the input is {declared}", place)
+def _mismatch_error(declared: TensorType, spec: Spec, place: str) -> SlimcError:
+    return SlimcError("calib-mismatch", f"expected {declared}, found {spec}", place)
 
 
-def _missing(name: str, arrays: Collection[str], where: str) -> SlimcError:
+def _missing_error(name: str, arrays: Collection[str], where: str) -> SlimcError:
     near = get_close_matches(name, arrays, 1)
-    there = ", ".join(f"'{n}'" for n in sorted(arrays)[:8]) or "none"
+    available = ", ".join(f"'{n}'" for n in sorted(arrays)[:8]) or "none"
     return SlimcError(
         "calib-mismatch",
-        f"no array for input '{name}' (arrays there: {there})",
+        f"no array for input '{name}' (found: {available})",
         where,
         f"name the arrays after the graph's inputs: np.savez(path, **{{'{name}': array}})"
-        + (f"; '{near[0]}' looks like it" if near else ""),
+        + (f"; did you mean '{near[0]}'" if near else ""),
     )
 
 
-def size_of(dim: Dim, fallback: str, sizes: Mapping[str, int]) -> int | None:
-    """Return the number of a dimension: itself, or what `sizes` says of its name."""
+def size_of_dim(dim: Dim, fallback: str, sizes: Mapping[str, int]) -> int | None:
+    """Return the size of a dimension: its number, or the one that `sizes` has for its name."""
     return dim if isinstance(dim, int) else sizes.get(dim if dim is not None else fallback)

@@ -1,4 +1,4 @@
-"""Arrays in `.npy` and `.npz` files, read with care: never a pickle, never more than announced."""
+"""Safe reading of `.npy` and `.npz` files: no pickles, no more bytes than declared."""
 
 from __future__ import annotations
 
@@ -18,24 +18,29 @@ from slimc.calib.feeds import Spec
 from slimc.errors import SlimcError
 from slimc.execute.ort import Feed
 
-MAX_FEED_BYTES = 4 << 30  # read at once; files come from strangers, and a zip may be a bomb
+MAX_FEED_BYTES = 4 << 30  # read at once; files are untrusted, and a zip may be a bomb
 MAX_RANK = 32  # of an array
 _BROKEN = (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, ValueError,
            SyntaxError, TokenError, RecursionError, MemoryError)  # fmt: skip  # the last of headers
 
 
 @dataclass(frozen=True)
-class Stored:
-    """An array in a file: `member` of a zip, or the whole file; element type, shape, order."""
+class NpyArray:
+    """An array in a file, known from its header."""
 
     path: Path
+    """The `.npy` or `.npz` file."""
     member: str
+    """Member of the zip; "" for a `.npy` file."""
     spec: Spec
-    fortran: bool
+    """Element type and shape."""
+    column_major: bool
+    """Whether elements are in column-major order."""
     header_bytes: int
+    """Size of the header, which the elements follow."""
 
 
-def arrays(path: Path) -> dict[str, Stored]:
+def read_headers(path: Path) -> dict[str, NpyArray]:
     """Return the arrays of a file by name ("" for a `.npy`), from their headers alone.
 
     Raises SlimcError `calib-unreadable`.
@@ -43,41 +48,41 @@ def arrays(path: Path) -> dict[str, Stored]:
     try:
         if path.suffix == ".npy":
             with path.open("rb") as stream:
-                return {"": _header(path, "", stream, path.stat().st_size)}
-        found: dict[str, Stored] = {}
+                return {"": _read_header(path, "", stream, path.stat().st_size)}
+        headers: dict[str, NpyArray] = {}
         with zipfile.ZipFile(path) as archive:
             for entry in archive.infolist():
                 if entry.filename.endswith(".npy"):
                     with archive.open(entry) as stream:
-                        stored = _header(path, entry.filename, stream, entry.file_size)
-                    found[entry.filename.removesuffix(".npy")] = stored
-        return found
+                        stored = _read_header(path, entry.filename, stream, entry.file_size)
+                    headers[entry.filename.removesuffix(".npy")] = stored
+        return headers
     except _BROKEN as error:
-        raise _unreadable(path, str(error)) from error
+        raise _unreadable_error(path, str(error)) from error
 
 
-def load(stored: Mapping[str, Stored]) -> Feed:
+def load_arrays(stored: Mapping[str, NpyArray]) -> Feed:
     """Read whole arrays. Raises SlimcError `calib-unreadable`."""
-    return {name: _whole(one) for name, one in stored.items()}
+    return {name: _read_array(array) for name, array in stored.items()}
 
 
-def batches(stored: Stored, rows: int) -> Iterator[np.ndarray]:
-    """Yield an array in pieces of `rows` along axis 0, reading as it goes."""
+def read_batches(stored: NpyArray, rows: int) -> Iterator[np.ndarray]:
+    """Yield an array in pieces of `rows` along axis 0, each read on demand."""
     length, *rest = stored.spec.shape
-    if stored.fortran:
-        whole = _whole(stored)
-        yield from (whole[start : start + rows] for start in range(0, length, rows))
+    if stored.column_major:
+        array = _read_array(stored)
+        yield from (array[start : start + rows] for start in range(0, length, rows))
         return
-    with _open(stored) as stream:
+    with _open_elements(stored) as stream:
         for start in range(0, length, rows):
             shape = (min(rows, length - start), *rest)
-            yield _read(stored, stream, Spec(stored.spec.dtype, shape)).reshape(shape)
+            yield _read_elements(stored, stream, Spec(stored.spec.dtype, shape)).reshape(shape)
 
 
-def _whole(stored: Stored) -> np.ndarray:
-    with _open(stored) as stream:
-        flat = _read(stored, stream, stored.spec)
-    return flat.reshape(stored.spec.shape, order="F" if stored.fortran else "C")
+def _read_array(stored: NpyArray) -> np.ndarray:
+    with _open_elements(stored) as stream:
+        flat = _read_elements(stored, stream, stored.spec)
+    return flat.reshape(stored.spec.shape, order="F" if stored.column_major else "C")
 
 
 def content_digest(path: Path) -> str:
@@ -94,29 +99,29 @@ def content_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _header(path: Path, member: str, stream: IO[bytes], size_bytes: int) -> Stored:
+def _read_header(path: Path, member: str, stream: IO[bytes], size_bytes: int) -> NpyArray:
     version = np.lib.format.read_magic(stream)
     if version == (1, 0):
         shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
     elif version == (2, 0):
         shape, fortran, dtype = np.lib.format.read_array_header_2_0(stream)
     else:
-        raise ValueError(f"format version {version[0]}.{version[1]} of numpy's files is not known")
+        raise ValueError(f"unknown numpy format version {version[0]}.{version[1]}")
     spec = Spec(dtype, tuple(shape))
     if dtype.hasobject:
         raise ValueError(f"{member or 'the array'} holds Python objects, not numbers")
     if len(shape) > MAX_RANK or any(type(n) is not int or not 0 <= n < 1 << 62 for n in shape):
-        raise ValueError(f"{member or 'the array'} has a shape that no array of samples has")
+        raise ValueError(f"{member or 'the array'} has an invalid shape")
     header_bytes = stream.tell()
     if header_bytes + spec.size_bytes != size_bytes:
-        announced = f"announces {header_bytes + spec.size_bytes} bytes and has {size_bytes}"
+        announced = f"declares {header_bytes + spec.size_bytes} bytes but has {size_bytes}"
         raise ValueError(f"{member or 'the array'} {announced}")
-    return Stored(path, member, spec, fortran and len(shape) > 1, header_bytes)
+    return NpyArray(path, member, spec, fortran and len(shape) > 1, header_bytes)
 
 
 @contextmanager
-def _open(stored: Stored) -> Iterator[IO[bytes]]:
-    """Open the stream of the elements."""
+def _open_elements(stored: NpyArray) -> Iterator[IO[bytes]]:
+    """Open the file at the first element."""
     try:
         if not stored.member:
             with stored.path.open("rb") as stream:
@@ -127,21 +132,21 @@ def _open(stored: Stored) -> Iterator[IO[bytes]]:
             stream.read(stored.header_bytes)
             yield stream
     except _BROKEN as error:
-        raise _unreadable(stored.path, str(error)) from error
+        raise _unreadable_error(stored.path, str(error)) from error
 
 
-def _read(stored: Stored, stream: IO[bytes], part: Spec) -> np.ndarray:
+def _read_elements(stored: NpyArray, stream: IO[bytes], part: Spec) -> np.ndarray:
     """Read the elements of a part, flat."""
     if part.size_bytes > MAX_FEED_BYTES:
-        limit = f"{part} is more than {MAX_FEED_BYTES >> 30} GiB for one feed"
-        raise _unreadable(stored.path, limit, "store fewer samples in each feed")
+        limit = f"{part} exceeds {MAX_FEED_BYTES >> 30} GiB, the limit for one feed"
+        raise _unreadable_error(stored.path, limit, "store fewer samples per feed")
     data = stream.read(part.size_bytes)
     if len(data) != part.size_bytes:
         raise EOFError("the file ends early")
     return np.frombuffer(data, part.dtype)
 
 
-def _unreadable(
+def _unreadable_error(
     path: Path, why: str, help: str = "write it with np.savez or np.save"
 ) -> SlimcError:
     return SlimcError("calib-unreadable", why, f"'{path}'", help)

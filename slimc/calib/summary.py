@@ -1,4 +1,4 @@
-"""What a model will get: shape, range, mean and spread of each input over the samples."""
+"""Summary of the input data: shape, range, mean and standard deviation of each input."""
 
 from __future__ import annotations
 
@@ -12,32 +12,40 @@ from slimc.calib.data import Data
 
 
 @dataclass(frozen=True)
-class Seen:
-    """Numbers of one input over all feeds. text: no numbers; bad: elements that are not finite."""
+class InputSummary:
+    """Statistics of one input over all feeds."""
 
     name: str
+    """Name of the graph input."""
     kinds: tuple[str, ...]
+    """Types and shapes that occur."""
     low: float
+    """Smallest finite element."""
     high: float
+    """Largest finite element."""
     mean: float
+    """Mean of the finite elements."""
     deviation: float
+    """Standard deviation of the finite elements."""
     bad: int
+    """Number of elements that are not finite."""
     text: bool
+    """Whether the elements are strings: they have no statistics."""
 
 
-def summarize(data: Data, progress: Callable[[int, int], None]) -> tuple[Seen, ...]:
-    """Go through the feeds once. progress: told (feeds seen, feeds)."""
-    sums = {name: _Sums() for name in data.graph.inputs}
+def summarize_inputs(data: Data, progress: Callable[[int, int], None]) -> tuple[InputSummary, ...]:
+    """Summarize every input in one iteration. progress: called with (feeds read, feeds)."""
+    sums = {name: _InputSums() for name in data.graph.inputs}
     for i, feed in enumerate(data):
-        for name, one in sums.items():
-            one.add(feed[name])
+        for name, input_sums in sums.items():
+            input_sums.add(feed[name])
         progress(i + 1, len(data))
-    kinds = {n: tuple(dict.fromkeys(str(one[n]) for one in data.all_specs)) for n in sums}
-    return tuple(one.seen(name, kinds[name]) for name, one in sums.items())
+    kinds = {n: tuple(dict.fromkeys(str(specs[n]) for specs in data.all_specs)) for n in sums}
+    return tuple(input_sums.summary(name, kinds[name]) for name, input_sums in sums.items())
 
 
-class _Sums:
-    """Extremes and moments of what was added, the elements that are finite."""
+class _InputSums:
+    """Extremes and moments of the finite elements added so far."""
 
     def __init__(self) -> None:
         self.low, self.high, self.total, self.squares = inf, -inf, 0.0, 0.0
@@ -57,8 +65,8 @@ class _Sums:
             self.total += float(x.sum())
             self.squares += float(np.square(x).sum())
 
-    def seen(self, name: str, kinds: tuple[str, ...]) -> Seen:
+    def summary(self, name: str, kinds: tuple[str, ...]) -> InputSummary:
         mean = self.total / max(1, self.count)
         deviation = sqrt(max(0.0, self.squares / max(1, self.count) - mean * mean))
         ends = (self.low, self.high) if self.count else (0.0, 0.0)
-        return Seen(name, kinds, *ends, mean, deviation, self.bad, self.text)
+        return InputSummary(name, kinds, *ends, mean, deviation, self.bad, self.text)

@@ -1,4 +1,4 @@
-"""What calibration found: the range of every value."""
+"""Calibration tables: the range of every value."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from types import MappingProxyType
 from slimc.errors import SlimcError
 from slimc.io.json_file import parse_json, read_text
 from slimc.io.records import structure
-from slimc.io.write import replaced
+from slimc.io.write import replace_file
 
 
 @dataclass(frozen=True)
-class Range:
-    """The real numbers that a value takes, or is clipped to: low <= high."""
+class ValueRange:
+    """The floats that a value takes, or is clipped to: low <= high."""
 
     low: float
     high: float
 
-    def join(self, other: Range) -> Range:
+    def join(self, other: ValueRange) -> ValueRange:
         """Return the smallest range that holds both."""
-        return Range(min(self.low, other.low), max(self.high, other.high))
+        return ValueRange(min(self.low, other.low), max(self.high, other.high))
 
     @property
     def magnitude(self) -> float:
@@ -33,16 +33,18 @@ class Range:
 
 @dataclass(frozen=True)
 class CalibrationTable:
-    """Value -> range. `key` names what it was made from: graph, data and options (a digest)."""
+    """The ranges of the values of a graph."""
 
-    ranges: Mapping[str, Range]
+    ranges: Mapping[str, ValueRange]
+    """Range by value name."""
     key: str = field(default="")
+    """Digest of what the table depends on: graph, data and options."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ranges", MappingProxyType(dict(self.ranges)))
 
     def to_json(self) -> str:
-        """Write the table; numbers read back bit for bit."""
+        """Write the table; floats round-trip bit for bit."""
         ranges = {value: [r.low, r.high] for value, r in self.ranges.items()}
         return json.dumps({"key": self.key, "ranges": ranges}, indent=1) + "\n"
 
@@ -51,7 +53,7 @@ class CalibrationTable:
         """Read a table. Raises SlimcError `bad-calibration-table`."""
         try:
             file = structure(parse_json(text), _File)
-            return cls({value: _range(*pair) for value, pair in file.ranges.items()}, file.key)
+            return cls({value: _read_range(*pair) for value, pair in file.ranges.items()}, file.key)
         except ValueError as error:
             raise SlimcError(
                 "bad-calibration-table",
@@ -68,17 +70,17 @@ class _File:
     ranges: Mapping[str, tuple[float, float]]
 
 
-def _range(low: float, high: float) -> Range:
+def _read_range(low: float, high: float) -> ValueRange:
     if low > high:
         raise ValueError(f"{low} to {high} is no range")
-    return Range(low, high)
+    return ValueRange(low, high)
 
 
-class Tables:
-    """Hands out calibration tables by key. This one makes each anew and keeps none.
+class CalibrationTables:
+    """Provides calibration tables by key. This class computes each table and keeps none.
 
-    A key names all that a table follows from (`calib.collect.key`): a table is the same whether it
-    is made or found, so a pass that asks for one depends on nothing else.
+    A key names everything that a table depends on (`calib.collect.table_key`): a stored table
+    equals a computed one, so a pass that asks for one depends on nothing else.
     """
 
     def table(self, key: str, make: Callable[[], CalibrationTable]) -> CalibrationTable:
@@ -86,14 +88,14 @@ class Tables:
         return make()
 
     def summary(self) -> str:
-        """Say in one line what was found and made, for people; empty where nothing is kept."""
+        """Return a line on what was read and computed, for people; empty where nothing is kept."""
         return ""
 
 
-class StoredTables(Tables):
-    """Keeps tables in a `.json` file, or in a folder that holds one file for each key.
+class StoredTables(CalibrationTables):
+    """Keeps tables in a `.json` file, or in a folder with one file per key.
 
-    A file holds one table, that of the last compile; a folder keeps those of all.
+    A file holds the table of the last compile; a folder holds those of all.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -103,38 +105,40 @@ class StoredTables(Tables):
             raise SlimcError(
                 "bad-calibration-table",
                 f"'{self.path}' is neither a folder nor a .json file",
-                "the place of the calibration cache",
+                "path of the calibration cache",
                 "for example ranges.json, or a folder",
             )
         self._found = self._made = 0
 
     def table(self, key: str, make: Callable[[], CalibrationTable]) -> CalibrationTable:
-        """Return the table with this key; one that is made is written in one step.
+        """Return the table with this key; a computed table is written atomically.
 
         Raises SlimcError `bad-calibration-table` where the file is no table: it is not overwritten.
         """
-        place = self.path if self._is_file else self.path / f"{key}.json"
-        known = _read(place)
-        if known is not None and known.key == key:
+        path = self.path if self._is_file else self.path / f"{key}.json"
+        stored = _read_table(path)
+        if stored is not None and stored.key == key:
             self._found += 1
-            return known
-        made = make()
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with replaced(place) as file:
-            file.write(made.to_json().encode())
+            return stored
+        table = make()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replace_file(path) as file:
+            file.write(table.to_json().encode())
         self._made += 1
-        return made
+        return table
 
     def summary(self) -> str:
         parts = []
         if self._found:
-            parts.append("ranges are those calibrated earlier from the same graph and samples")
+            parts.append(
+                "ranges were read: an earlier compile calibrated the same graph and samples"
+            )
         if self._made:
-            parts.append("ranges were calibrated anew and written")
+            parts.append("ranges were calibrated and stored")
         return f"{'; '.join(parts)} ('{self.path}')" if parts else ""
 
 
-def _read(path: Path) -> CalibrationTable | None:
+def _read_table(path: Path) -> CalibrationTable | None:
     """Read a table, None where there is no file."""
     if not path.exists():
         return None

@@ -24,7 +24,7 @@ from slimc.cli.options import (
 )
 from slimc.errors import SlimcError
 from slimc.io.places import Output
-from slimc.io.write import replaced
+from slimc.io.write import replace_file
 from slimc.pipeline.catalogue import Catalogue
 from slimc.pipeline.compiler import Compiled, compile_with
 from slimc.pipeline.options import CompileOptions
@@ -173,7 +173,7 @@ def _tell(
     path = options["report"]
     if path is not None:
         full = report_json if path.suffix == ".json" else _with_details
-        with replaced(path) as file:
+        with replace_file(path) as file:
             file.write(f"{full(compiled.report)}\n".encode())
     if options["as_json"]:
         say(report_json(compiled.report))

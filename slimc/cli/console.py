@@ -24,7 +24,7 @@ from slimc.ir.text import to_text
 from slimc.passes.base import Pass, PassResult
 from slimc.pipeline.runner import Watcher
 from slimc.remarks import PassReport
-from slimc.report.text import table
+from slimc.report.text import format_table
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
@@ -42,7 +42,7 @@ def harmless(text: str) -> str:
 def say_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Write a table; the first column is flush left, the others flush right."""
     if not sys.stdout.isatty():
-        say("\n".join(line.rstrip() for line in table(head, rows)))
+        say("\n".join(line.rstrip() for line in format_table(head, rows)))
         return
     drawn = Table(box=None, pad_edge=True, header_style="bold")
     for i, title in enumerate(head):

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from slimc.calib.images import Images
-from slimc.calib.summary import Seen, summarize
+from slimc.calib.summary import InputSummary, summarize_inputs
 from slimc.cli.console import counting, say, say_table
 from slimc.cli.options import (
     PATH,
@@ -37,7 +37,7 @@ def data_command(model: Path, samples: Path | Images | None, as_json: bool) -> N
     """
     data = samples_or_made_up(samples, load(model))
     with counting("feeds") as progress:
-        seen = summarize(data, progress)
+        seen = summarize_inputs(data, progress)
     if as_json:
         found = {
             "feeds": data.count,
@@ -57,12 +57,12 @@ def data_command(model: Path, samples: Path | Images | None, as_json: bool) -> N
             say(f"\n'{one.name}' holds {one.bad} elements that are NaN or infinite")
 
 
-def _numbers(one: Seen) -> dict[str, object]:
+def _numbers(one: InputSummary) -> dict[str, object]:
     known = {"low": one.low, "high": one.high, "mean": one.mean, "deviation": one.deviation}
     return {"shapes": one.kinds, **({} if one.text else known), "not_finite": one.bad}
 
 
-def _row(one: Seen) -> tuple[str, ...]:
+def _row(one: InputSummary) -> tuple[str, ...]:
     more = f", and {len(one.kinds) - _SHOWN} more" if len(one.kinds) > _SHOWN else ""
     shapes = ", ".join(one.kinds[:_SHOWN]) + more
     numbers = (one.low, one.high, one.mean, one.deviation)

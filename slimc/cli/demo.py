@@ -10,7 +10,7 @@ import numpy as np
 
 from slimc.cli.console import say, say_table, working
 from slimc.execute.ort import measure_latency, run
-from slimc.io.write import replaced, to_bytes
+from slimc.io.write import replace_file, to_bytes
 from slimc.ir.graph import Graph
 from slimc.pipeline.compiler import Compiled, compile
 from slimc.pipeline.prepare import load
@@ -65,7 +65,7 @@ def _save(made: Compiled, folder: Path, target: str) -> Path:
     made.save(path)
     details = report_text(made.report, details=True)
     for suffix, text in ((".txt", details), (".json", report_json(made.report))):
-        with replaced(path.with_suffix(suffix)) as file:
+        with replace_file(path.with_suffix(suffix)) as file:
             file.write(f"{text}\n".encode())
     return path
 

@@ -27,7 +27,7 @@ from slimc.pipeline.agreement import agreement, comparable
 from slimc.pipeline.input_sizes import at_sizes_of, measure_sample
 from slimc.pipeline.prepare import load
 from slimc.pipeline.summary import AGREEMENT_SAMPLES
-from slimc.remarks import Agreement, Measure
+from slimc.remarks import Agreement, GraphSize
 from slimc.report.json import agreement_dict, measure_dict
 from slimc.report.text import agreement_lines, measure_lines
 
@@ -68,7 +68,7 @@ def diff_command(
         say("\nsamples are made up: on real ones outputs agree otherwise (--calib)")
 
 
-def _measure(path: Path, graph: Graph, ops: OpTable) -> Measure:
+def _measure(path: Path, graph: Graph, ops: OpTable) -> GraphSize:
     found = measure_sample(graph, ops)
     return replace(found, size_bytes=max(found.size_bytes, path.stat().st_size))
 
@@ -134,7 +134,7 @@ def _say_changes(what: str, head: tuple[str, ...], rows: list[tuple[str, str, st
 
 
 def _as_dict(
-    measures: list[Measure],
+    measures: list[GraphSize],
     nodes: list[tuple[str, str, str]],
     constants: list[tuple[str, str, str]],
     outputs: tuple[Agreement, ...],

@@ -24,7 +24,7 @@ from slimc.cli.options import (
 )
 from slimc.errors import SlimcError, did_you_mean
 from slimc.io.places import Output
-from slimc.io.write import replaced
+from slimc.io.write import replace_file
 from slimc.ir.graph import Form, Graph
 from slimc.passes.base import Pass, traits_of
 from slimc.passes.canonical.canonicalize import Canonicalize
@@ -33,7 +33,7 @@ from slimc.passes.prune.remove_channels import RemoveChannels
 from slimc.pipeline.catalogue import Catalogue
 from slimc.pipeline.prepare import load
 from slimc.pipeline.runner import apply
-from slimc.remarks import Remark, listed
+from slimc.remarks import Remark, join_names
 
 
 @click.command("explain", short_help="Say what a pass would do to each node, and why.")
@@ -138,13 +138,13 @@ def _write_graph(
     """
     removals = (one for one in passes if isinstance(one, RemoveChannels))
     coupling = next(removals, RemoveChannels()).coupled(graph, ctx)
-    with replaced(path) as file:
+    with replace_file(path) as file:
         write_graphml(coupling, file)
     return tuple(cut for cut in cut_points(coupling) if len(cut.freed) > 1)
 
 
 def _cut_sentence(cut: CutPoint) -> str:
     return (
-        f"'{cut.node}' alone ties {listed(list(cut.freed))} to {cut.pinned_by}: "
+        f"'{cut.node}' alone ties {join_names(list(cut.freed))} to {cut.pinned_by}: "
         "a projection there (1 x 1 Conv, Gemm) would let their output channels leave"
     )

@@ -13,9 +13,9 @@ import numpy as np
 from slimc.cli.console import say
 from slimc.cli.options import PATH, check_outputs, json_option
 from slimc.errors import SlimcError
-from slimc.io.json_file import BROKEN, read_json
+from slimc.io.json_file import MALFORMED, read_json
 from slimc.io.places import Output
-from slimc.io.write import replaced
+from slimc.io.write import replace_file
 from slimc.pipeline.index_map import IndexMap, read_table
 
 SUFFIXES = (".json", ".npz")
@@ -53,7 +53,7 @@ def export_indices_command(report: Path, output: Path | None, as_json: bool) -> 
         say(_as_json(found))
     if output is not None or not as_json:
         data = _as_npz(found) if path.suffix == ".npz" else f"{_as_json(found)}\n".encode()
-        with replaced(path) as file:
+        with replace_file(path) as file:
             file.write(data)
     _tell(found, None if as_json and output is None else path, as_json)
 
@@ -71,7 +71,7 @@ def _read(path: Path) -> IndexMap:
     help = "slimc model.onnx --passes prune --report report.json writes one that has them"
     try:
         found = read_table(read_json(path)["indices"])
-    except BROKEN as broken:
+    except MALFORMED as broken:
         message = "it is no JSON report of slimc with kept indices"
         raise SlimcError("no-indices", message, f"'{path}'", help) from broken
     if not found.kept:

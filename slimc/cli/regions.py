@@ -9,7 +9,7 @@ from slimc.cli.console import counting, say, say_table
 from slimc.cli.options import bindings, check_outputs, names_with
 from slimc.errors import SlimcError
 from slimc.io.places import Output
-from slimc.io.write import replaced
+from slimc.io.write import replace_file
 from slimc.pipeline.sensitivity.regions import RegionNoise, RegionNoises, noises_text, region_noises
 
 _OF_WIDTHS = ("ratios", "criterion", "samples", "refit")  # options that say how channels are cut
@@ -46,7 +46,7 @@ def run_regions(model: Path, options: dict[str, Any]) -> None:
             watch=watch,
         )
     if output is not None:
-        with replaced(output) as file:
+        with replace_file(output) as file:
             file.write(noises_text(made).encode())
     for path in options["plot"]:
         _draw(made, path, model.stem)
@@ -61,11 +61,11 @@ def run_regions(model: Path, options: dict[str, Any]) -> None:
 
 def _draw(made: RegionNoises, path: Path, name: str) -> None:
     # Loaded here: it takes half a second, which no other command should wait for.
-    from slimc.report.plots import bar_chart
+    from slimc.report.plots import draw_bar_chart
 
     form = cast("Literal['png', 'svg']", path.suffix.removeprefix("."))
-    with replaced(path) as file:
-        file.write(bar_chart(made, form, f"{name} on {made.target}: {_whole(made)}"))
+    with replace_file(path) as file:
+        file.write(draw_bar_chart(made, form, f"{name} on {made.target}: {_whole(made)}"))
 
 
 def _whole(made: RegionNoises) -> str:

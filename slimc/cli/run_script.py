@@ -23,7 +23,7 @@ from slimc.errors import SlimcError
 from slimc.io.places import Output
 from slimc.io.read import read_with_header
 from slimc.io.tensors import data_files
-from slimc.io.write import data_path, replaced, write
+from slimc.io.write import data_path, replace_file, write
 from slimc.pipeline.compiler import Compiled, compile
 from slimc.pipeline.save import model_outputs
 from slimc.pipeline.script.run_script import Scripted, run_script
@@ -147,7 +147,7 @@ def _copy(made: Path, output: Path) -> None:
     if data_files(graph):
         write(graph, output, header.opset, header.ir_version)
         return
-    with replaced(output) as file:
+    with replace_file(output) as file:
         file.write(made.read_bytes())
 
 

@@ -24,7 +24,7 @@ from slimc.cli.options import (
 from slimc.cli.regions import check_for_regions, run_regions
 from slimc.errors import SlimcError
 from slimc.io.places import Output
-from slimc.io.write import replaced
+from slimc.io.write import replace_file
 from slimc.passes.prune.sensitivity import RATIOS
 from slimc.pipeline.sensitivity.channels import Measured, sensitivity
 
@@ -188,11 +188,11 @@ def _check_plots(paths: Sequence[Path]) -> None:
 
 def _draw(made: Measured, path: Path, name: str) -> None:
     # Loaded here: it takes half a second, which no other command should wait for.
-    from slimc.report.plots import picture
+    from slimc.report.plots import draw_curves
 
     form = cast("Literal['png', 'svg']", path.suffix.removeprefix("."))
-    with replaced(path) as file:
-        file.write(picture(made.curves, form, f"{name}: {made.curves.setup}", made.score))
+    with replace_file(path) as file:
+        file.write(draw_curves(made.curves, form, f"{name}: {made.curves.setup}", made.score))
 
 
 def _tell(made: Measured, output: Path, plots: tuple[Path, ...]) -> None:

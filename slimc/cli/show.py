@@ -19,7 +19,7 @@ from slimc.ir.text import to_text
 from slimc.ops.op import OpTable
 from slimc.pipeline.input_sizes import measure_sample, sizes_of_a_sample
 from slimc.pipeline.prepare import load
-from slimc.report.text import human, human_bytes
+from slimc.report.text import format_bytes, format_count
 
 
 @click.command("show", short_help="Show a model as summary, table or text.")
@@ -85,8 +85,8 @@ def _say_summary(found: dict[str, Any]) -> None:
         for value, kind in found[side].items():
             say(f"  {side[:-1]:<7} {value}: {kind}")
     say(
-        f"  {human_bytes(found['bytes'])}, {human(found['parameters'])} parameters, "
-        f"{human(found['macs'])} MACs per sample, {found['nodes']} nodes"
+        f"  {format_bytes(found['bytes'])}, {format_count(found['parameters'])} parameters, "
+        f"{format_count(found['macs'])} MACs per sample, {found['nodes']} nodes"
     )
     if found["sizes"]:
         taken = ", ".join(f"{name}={size}" for name, size in found["sizes"].items())
@@ -107,7 +107,7 @@ def _rows(graph: Graph, ops: OpTable) -> list[tuple[str, str, str, str]]:
             node.name,
             node.kind,
             ", ".join(_type(graph, v) for v in node.outputs if v),
-            human(work[node.name]) if work.get(node.name) else "",
+            format_count(work[node.name]) if work.get(node.name) else "",
         )
         for node in graph.walk()
     ]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from slimc.ir.constant import Constant
-from slimc.ir.editor import Editor, all_names, with_bodies
+from slimc.ir.editor import Editor, collect_names, map_bodies
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import DType, TensorType, ValueType
 from slimc.ops.integer_products import IntegerProduct, products_of
@@ -27,7 +27,7 @@ def with_exact_sums(graph: Graph) -> Graph:
     it (session.x64quantprecision); it leaves kernels alone where nothing is optimized, makes
     operators of s8 data without kernels, and fails on a weight that it meets twice.
     """
-    return _Shifts(graph, all_names(graph), {}, {}).exact()
+    return _Shifts(graph, collect_names(graph), {}, {}).exact()
 
 
 class _Shifts:
@@ -54,10 +54,10 @@ class _Shifts:
             for product in products_of(node.kind):
                 if self._may_saturate(node, product):
                     self._shift(node.name, product.weight, product.zero_point)
-            attrs = with_bodies(node, self._inside)
+            attrs = map_bodies(node, self._inside)
             if any(attrs[key] is not node.attrs[key] for key in attrs):
                 editor.update(node.name, attrs=attrs)
-        return editor.done(keep_dead=True)
+        return editor.finish(keep_dead=True)
 
     def _inside(self, body: Graph) -> Graph:
         return _Shifts(body, self._names, self._constants, self._types).exact()

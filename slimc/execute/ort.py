@@ -323,7 +323,7 @@ def _with_carriers(graph: Graph) -> Graph:
         kind = graph.tensor(value)
         carrier = _carrier(kind)
         if carrier and kind is not None:
-            inputs[i] = editor.fresh(f"{value}.carried")
+            inputs[i] = editor.fresh_name(f"{value}.carried")
             editor.set_type(inputs[i], TensorType(carrier, kind.shape))
             editor.add("Cast", [inputs[i]], outputs=[value], attrs={"to": kind.dtype.code})
     for i, value in enumerate(outputs):
@@ -331,5 +331,5 @@ def _with_carriers(graph: Graph) -> Graph:
             (outputs[i],) = editor.add("Cast", [value], attrs={"to": carrier.code})
     if tuple(inputs) == graph.inputs and tuple(outputs) == graph.outputs:
         return graph
-    carried = editor.done(keep_dead=True)
+    carried = editor.finish(keep_dead=True)
     return replace(carried, inputs=tuple(inputs), outputs=tuple(outputs))

@@ -40,4 +40,4 @@ def up_to_plugins(graph: Graph) -> tuple[Graph, tuple[Node, ...]]:
     nodes = tuple(node for node in graph.nodes if node.name not in left)
     editor = Editor(replace(graph, nodes=nodes, outputs=tuple(ends)))
     editor.changed = True
-    return editor.done(), tuple(aside)
+    return editor.finish(), tuple(aside)

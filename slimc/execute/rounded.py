@@ -7,7 +7,7 @@ operators.
 
 from __future__ import annotations
 
-from slimc.io.element_types import accepts
+from slimc.io.element_types import accepts_dtype
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import DType, TensorType, ValueType
@@ -40,12 +40,12 @@ def with_roundings(graph: Graph) -> Graph:
     for node in graph.nodes:
         if _is_rounded(graph, node):
             _round(editor, node, wide)
-    return editor.done(keep_dead=True)
+    return editor.finish(keep_dead=True)
 
 
 def _is_rounded(graph: Graph, node: Node) -> bool:
     narrow = [i for i, value in enumerate(node.inputs) if value and is_narrow(graph.type_of(value))]
-    taken = accepts(node, DType.F32)
+    taken = accepts_dtype(node, DType.F32)
     if not narrow or taken is None or node.bodies or any(key in node.attrs for key in _NAMED):
         return False
     return all(taken[0][i] for i in narrow)
@@ -58,14 +58,14 @@ def _round(editor: Editor, node: Node, wide: dict[str, str]) -> None:
         if kind is None or not is_narrow(kind):
             continue
         if value not in wide:
-            wide[value] = _cast(editor, value, DType.F32, editor.fresh(f"{value}.wide"), node)
+            wide[value] = _cast(editor, value, DType.F32, editor.fresh_name(f"{value}.wide"), node)
             editor.set_type(wide[value], TensorType(DType.F32, kind.shape))
         editor.set_input(node.name, i, wide[value])
     for i, value in enumerate(node.outputs):
         kind = editor.tensor(value)
         if kind is None or not is_narrow(kind):
             continue
-        made = editor.fresh(f"{value}.unrounded")
+        made = editor.fresh_name(f"{value}.unrounded")
         outputs = editor.node(node.name).outputs
         editor.update(node.name, outputs=(*outputs[:i], made, *outputs[i + 1 :]))
         editor.set_type(made, TensorType(DType.F32, kind.shape))

@@ -1,4 +1,4 @@
-"""Running statistics of normalisations that stay, estimated anew after channels have left."""
+"""Re-estimation of the statistics of normalizations after channels were removed."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from slimc.remarks import Remark, applied, skipped
 
 
 @dataclass(frozen=True, eq=False)
-class Running:
-    """A node of teacher and student that normalises by constants.
-
-    mean, variance: names of the student's constants; axis: of the data, that they run along.
-    """
+class Normalization:
+    """A node of teacher and student that normalizes by constant statistics."""
 
     node: Node
+    """The normalization, in the student."""
     mean: str
+    """Name of the student's mean."""
     variance: str
+    """Name of the student's variance."""
     axis: int
+    """Channel axis of the data."""
 
     @property
     def data(self) -> str:
@@ -42,10 +43,10 @@ class Running:
         last = np.moveaxis(x, self.axis, -1)
         return last.reshape(len(x), -1, last.shape[-1]).astype(np.float64)
 
-    def choices(
+    def candidates(
         self, graph: Graph, teacher: ChannelSums, student: ChannelSums
     ) -> list[dict[str, np.ndarray]]:
-        """Return what the constants may become: as they are, mean alone, mean and variance.
+        """Return the candidates for the constants: unchanged, new mean, new mean and variance.
 
         mean' = mean + (mu_student - mu_teacher),  var' = var sigma_student^2 / sigma_teacher^2.
         """
@@ -59,7 +60,7 @@ class Running:
         return [{}, {self.mean: moved}, {self.mean: moved, self.variance: scaled}]
 
     def session(self, graph: Graph, changed: Mapping[str, np.ndarray]) -> Session:
-        """Load the node alone, with other constants."""
+        """Load the node alone, with some constants replaced."""
         constants = {v: graph.constants[v] for v in self.node.reads if v in graph.constants}
         constants |= {v: Constant(array) for v, array in changed.items()}
         part = replace(graph, inputs=(self.data,), outputs=(self.result,), nodes=(self.node,),
@@ -75,7 +76,7 @@ class ChannelSums:
         self._sum = self._squares = np.zeros(())
 
     def add(self, rows: Floats) -> None:
-        """See rows."""
+        """Add rows."""
         flat = rows.reshape(-1, rows.shape[-1])
         self._count += len(flat)
         self._sum = self._sum + flat.sum(axis=0)
@@ -92,55 +93,57 @@ class ChannelSums:
 
 
 @dataclass(frozen=True)
-class Restated:
-    """Constants that are nearer, none if the old ones are; relative squared errors, held out."""
+class StatisticsFit:
+    """Statistics that are closer to the teacher."""
 
     constants: Mapping[str, np.ndarray]
     before: float
+    """Relative squared error of the old statistics on held-out samples."""
     after: float
+    """That of the new ones."""
 
     @classmethod
     def best(
         cls, choices: Sequence[Mapping[str, np.ndarray]], errors: Sequence[float], scale: float
-    ) -> Restated:
-        """Return the choice of the least error; the first one is to change nothing."""
-        at = int(np.argmin(np.nan_to_num(errors, nan=np.inf)))
-        return cls(choices[at], errors[0] / (scale or 1.0), errors[at] / (scale or 1.0))
+    ) -> StatisticsFit:
+        """Return the candidate with the least error; the first one changes nothing."""
+        best = int(np.argmin(np.nan_to_num(errors, nan=np.inf)))
+        return cls(choices[best], errors[0] / (scale or 1.0), errors[best] / (scale or 1.0))
 
-    def told(self, node: str) -> Remark:
-        """Say what it brought."""
+    def remark(self, node: str) -> Remark:
+        """Return the remark on the change."""
         if not self.constants:
-            return skipped(node, "as it is: no other statistics are nearer on results held out")
-        what = "mean and variance" if len(self.constants) > 1 else "mean"
-        text = f"{what} estimated anew: {change(self.before, self.after)}"
+            return skipped(node, "unchanged: no other statistics are closer on held-out samples")
+        statistics = "mean and variance" if len(self.constants) > 1 else "mean"
+        text = f"{statistics} re-estimated: {format_errors(self.before, self.after)}"
         return applied(node, text)
 
 
-def change(before: float, after: float) -> str:
-    """Say how far results are off before and after, squared, in shares of their variance."""
+def format_errors(before: float, after: float) -> str:
+    """Format the squared errors before and after, in percent of the variance."""
     return f"squared error {100 * before:.3g} % -> {100 * after:.3g} %"
 
 
-def running_of(
+def find_normalizations(
     graph: Graph, ops: OpTable, facts: Facts, changed: Collection[str]
-) -> tuple[list[Running], list[Remark]]:
-    """Return the normalisations by constants whose data have changed, and those left alone."""
+) -> tuple[list[Normalization], list[Remark]]:
+    """Return the normalizations by constants whose data changed, and remarks on the others."""
     uses = Counter(v for node in graph.nodes for v in node.reads)
-    found: list[Running] = []
-    said: list[Remark] = []
+    normalizations: list[Normalization] = []
+    remarks: list[Remark] = []
     for node in graph.nodes:
         row, bound = ops.get(node.kind), facts.bounds.get(node.name)
         if row is None or row.running is None or node.inputs[0] not in changed:
             continue
         mean, variance = (node.inputs[i] for i in row.running)
         if bound is None or mean not in graph.constants or variance not in graph.constants:
-            said.append(skipped(node.name, "not repaired: its statistics are no constants"))
+            remarks.append(skipped(node.name, "not repaired: its statistics are not constant"))
             continue
-        data, held = bound.inputs[0] or (), bound.inputs[row.running[0]] or ()
-        if len(held) != 1 or held[0] not in data or data.index(held[0]) == 0:
-            said.append(skipped(node.name, "not repaired: its statistics run along no channels"))
+        data, mean_axes = bound.inputs[0] or (), bound.inputs[row.running[0]] or ()
+        if len(mean_axes) != 1 or mean_axes[0] not in data or data.index(mean_axes[0]) == 0:
+            remarks.append(skipped(node.name, "not repaired: its statistics are not per channel"))
         elif max(uses[mean], uses[variance]) > 1 or {mean, variance} & set(graph.outputs):
-            said.append(skipped(node.name, "not repaired: others read its statistics too"))
+            remarks.append(skipped(node.name, "not repaired: other nodes share its statistics"))
         else:
-            found.append(Running(node, mean, variance, data.index(held[0])))
-    return found, said
+            normalizations.append(Normalization(node, mean, variance, data.index(mean_axes[0])))
+    return normalizations, remarks

@@ -1,10 +1,10 @@
-"""Second moments of what a weighted node reads and makes, and least squares on them.
+"""Second moments of the inputs and outputs of weighted nodes, and least squares on them.
 
     H = Cov(x, x) [g, p, p],  C = Cov(x, y) [g, p, o],  means of x and y
 
 summed over sampled results of all samples, in f64 around a pivot (the mean of the first rows), so
-that large means cancel before they are squared. With them any weights are judged, and the best are
-found, without looking at the data again.
+that large means cancel before they are squared. With the moments, any weights can be evaluated, and
+the best ones found, without reading the data again.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import numpy as np
 from slimc.fit.sparse_columns import least_squares_within
 from slimc.ir.arrays import Floats, Mask
 
-BUFFER_ELEMENTS = 1 << 22  # of x, gathered before they are multiplied: products like many rows
+BUFFER_ELEMENTS = 1 << 22  # of x, buffered before they are multiplied: many rows per product
 
 
 class Moments:
-    """Streaming sums. add(x: f32[r, g, p], y: f32[r, g, o]); `+` merges two of equal pivot.
+    """Streaming sums. add(x: f32[r, g, p], y: f32[r, g, o]); `+` merges two with the same pivot.
 
-    diagonal: only variances of x are summed, xx is [g, p] and there is no xy. Rows with a number
-    that is not finite are left out.
+    diagonal: only variances of x are summed, xx is [g, p] and there is no xy. Rows with elements
+    that are not finite are skipped.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Moments:
         self._waiting: list[tuple[np.ndarray, np.ndarray]] = []
 
     def add(self, x: np.ndarray, y: np.ndarray) -> None:
-        """See rows: products in f32 (f64 for f64), sums in f64. The arrays are kept for a while."""
+        """Add rows: products in f32 (f64 for f64), sums in f64. The arrays are buffered."""
         x, y = finite_rows(x, y)
         if not len(x):
             return
@@ -48,10 +48,10 @@ class Moments:
             self._sum()
 
     def _sum(self) -> None:
-        """Multiply what waits."""
+        """Multiply the buffered rows."""
         if not self._waiting:
             return
-        x, y = (self._moved(i) for i in range(2))
+        x, y = (self._centered(i) for i in range(2))
         self._waiting = []
         if not self._x.size:
             (groups, p), o = x.shape[:2], y.shape[1]
@@ -69,16 +69,16 @@ class Moments:
                 self._xy += x @ y.transpose(0, 2, 1)
         self._yy += np.square(y, dtype=np.float64).sum(axis=2)
 
-    def _moved(self, side: int) -> np.ndarray:
-        """Return the x (0) or y (1) that wait, less the pivot, as [g, columns, r]."""
+    def _centered(self, side: int) -> np.ndarray:
+        """Return the buffered x (0) or y (1) minus the pivot, as [g, columns, r]."""
         arrays, pivot = [pair[side] for pair in self._waiting], self._pivots[side]
-        made = np.empty((*pivot.shape, sum(map(len, arrays))), arrays[0].dtype)
-        at = 0
+        centered = np.empty((*pivot.shape, sum(map(len, arrays))), arrays[0].dtype)
+        start = 0
         for array in arrays:
             np.subtract(array.transpose(1, 2, 0), pivot[..., None],
-                        out=made[..., at : at + len(array)])  # fmt: skip
-            at += len(array)
-        return made
+                        out=centered[..., start : start + len(array)])  # fmt: skip
+            start += len(array)
+        return centered
 
     def __add__(self, other: Moments) -> Moments:
         """Return the moments of both sets of rows. They must share the pivot."""
@@ -86,11 +86,11 @@ class Moments:
             return self if self.count else other
         self._sum()
         other._sum()
-        made = Moments(self.pivot, self.diagonal)
-        made.count = self.count + other.count
+        merged = Moments(self.pivot, self.diagonal)
+        merged.count = self.count + other.count
         for name in ("_x", "_y", "_xx", "_xy", "_yy"):
-            setattr(made, name, getattr(self, name) + getattr(other, name))
-        return made
+            setattr(merged, name, getattr(self, name) + getattr(other, name))
+        return merged
 
     @property
     def mean_x(self) -> Floats:
@@ -106,7 +106,7 @@ class Moments:
 
     @property
     def xx(self) -> Floats:
-        """Covariance of x, [g, p, p]; only its diagonal, [g, p], where only that is summed."""
+        """Covariance of x, [g, p, p]; with `diagonal` the variances, [g, p]."""
         self._sum()
         mean = self._x / self.count
         outer = mean * mean if self.diagonal else mean[:, :, None] * mean[:, None, :]
@@ -127,10 +127,10 @@ class Moments:
 
     @property
     def is_finite(self) -> bool:
-        """Tell whether no product has overflowed: squares beyond f32 do."""
+        """Return whether no product has overflowed: squares beyond f32 do."""
         self._sum()
         sums = (self._xx, self._xy, self._yy)
-        return all(np.isfinite(one).all() for one in sums)
+        return all(np.isfinite(array).all() for array in sums)
 
     @property
     def _pivots(self) -> tuple[np.ndarray, np.ndarray]:
@@ -141,24 +141,26 @@ class Moments:
     def error(self, w: Floats, b: Floats | None) -> float:
         """Return E |y - (w x + b)|^2 over all outputs. w: [g, o, p]; b: [g, o], None: the best."""
         self._sum()
-        off = np.einsum("gop,gp->go", w, self._x / self.count)
-        quadratic = np.einsum("gop,gop->", w @ self._xx, w) / self.count - float(np.sum(off * off))
+        offset = np.einsum("gop,gp->go", w, self._x / self.count)
+        quadratic = np.einsum("gop,gop->", w @ self._xx, w) / self.count - float(
+            np.sum(offset * offset)
+        )
         cross = np.einsum("gop,gpo->", w, self.xy)
         spread = float(self.yy.sum() - 2 * cross + quadratic)
         if b is not None:
-            off = self.mean_y - np.einsum("gop,gp->go", w, self.mean_x) - b
-            spread += float(np.square(off).sum())
+            offset = self.mean_y - np.einsum("gop,gp->go", w, self.mean_x) - b
+            spread += float(np.square(offset).sum())
         return max(spread, 0.0)
 
-    def of(self, outputs: slice) -> Moments:
+    def select_outputs(self, outputs: slice) -> Moments:
         """Return the moments of some outputs of each group; those of x are shared."""
         self._sum()
         x, y = self._pivots
-        made = Moments((x, y[:, outputs]), self.diagonal)
-        made.count, made._x, made._xx = self.count, self._x, self._xx
-        made._y, made._yy = self._y[:, outputs], self._yy[:, outputs]
-        made._xy = self._xy[..., outputs]
-        return made
+        selected = Moments((x, y[:, outputs]), self.diagonal)
+        selected.count, selected._x, selected._xx = self.count, self._x, self._xx
+        selected._y, selected._yy = self._y[:, outputs], self._yy[:, outputs]
+        selected._xy = self._xy[..., outputs]
+        return selected
 
     def best_bias(self, w: Floats) -> Floats:
         """Return mean(y) - w mean(x), [g, o]."""
@@ -166,51 +168,50 @@ class Moments:
         return bias
 
 
-def finite_rows(x: np.ndarray, *beside: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Return the rows of arrays in which x and the others are finite; the arrays if all are."""
-    arrays = (x, *beside)
+def finite_rows(x: np.ndarray, *others: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return the rows in which all arrays are finite; the arrays themselves if all rows are."""
+    arrays = (x, *others)
     if all(np.isfinite(array.sum(dtype=np.float64)) for array in arrays):
         return arrays
-    fine = np.ones(len(x), bool)
+    is_finite = np.ones(len(x), bool)
     for array in arrays:
-        fine &= np.isfinite(array).reshape(len(x), -1).all(axis=1)
-    return tuple(array[fine] for array in arrays)
+        is_finite &= np.isfinite(array).reshape(len(x), -1).all(axis=1)
+    return tuple(array[is_finite] for array in arrays)
 
 
 @dataclass(frozen=True)
 class Fit:
-    """Weights [g, o, p] and bias [g, o] of least squares, and how they were found.
-
-    ridge: the lambda; 0: only the bias changed; None: nothing did. before, after: relative squared
-    error on rows held out, of the given weights and of the found ones.
-    """
+    """Weights [g, o, p] and bias [g, o] of least squares, and how they were found."""
 
     w: Floats
     b: Floats
     ridge: float | None
+    """The lambda; 0: only the bias changed; None: nothing did."""
     before: float
+    """Relative squared error of the old weights on held-out rows."""
     after: float
+    """That of the new weights."""
 
     @property
     def has_new_weights(self) -> bool:
-        """Tell whether the weights changed."""
+        """Return whether the weights changed."""
         return bool(self.ridge)
 
     @property
     def has_new_bias(self) -> bool:
-        """Tell whether the bias changed."""
+        """Return whether the bias changed."""
         return self.ridge is not None
 
     @property
-    def says(self) -> str:
-        """Say what changed; nothing where all stays."""
+    def description(self) -> str:
+        """Description of the change; empty if there is none."""
         if self.ridge is None:
             return ""
         return f"refitted with ridge {self.ridge:g}" if self.ridge else "bias refitted"
 
 
-_BY_CHOLESKY = 64  # columns from which half the arithmetic is worth a call for every group
-JUDGED = 128  # outputs of a group, of all, by which the ridge is chosen: it is one number for all
+_BY_CHOLESKY = 64  # columns from which a call per group pays off: half the arithmetic
+RIDGE_OUTPUTS = 128  # outputs of a group that choose the ridge: it is one number for all
 RIDGES = (1e-3, 1e-2, 1e-1, 1.0)  # times the mean of diag H; flat from 1e-4 to 1e-1 on small nets
 
 
@@ -222,32 +223,32 @@ def refit(
     ridges: tuple[float, ...] = RIDGES,
     free_bias: bool = True,
     free: Mask | None = None,
-    again: bool = True,
+    use_held: bool = True,
 ) -> Fit:
-    """Return the weights next to (w, b) that make y of x, the ridge chosen on rows held out.
+    """Return the weights next to (w, b) that map x to y, with the ridge chosen on held-out rows.
 
     w' = w + (C - w H)(H + lambda mean(diag H) I)^-1,  b' = mean(y) - w' mean(x): the ridge shrinks
-    toward the given weights. Where none beats them on the rows held out, the bias alone, or
-    nothing, changes; else the chosen ridge is solved again with all rows. Ridges are tried while
-    they grow nearer: the error falls, then rises with the ridge. free_bias: False where
-    there is no bias to change: then H and C are about zero, and b is as given. free: which weights
-    may change (`least_squares`). again: False where rows held out are to judge what comes out.
+    toward the old weights. Where no fit is closer on the held-out rows, only the bias changes, or
+    nothing; else the chosen ridge is solved again with all rows. Ridges are tried while the error
+    falls: it falls, then rises with the ridge. free_bias: False where there is no bias to change:
+    then H and C are about zero, and b is unchanged. free: which weights may change
+    (`least_squares`). use_held: False where the held-out rows are still to validate the result.
     Source: He et al., ICCV 2017, section 3.1.2 (least squares); the asymmetric form of Nagel et al.
     and of OSSCAR (Meng et al., 2024), "fullseq".
     """
     scale = float(held.yy.sum()) or 1.0
     before = held.error(w, b) / scale
     chosen = best_ridge(train, held, w, b, ridges, free_bias, free)
-    made, bias = _fitted(train, w, b, chosen, free_bias, free)
-    after = before if chosen is None else held.error(made, bias) / scale
+    weights, bias = _solve(train, w, b, chosen, free_bias, free)
+    after = before if chosen is None else held.error(weights, bias) / scale
     if chosen is None or after >= before:
         return Fit(w, b, None, before, before)
-    if again:
-        made, bias = _fitted(train + held, w, b, chosen, free_bias, free)
-    return Fit(made, bias, chosen, before, after)
+    if use_held:
+        weights, bias = _solve(train + held, w, b, chosen, free_bias, free)
+    return Fit(weights, bias, chosen, before, after)
 
 
-def _fitted(
+def _solve(
     moments: Moments,
     w: Floats,
     b: Floats,
@@ -255,7 +256,7 @@ def _fitted(
     free_bias: bool,
     free: Mask | None,
 ) -> tuple[Floats, Floats]:
-    """Return weights and bias, found with a ridge as `Fit` has it."""
+    """Return weights and bias for a ridge, as `Fit` defines it."""
     if ridge:
         w = least_squares(w, *normal_equations(moments, None if free_bias else b), ridge, free)
     return w, moments.best_bias(w) if free_bias and ridge is not None else b
@@ -270,46 +271,47 @@ def best_ridge(
     free_bias: bool = True,
     free: Mask | None = None,
 ) -> float | None:
-    """Return the ridge, as `Fit` has it, of the least error on rows held out. See `refit`.
+    """Return the ridge, as `Fit` defines it, with the least error on held-out rows. See `refit`.
 
-    Of many outputs of a group `JUDGED` decide, equally far apart: what a ridge costs is then one
-    Cholesky factorisation.
+    Of many outputs per group, `RIDGE_OUTPUTS` at equal distances decide: then the cost of a ridge
+    is one Cholesky factorization.
     """
-    some = slice(None, None, max(1, w.shape[1] // JUDGED))
-    train, held, w, b = train.of(some), held.of(some), w[:, some], b[:, some]
-    free = None if free is None else free[:, some]
-    found: list[tuple[float, float | None]] = [(held.error(w, b), None)]
+    selected = slice(None, None, max(1, w.shape[1] // RIDGE_OUTPUTS))
+    train, held = train.select_outputs(selected), held.select_outputs(selected)
+    w, b = w[:, selected], b[:, selected]
+    free = None if free is None else free[:, selected]
+    errors: list[tuple[float, float | None]] = [(held.error(w, b), None)]
     if free_bias:
-        found.append((held.error(w, train.best_bias(w)), 0.0))
+        errors.append((held.error(w, train.best_bias(w)), 0.0))
     last = np.inf
     normal = normal_equations(train, None if free_bias else b)
     for ridge in ridges:
-        made = least_squares(w, *normal, ridge, free)
-        error = held.error(made, train.best_bias(made) if free_bias else b)
-        found.append((error, ridge))
+        weights = least_squares(w, *normal, ridge, free)
+        error = held.error(weights, train.best_bias(weights) if free_bias else b)
+        errors.append((error, ridge))
         if error > last:
             break
         last = error
-    return min(found, key=lambda pair: pair[0])[1]
+    return min(errors, key=lambda pair: pair[0])[1]
 
 
 def normal_equations(moments: Moments, b: Floats | None) -> tuple[Floats, Floats]:
     """Return H [g, p, p] and C [g, p, o] of least squares.
 
-    b: the bias that stays; None: it is free, and follows from the means.
+    b: the bias that is kept; None: it is free, and follows from the means.
     """
     if b is None:
         return moments.xx, moments.xy
     x = moments.mean_x
-    return about_zero(moments.xx, x, x), about_zero(moments.xy, x, moments.mean_y - b)
+    return second_moment(moments.xx, x, x), second_moment(moments.xy, x, moments.mean_y - b)
 
 
-def about_zero(covariance: Floats, a: Floats, b: Floats) -> Floats:
+def second_moment(covariance: Floats, a: Floats, b: Floats) -> Floats:
     """Return E a b' of a covariance and the means: [g, i, j] of [g, i, j], [g, i], [g, j]."""
     return covariance + a[:, :, None] * b[:, None, :]
 
 
-def ridged(h: Floats, ridge: float) -> Floats:
+def add_ridge(h: Floats, ridge: float) -> Floats:
     """Return H + ridge mean(diag H) I, positive definite. h: [g, p, p]."""
     damped = h.copy()
     diagonal = np.einsum("gpp->gp", damped)
@@ -322,10 +324,10 @@ def least_squares(
 ) -> Floats:
     """Return w + (C - w H)(H + ridge mean(diag H) I)^-1. w: [g, o, p]; h: [g, p, p]; c: [g, p, o].
 
-    The ridge shrinks toward w; where H is zero, w it is. free: bool[g, o, p], which weights may
-    change: the best of such, by conjugate gradients; None: all of them.
+    The ridge shrinks toward w; where H is zero, the result is w. free: bool[g, o, p], which weights
+    may change (by conjugate gradients); None: all.
     """
-    damped = ridged(h, ridge)
+    damped = add_ridge(h, ridge)
     residual = c - h @ w.transpose(0, 2, 1)
     if free is not None:
         return w + least_squares_within(residual.transpose(0, 2, 1), damped, free)
@@ -340,14 +342,14 @@ def least_squares(
 
 
 @dataclass
-class Split:
-    """Moments of rows to fit on, and of rows held out, about one pivot."""
+class SplitMoments:
+    """Moments of rows to fit on, and of held-out rows, with one pivot."""
 
     train: Moments = field(default_factory=Moments)
     held: Moments = field(default_factory=Moments)
 
     def add(self, x: np.ndarray, y: np.ndarray, is_held: Mask) -> None:
-        """See rows. is_held: bool[r]."""
+        """Add rows. is_held: bool[r]."""
         if self.train.pivot is None:
             x, y, is_held = finite_rows(x, y, is_held)
             if not len(x):
@@ -357,10 +359,10 @@ class Split:
         self.held.add(x[is_held], y[is_held])
 
     @property
-    def unusable(self) -> str:
-        """Say why nothing follows from the moments; nothing where something does."""
+    def unusable_reason(self) -> str:
+        """Why the moments allow no fit; empty if they do."""
         if not (self.train.count and self.held.count):
-            return "too few results to fit on and judge by"
+            return "too few results to fit and validate on"
         if not (self.train.is_finite and self.held.is_finite):
-            return "squares of what it reads overflow"
+            return "squares of its inputs overflow"
         return ""

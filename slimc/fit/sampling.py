@@ -1,4 +1,4 @@
-"""Which results of a weighted node are looked at: some places of every sample, by seed."""
+"""Seeded sampling of the results of weighted nodes: some positions of every sample."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from zlib import crc32
 
 import numpy as np
 
-from slimc.calib.held_out import HELD, is_held
+from slimc.calib.held_out import HELD_OUT_EVERY, is_held
 from slimc.fit.linear import Linear
 from slimc.ir.arrays import Ints, Mask
 
-ROWS = 16384  # results looked at, all samples together: 256 images at 64 places
-ROWS_PER_COLUMN = 8  # and at least so many for every column of a least-squares problem
-CHUNK_ELEMENTS = 1 << 25  # of what results read, in memory at once: 128 MiB
+ROWS = 16384  # sampled results, over all samples: 256 images at 64 positions
+ROWS_PER_COLUMN = 8  # and at least so many per column of a least-squares problem
+CHUNK_ELEMENTS = 1 << 25  # of inputs of results, in memory at once: 128 MiB
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Results of one feed. rows: i64[r], numbers as `Linear.count` counts; held: bool[r]."""
+    """Sampled results of one feed. rows: i64[r], numbers below `Linear.count`; held: bool[r]."""
 
     rows: Ints
     held: Mask
 
-    def seen(self) -> Rows:
-        """Return the results that are not held out."""
+    def training_rows(self) -> Rows:
+        """Return the rows that are not held out."""
         return Rows(self.rows[~self.held], self.held[~self.held])
 
     def chunks(self, columns: int) -> list[Rows]:
-        """Split so that what a chunk reads stays small."""
+        """Split the rows so that the inputs of a chunk stay small."""
         size = max(1, CHUNK_ELEMENTS // max(1, columns))
         return [
             Rows(self.rows[i : i + size], self.held[i : i + size])
@@ -39,67 +39,74 @@ class Rows:
 
 @dataclass(frozen=True)
 class Sampler:
-    """Chooses results of weighted nodes in all feeds. leading: samples of each feed.
-
-    wanted: results of a node, all feeds together; 0: as many as a least-squares problem takes.
-    """
+    """Samples the results of weighted nodes in all feeds."""
 
     leading: tuple[int, ...]
+    """Number of samples in each feed."""
     seed: int
-    wanted: int = 0
+    """Seed of the positions."""
+    row_count: int = 0
+    """Results per node, over all feeds; 0: as many as a least-squares problem needs."""
 
     @property
     def samples(self) -> int:
-        """Return how many samples all feeds hold."""
+        """Number of samples in all feeds."""
         return sum(self.leading)
 
     def first(self, feed: int) -> int:
         """Return the number of the first sample of a feed."""
         return sum(self.leading[:feed])
 
-    def rows(self, one: Linear, feed: int, shape: Sequence[int]) -> Rows:
-        """Return the results of one feed that are looked at. shape: of the node's result."""
-        own = self.leading[feed]
+    def rows(self, layer: Linear, feed: int, shape: Sequence[int]) -> Rows:
+        """Return the sampled results of one feed. shape: of the node's result."""
+        sample_count = self.leading[feed]
         return sample_rows(
-            one, shape, feed, self.first(feed), self.samples, self.seed, own, self.wanted
+            layer,
+            shape,
+            feed,
+            self.first(feed),
+            self.samples,
+            self.seed,
+            sample_count,
+            self.row_count,
         )
 
-    def parts(self, one: Linear, feed: int, shape: Sequence[int]) -> list[Rows]:
-        """Return them in chunks that are small where they are read."""
-        return self.rows(one, feed, shape).chunks(one.columns * one.group_count)
+    def parts(self, layer: Linear, feed: int, shape: Sequence[int]) -> list[Rows]:
+        """Return the sampled results in chunks with few inputs."""
+        return self.rows(layer, feed, shape).chunks(layer.columns * layer.group_count)
 
 
 def sample_rows(
-    one: Linear,
+    layer: Linear,
     shape: Sequence[int],
     feed: int,
     first_sample: int,
     samples: int,
     seed: int,
-    own: int = 0,
-    wanted: int = 0,
+    sample_count: int = 0,
+    row_count: int = 0,
 ) -> Rows:
-    """Choose results of one feed; the same for any two networks whose result has this shape.
+    """Sample results of one feed; the same for any two networks whose result has this shape.
 
     shape: of the node's result; first_sample: number of the feed's first sample among `samples`;
-    own: samples of this feed, where the leading axis may count parts of them (windows); wanted: how
-    many results, all samples together; 0: as many as a least-squares problem takes.
-    Places differ between samples and feeds. Every fifth sample is held out (`is_held`); of fewer
-    than five samples, every fifth place.
+    sample_count: samples of this feed, where the leading axis may count parts of them (windows);
+    row_count: how many results, over all samples; 0: as many as a least-squares problem needs.
+    Positions differ between samples and feeds. Every fifth sample is held out (`is_held`); of fewer
+    than five samples, every fifth position.
     """
-    count, leading = one.count(shape), one.leading(shape)
-    if own and leading % own == 0:
-        leading = own
+    count, leading = layer.count(shape), layer.leading(shape)
+    if sample_count and leading % sample_count == 0:
+        leading = sample_count
     places = count // max(1, leading)
-    wanted = wanted or max(ROWS, ROWS_PER_COLUMN * one.columns)
-    each = min(places, -(-wanted // max(1, samples)))
-    rng = np.random.default_rng((seed, crc32(one.node.name.encode()), feed))
-    if each == places:
-        at = np.broadcast_to(np.arange(places), (leading, places))
+    row_count = row_count or max(ROWS, ROWS_PER_COLUMN * layer.columns)
+    per_sample = min(places, -(-row_count // max(1, samples)))
+    rng = np.random.default_rng((seed, crc32(layer.node.name.encode()), feed))
+    if per_sample == places:
+        positions = np.broadcast_to(np.arange(places), (leading, places))
     else:
-        at = rng.integers(0, places, (leading, each))
-    rows = (np.arange(leading)[:, None] * places + at).reshape(-1)
-    if samples >= HELD:
-        sample = np.repeat(first_sample + np.arange(leading), each)
+        positions = rng.integers(0, places, (leading, per_sample))
+    rows = (np.arange(leading)[:, None] * places + positions).reshape(-1)
+    if samples >= HELD_OUT_EVERY:
+        sample = np.repeat(first_sample + np.arange(leading), per_sample)
         return Rows(rows, is_held(sample))
-    return Rows(rows, np.arange(len(rows)) % HELD == HELD - 1)
+    return Rows(rows, np.arange(len(rows)) % HELD_OUT_EVERY == HELD_OUT_EVERY - 1)

@@ -1,4 +1,4 @@
-"""GraphProto -> Graph: names made unique over all bodies, Constant nodes made constants."""
+"""GraphProto -> Graph: names become unique over all bodies, Constant nodes constants."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from onnx import AttributeProto, GraphProto, NodeProto, StringStringEntryProto, 
 from slimc.errors import SlimcError
 from slimc.io.schemas import EmptyList
 from slimc.io.tensors import DataFiles, read_sparse, read_tensor
-from slimc.io.value_types import denotations, read_type
+from slimc.io.value_types import read_denotations, read_type
 from slimc.ir.constant import Constant
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Attr, Graph, Node
@@ -43,7 +43,7 @@ _FIELDS: dict[int, str] = {
 
 
 def decode(graph: GraphProto, folder: Path | None) -> Graph:
-    """Make a graph of a proto. `folder`: of the model, where its data files are.
+    """Make a graph from a proto. folder: of the model, where its data files are.
 
     Errors: value-undefined, value-twice, tensor-broken, external-data, type-unknown,
     attribute-unknown, unknown-fields, quantization-annotation, device-configuration.
@@ -62,11 +62,11 @@ def refuse_unknown_fields(message: Message, where: str) -> None:
         )
 
 
-def need_text(*texts: str | bytes) -> None:
-    """Raise SlimcError "model-unreadable" if a name is no text: the file is damaged."""
+def check_text(*texts: str | bytes) -> None:
+    """Raise SlimcError "model-unreadable" if a name is not valid UTF-8: the file is damaged."""
     for text in texts:
         if isinstance(text, bytes):
-            raise SlimcError("model-unreadable", f"the name {text!r} is no text in UTF-8")
+            raise SlimcError("model-unreadable", f"the name {text!r} is not valid UTF-8")
 
 
 Scope = MutableMapping[str, str]  # name in the file -> name in the graph
@@ -82,15 +82,15 @@ class _Decoder:
     def graph(self, proto: GraphProto, outer: ChainMap[str, str]) -> Graph:
         where = f"graph '{proto.name}'"
         refuse_unknown_fields(proto, where)
-        need_text(proto.name, proto.doc_string)
+        check_text(proto.name, proto.doc_string)
         if proto.quantization_annotation:
             raise SlimcError(
                 "quantization-annotation",
-                "its quantization annotations are not read: only Q/DQ nodes and integers are",
+                "its quantization annotations are not supported; Q/DQ nodes are",
                 where,
                 "delete graph.quantization_annotation if nothing needs it",
             )
-        scope = outer.new_child(self._defined(proto))
+        scope = outer.new_child(self._name_values(proto))
         constants = self._constants(proto, scope)
         nodes: list[Node] = []
         for node in proto.node:
@@ -106,43 +106,43 @@ class _Decoder:
             tuple(_lookup(scope, o.name, f"the outputs of {where}") for o in proto.output),
             tuple(nodes),
             constants,
-            dict(_types(infos, scope, constants)),
+            dict(_value_types(infos, scope, constants)),
             metadata=read_entries(proto.metadata_props),
             doc=proto.doc_string,
             notes=_value_notes(proto, infos, scope),
         )
-        return graph if _is_sorted(graph) else _sorted(graph)
+        return graph if _is_sorted(graph) else _sort(graph)
 
-    def _defined(self, proto: GraphProto) -> dict[str, str]:
-        """Give every value made in this graph its name; no two graphs share one."""
-        made: dict[str, str] = {}
+    def _name_values(self, proto: GraphProto) -> dict[str, str]:
+        """Give every value of this graph a name that no other graph or body uses."""
+        names: dict[str, str] = {}
         initial = [t.name for t in proto.initializer]
         initial += [t.values.name for t in proto.sparse_initializer]
         inputs = [i.name for i in proto.input if i.name not in set(initial)]
         for name in (*initial, *inputs, *(o for n in proto.node for o in n.output if o)):
-            if name in made:
-                raise SlimcError("value-twice", f"the value '{name}' is made twice", proto.name)
-            need_text(name)
-            made[name] = self._unique(name, self._values)
-        return made
+            if name in names:
+                raise SlimcError("value-twice", f"the value '{name}' is defined twice", proto.name)
+            check_text(name)
+            names[name] = self._make_unique(name, self._values)
+        return names
 
-    def _unique(self, name: str, taken: set[str]) -> str:
+    def _make_unique(self, name: str, used: set[str]) -> str:
         unique = name
-        while unique in taken:
+        while unique in used:
             self._suffixes[name] = self._suffixes.get(name, 0) + 1
             unique = f"{name}_{self._suffixes[name]}"
-        taken.add(unique)
+        used.add(unique)
         return unique
 
     def _constants(self, proto: GraphProto, scope: Scope) -> dict[str, Constant]:
-        found = {}
+        constants = {}
         for tensor in proto.initializer:
             refuse_unknown_fields(tensor, f"tensor '{tensor.name}'")
-            found[scope[tensor.name]] = read_tensor(tensor, self._files)
+            constants[scope[tensor.name]] = read_tensor(tensor, self._files)
         for sparse in proto.sparse_initializer:
             name = sparse.values.name
-            found[scope[name]] = read_sparse(sparse, self._files, f"tensor '{name}'")
-        return found
+            constants[scope[name]] = read_sparse(sparse, self._files, f"tensor '{name}'")
+        return constants
 
     def _constant(self, node: NodeProto, scope: ChainMap[str, str]) -> Constant:
         where = f"Constant '{node.name or node.output[0]}'"
@@ -164,10 +164,10 @@ class _Decoder:
         where = f"node '{proto.name or first}' ({proto.op_type})"
         refuse_unknown_fields(proto, where)
         if proto.device_configurations:
-            message = "its device configuration (multi-device) is not carried"
+            message = "its device configuration (multi-device) is not supported"
             raise SlimcError("device-configuration", message, where)
-        name = self._unique(proto.name or scope.get(first, first), self._nodes)
-        need_text(proto.op_type, proto.domain, proto.name, *(a.name for a in proto.attribute))
+        name = self._make_unique(proto.name or scope.get(first, first), self._nodes)
+        check_text(proto.op_type, proto.domain, proto.name, *(a.name for a in proto.attribute))
         return Node(
             proto.op_type,
             tuple(_lookup(scope, i, where) if i else "" for i in proto.input),
@@ -182,7 +182,7 @@ class _Decoder:
         refuse_unknown_fields(proto, where)
         kind = proto.type or _kind_of_old_file(proto)
         if proto.ref_attr_name or (kind not in _LISTS and kind not in _FIELDS):
-            message = f"its attribute '{proto.name}' is of a kind that cannot be read"
+            message = f"its attribute '{proto.name}' has a type that is not supported"
             raise SlimcError("attribute-unknown", message, where)
         if kind in _FIELDS:
             return self._item(getattr(proto, _FIELDS[kind]), scope, where)
@@ -200,14 +200,14 @@ class _Decoder:
         if name == "TypeProto":
             kind = read_type(value, where)
             if kind is None:
-                raise SlimcError("type-unknown", "a type among its attributes is open", where)
+                raise SlimcError("type-unknown", "a type among its attributes is incomplete", where)
             return kind
         plain: Attr = value
         return plain
 
 
 def _kind_of_old_file(proto: AttributeProto) -> int:
-    """Return the kind of an attribute that does not state it (IR version 1)."""
+    """Return the type of an attribute that does not state it (IR version 1)."""
     for kind, name in _FIELDS.items():
         if proto.HasField(name):
             return kind
@@ -218,10 +218,10 @@ def _lookup(scope: Scope, name: str, where: str) -> str:
     try:
         return scope[name]
     except KeyError:
-        raise SlimcError("value-undefined", f"nothing makes the value '{name}'", where) from None
+        raise SlimcError("value-undefined", f"the value '{name}' is not defined", where) from None
 
 
-def _types(
+def _value_types(
     infos: Iterable[ValueInfoProto], scope: Scope, constants: Mapping[str, Constant]
 ) -> Iterable[tuple[str, ValueType]]:
     for info in infos:
@@ -233,45 +233,45 @@ def _types(
 
 def read_entries(entries: Iterable[StringStringEntryProto]) -> dict[str, str]:
     """Return metadata as a dictionary. Error: model-unreadable."""
-    found = {entry.key: entry.value for entry in entries}
-    need_text(*found, *found.values())
-    return found
+    metadata = {entry.key: entry.value for entry in entries}
+    check_text(*metadata, *metadata.values())
+    return metadata
 
 
 def _notes(proto: Any) -> dict[str, str]:
     """Return the metadata of a node, a value or a tensor, and its doc string."""
     notes = read_entries(proto.metadata_props)
-    need_text(proto.doc_string)
+    check_text(proto.doc_string)
     return notes | ({DOC: proto.doc_string} if proto.doc_string else {})
 
 
 def _value_notes(
     proto: GraphProto, infos: Iterable[ValueInfoProto], scope: Scope
 ) -> dict[str, dict[str, str]]:
-    found: dict[str, dict[str, str]] = {}
+    notes_by_value: dict[str, dict[str, str]] = {}
     for info in infos:
-        notes = dict(denotations(info.type)) | _notes(info)
+        notes = dict(read_denotations(info.type)) | _notes(info)
         if notes and info.name in scope:
-            found[scope[info.name]] = notes
+            notes_by_value[scope[info.name]] = notes
     for tensor in proto.initializer:
         if notes := _notes(tensor):
-            found[scope[tensor.name]] = notes
-    return found
+            notes_by_value[scope[tensor.name]] = notes
+    return notes_by_value
 
 
 def _is_sorted(graph: Graph) -> bool:
-    unmade = set(graph.producers)
+    undefined = set(graph.producers)
     for node in graph.nodes:
-        if not unmade.isdisjoint(node.reads):
+        if not undefined.isdisjoint(node.reads):
             return False
-        unmade.difference_update(node.outputs)
+        undefined.difference_update(node.outputs)
     return True
 
 
-def _sorted(graph: Graph) -> Graph:
+def _sort(graph: Graph) -> Graph:
     editor = Editor(graph)
     editor.changed = True
     try:
-        return editor.done(keep_dead=True)
+        return editor.finish(keep_dead=True)
     except ValueError as cycle:
         raise SlimcError("graph-cycle", str(cycle), f"graph '{graph.name}'") from cycle

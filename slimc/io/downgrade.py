@@ -1,4 +1,4 @@
-"""Forms of operators in the IR's opset -> those of the opset that a file is written in."""
+"""Conversion of graphs from the IR's opset to the opset of a file."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections import ChainMap
 from dataclasses import replace
 
 from slimc.errors import SlimcError
-from slimc.io.expand import expand
+from slimc.io.expand import expand_function
 from slimc.io.forms import CHANGES, Change, Site
 from slimc.io.schemas import default_of, misfit, schema_of
 from slimc.ir.constant import Constant
-from slimc.ir.editor import Editor, all_names, with_bodies
+from slimc.ir.editor import Editor, collect_names, map_bodies
 from slimc.ir.graph import OPSET, Graph, Node
 from slimc.ir.types import ValueType
 
@@ -19,7 +19,7 @@ _REFUSED = "opset-cannot-express"
 
 
 def lowest_opset(graph: Graph, floor: int) -> int:
-    """Return the lowest opset from `floor` on that has every operator, and as it is used."""
+    """Return the lowest opset from `floor` on that supports every node as it is used."""
     for node in graph.walk():
         while floor < OPSET and schema_of(node) and not schema_of(node, floor):
             floor += 1
@@ -35,9 +35,9 @@ def lowest_opset(graph: Graph, floor: int) -> int:
 
 
 def downgrade(graph: Graph, opset: int, functions: bool = True) -> Graph:
-    """Bring a graph to the forms of an older opset; exact (up to rounding in what is decomposed).
+    """Convert a graph to an older opset; exact (up to rounding in what is decomposed).
 
-    functions: express a node that the opset lacks by the body of its ONNX function, if it is one.
+    functions: replace a node that the opset lacks by the body of its ONNX function, if it has one.
     Errors: opset-out-of-range, opset-cannot-express (it names the node).
     """
     if not OLDEST <= opset <= OPSET:
@@ -45,13 +45,13 @@ def downgrade(graph: Graph, opset: int, functions: bool = True) -> Graph:
         raise SlimcError("opset-out-of-range", message)
     if opset == OPSET:
         return graph
-    return _Downgrade(opset, all_names(graph), functions).graph(graph, ChainMap(), ChainMap())
+    return _Downgrade(opset, collect_names(graph), functions).graph(graph, ChainMap(), ChainMap())
 
 
 class _Downgrade:
-    def __init__(self, opset: int, taken: set[str], functions: bool) -> None:
+    def __init__(self, opset: int, reserved: set[str], functions: bool) -> None:
         self._opset = opset
-        self._taken = taken
+        self._reserved = reserved
         self._functions = functions
 
     def graph(
@@ -61,18 +61,18 @@ class _Downgrade:
         constants = constants.new_child(dict(graph.constants))
 
         def inside(node: Node) -> Node:
-            attrs = with_bodies(node, lambda body: self.graph(body, types, constants))
+            attrs = map_bodies(node, lambda body: self.graph(body, types, constants))
             return replace(node, attrs=attrs) if node.bodies else node
 
         graph = replace(graph, nodes=tuple(inside(node) for node in graph.nodes))
         todo = [node.name for node in graph.nodes if not self._fits(node, types)]
         if not todo:
             return graph
-        editor = Editor(graph, self._taken)
+        editor = Editor(graph, self._reserved)
         while todo:
             site = Site(editor, todo.pop(), self._opset, False, types, constants)
-            todo += self._bring_down(site)
-        done = editor.done(keep_dead=True)
+            todo += self._convert(site)
+        done = editor.finish(keep_dead=True)
         return _without_idle_constants(done, graph)
 
     def _fits(self, node: Node, types: ChainMap[str, ValueType]) -> bool:
@@ -82,18 +82,18 @@ class _Downgrade:
         changes = () if node.domain else CHANGES.get(node.op, ())
         return [change for change in reversed(changes) if change.since > self._opset]
 
-    def _bring_down(self, site: Site) -> list[str]:
-        """Bring a node down; return the names of the nodes added on the way."""
+    def _convert(self, site: Site) -> list[str]:
+        """Convert a node; return the names of the nodes that were added."""
         before = site.node
         try:
             for change in self._changes(before):
                 if change.down is None:
-                    raise site.refusal(f"it means something else before opset {change.since}")
+                    raise site.refusal(f"it has another meaning before opset {change.since}")
                 change.down(site)
             if site.name in site.editor:
                 self._check(site)
         except SlimcError as refusal:
-            body = expand(before, site.known_types(before)) if self._functions else None
+            body = expand_function(before, site.known_types(before)) if self._functions else None
             if body is None or refusal.name != _REFUSED:
                 raise
             while site.added:
@@ -102,7 +102,7 @@ class _Downgrade:
         return site.added
 
     def _check(self, site: Site) -> None:
-        """Drop attributes that only say the default, then raise if the node does not fit."""
+        """Drop attributes that equal their default, then raise if the node does not fit."""
         schema = schema_of(site.node, self._opset)
         for key, value in site.node.attrs.items():
             if schema and key not in schema.attributes and value == default_of(site.node.op, key):
@@ -113,7 +113,7 @@ class _Downgrade:
 
 
 def _without_idle_constants(graph: Graph, before: Graph) -> Graph:
-    """Take away constants that are not read any more since `before`: axes made attributes."""
+    """Remove constants that became unused since `before`, such as axes that are attributes now."""
     read = {*graph.users, *graph.outputs}
     idle = {
         v
@@ -124,7 +124,7 @@ def _without_idle_constants(graph: Graph, before: Graph) -> Graph:
 
 
 def _splice(site: Site, body: Graph) -> None:
-    """Put a graph, which reads and makes the values of a node, in the node's place."""
+    """Replace a node by a graph with the same inputs and outputs."""
     editor, name = site.editor, site.name
     ends = {*body.inputs, *body.outputs}
     names = {v: v for v in ends}
@@ -132,7 +132,7 @@ def _splice(site: Site, body: Graph) -> None:
         names[value] = editor.add_constant(constant, f"{name}.{value}")
     for value in body.producers:
         if value not in ends:
-            names[value] = editor.fresh(f"{name}.{value}")
+            names[value] = editor.fresh_name(f"{name}.{value}")
             editor.set_type(names[value], body.type_of(value))
     for node in body.nodes:
         site.add(

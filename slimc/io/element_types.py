@@ -1,4 +1,4 @@
-"""Which element types the operands and results of a node may have."""
+"""Element types that ONNX allows for operands and results."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from slimc.ir.graph import OPSET, Node
 from slimc.ir.types import DType, TensorType, ValueType
 
 
-def accepts(
+def accepts_dtype(
     node: Node, dtype: DType, opset: int = OPSET
 ) -> tuple[tuple[bool, ...], tuple[bool, ...]] | None:
-    """Tell for each operand and each result of a node whether it may be a tensor of `dtype`.
+    """Return for each operand and each result of a node whether it may be a tensor of `dtype`.
 
-    None where there is no schema of the operator.
+    None if the operator has no schema.
     """
     schema = schema_of(node, opset)
     if schema is None:
@@ -23,16 +23,16 @@ def accepts(
     text = type_text(TensorType(dtype, None))
     allowed = {c.type_param_str: c.allowed_type_strs for c in schema.type_constraints}
 
-    def of(formals: Any, count: int) -> tuple[bool, ...]:
+    def accepted(formals: Any, count: int) -> tuple[bool, ...]:
         last = len(formals) - 1
         kinds = [formals[min(i, last)].type_str if formals else "" for i in range(count)]
         return tuple(text in allowed.get(kind, [kind]) for kind in kinds)
 
-    return of(schema.inputs, len(node.inputs)), of(schema.outputs, len(node.outputs))
+    return accepted(schema.inputs, len(node.inputs)), accepted(schema.outputs, len(node.outputs))
 
 
-def unequal_types(node: Node, types: Mapping[str, ValueType]) -> str:
-    """Name two operands that ONNX wants of one type and that are not; empty: there are none."""
+def find_unequal_types(node: Node, types: Mapping[str, ValueType]) -> str:
+    """Name two operands that must have one type but do not; empty if there are none."""
     schema = schema_of(node, OPSET)
     if schema is None or not schema.inputs:
         return ""
@@ -44,7 +44,7 @@ def unequal_types(node: Node, types: Mapping[str, ValueType]) -> str:
             continue
         if not value or not isinstance(kind, TensorType):
             continue
-        other, wanted = first.setdefault(formal.type_str, (value, kind))
-        if wanted.dtype is not kind.dtype:
-            return f"'{other}' {wanted.dtype.text}, '{value}' {kind.dtype.text}"
+        other, other_type = first.setdefault(formal.type_str, (value, kind))
+        if other_type.dtype is not kind.dtype:
+            return f"'{other}' {other_type.dtype.text}, '{value}' {kind.dtype.text}"
     return ""

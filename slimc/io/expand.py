@@ -1,4 +1,4 @@
-"""Operators that ONNX defines as functions of others -> the others."""
+"""Expansion of operators that ONNX defines as functions of others."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from slimc.ir.graph import OPSET, Graph, Node
 from slimc.ir.types import ValueType
 
 
-def expand(node: Node, types: Mapping[str, ValueType]) -> Graph | None:
-    """Return what the ONNX function of a node computes: a graph from its operands to its results.
+def expand_function(node: Node, types: Mapping[str, ValueType]) -> Graph | None:
+    """Return the body of the ONNX function of a node, a graph from its operands to its results.
 
-    Exact up to rounding. None if it is no function, or types it depends on are not known, or it has
-    absent operands that the function asks for.
+    Exact up to rounding. None if the operator is not a function, if types that it depends on are
+    unknown, or if operands that the function needs are absent.
     """
     schema = schema_of(node)
     if schema is None or not (schema.has_function or schema.has_context_dependent_function):

@@ -18,7 +18,7 @@ from slimc.ir.editor import Editor
 from slimc.ir.graph import Attr, Form, Graph, Node
 from slimc.ir.types import MapType, OptionalType, SequenceType, TensorType, ValueType
 
-Script = Callable[[Any], Any]  # of a gs.Graph, which it changes, or returns another
+Script = Callable[[Any], Any]  # changes a gs.Graph in place, or returns another
 
 
 def to_surgeon(graph: Graph) -> Any:
@@ -31,17 +31,17 @@ def to_surgeon(graph: Graph) -> Any:
 
 
 def from_surgeon(surgeon: Any, before: Graph | None = None) -> Graph:
-    """Make a graph of a gs.Graph.
+    """Make a graph from a gs.Graph.
 
-    before: the graph that it came from; what GraphSurgeon does not carry (metadata, notes, origins,
-    integer marks, the form) is taken over from it, by name.
+    before: the graph that the gs.Graph was made from; what GraphSurgeon does not carry (metadata,
+    notes, origins, integer marks, the form) is copied from it, by name.
     """
     graph = from_model(gs.export_onnx(surgeon, do_type_check=False))
     if before is None:
         return graph
     values = {*graph.inputs, *graph.constants, *graph.producers}
     graph = replace(
-        _carried(graph, before),
+        _carry_over(graph, before),
         metadata=before.metadata,
         doc=before.doc,
         form=before.form,
@@ -52,11 +52,11 @@ def from_surgeon(surgeon: Any, before: Graph | None = None) -> Graph:
         return graph
     editor = Editor(graph)
     editor.changed = True
-    return editor.done()
+    return editor.finish()
 
 
-def surgeon_function(script: Script) -> Callable[[Graph], Graph]:
-    """Make a function Graph -> Graph of a script that changes, or returns, a gs.Graph."""
+def wrap_script(script: Script) -> Callable[[Graph], Graph]:
+    """Make a function Graph -> Graph from a script that changes, or returns, a gs.Graph."""
 
     def run(graph: Graph) -> Graph:
         surgeon = to_surgeon(graph)
@@ -66,8 +66,8 @@ def surgeon_function(script: Script) -> Callable[[Graph], Graph]:
     return run
 
 
-def edit_file(script: Script, source: Path, made: Path) -> None:
-    """Run a script on a model file, in the forms that the file has, and write what it makes.
+def edit_file(script: Script, source: Path, destination: Path) -> None:
+    """Run a script on a model file, in the opset of the file, and write its result.
 
     Errors: surgeon-drops, and those of `read`.
     """
@@ -78,14 +78,14 @@ def edit_file(script: Script, source: Path, made: Path) -> None:
     changed = returned if isinstance(returned, gs.Graph) else surgeon
     exported = gs.export_onnx(changed, do_type_check=False)
     exported.metadata_props.extend(model.metadata_props)
-    made.write_bytes(exported.SerializeToString(deterministic=True))
+    destination.write_bytes(exported.SerializeToString(deterministic=True))
 
 
-def _carried(graph: Graph, before: Graph) -> Graph:
-    """Take over by name what GraphSurgeon does not carry, in bodies too.
+def _carry_over(graph: Graph, before: Graph) -> Graph:
+    """Copy by name what GraphSurgeon does not carry, in bodies too.
 
-    That is notes, origins, the order of constants, and constants that nothing reads; it states the
-    types of outer values in bodies, which have them from outside.
+    That is notes, origins, the order of constants, and constants that nothing reads. Types of outer
+    values, which GraphSurgeon states in bodies, are dropped.
     """
     own = {*graph.inputs, *graph.producers}
     read_before = {*before.outputs, *(v for node in before.nodes for v in node.reads)}
@@ -96,32 +96,30 @@ def _carried(graph: Graph, before: Graph) -> Graph:
     }
     return replace(
         graph,
-        nodes=tuple(_as_before(node, before.by_name.get(node.name)) for node in graph.nodes),
+        nodes=tuple(_restore_node(node, before.by_name.get(node.name)) for node in graph.nodes),
         constants={**order, **graph.constants},
         types={value: kind for value, kind in graph.types.items() if value in own},
         notes=before.notes,
     )
 
 
-def _as_before(node: Node, before: Node | None) -> Node:
+def _restore_node(node: Node, before: Node | None) -> Node:
     if before is None or before.kind != node.kind:
         return node
-    attrs = {
-        key: _body_as_before(value, before.attrs.get(key)) for key, value in node.attrs.items()
-    }
+    attrs = {key: _restore_body(value, before.attrs.get(key)) for key, value in node.attrs.items()}
     return replace(
         node, attrs=attrs, notes=before.notes, origin=before.origin, integer=before.integer
     )
 
 
-def _body_as_before(value: Attr, before: Attr) -> Attr:
+def _restore_body(value: Attr, before: Attr) -> Attr:
     if isinstance(value, Graph) and isinstance(before, Graph):
-        return _carried(value, before)
+        return _carry_over(value, before)
     return value
 
 
 def _refuse_drops(graph: Graph) -> None:
-    for lost in _what_it_drops(graph):
+    for lost in _find_drops(graph):
         raise SlimcError(
             "surgeon-drops",
             f"GraphSurgeon would drop {lost}",
@@ -130,7 +128,7 @@ def _refuse_drops(graph: Graph) -> None:
         )
 
 
-def _what_it_drops(graph: Graph) -> Iterator[str]:
+def _find_drops(graph: Graph) -> Iterator[str]:
     for name, kind in graph.types.items():
         if not _carries_type(kind):
             yield f"the type {kind} of value '{name}'"
@@ -139,7 +137,7 @@ def _what_it_drops(graph: Graph) -> Iterator[str]:
             if not _carries_attribute(value):
                 yield f"the attribute '{key}' of node '{node.name}' ({node.op})"
         for body in node.bodies:
-            yield from _what_it_drops(body)
+            yield from _find_drops(body)
 
 
 def _carries_type(kind: ValueType) -> bool:

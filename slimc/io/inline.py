@@ -1,4 +1,4 @@
-"""Models with local functions -> models without."""
+"""Inlining of model-local functions."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from slimc.errors import SlimcError
 
 
 def inline_functions(model: ModelProto) -> ModelProto:
-    """Return the model with the bodies of its functions in place of their calls.
+    """Return the model with its local functions inlined.
 
-    Weights are not moved, nor is the model changed. Functions of another opset than the model are
-    brought to that of the model. Error: function-broken.
+    Weights are not copied, and the model is not changed. Functions of another opset are converted
+    to that of the model. Error: function-broken.
     """
     if not model.functions:
         return model
@@ -26,7 +26,7 @@ def inline_functions(model: ModelProto) -> ModelProto:
             light = inliner.inline_local_functions(light)
         else:
             light = _inline_and_convert(
-                light, [_typed(w.name, w.data_type, w.dims) for w in weights]
+                light, [_make_value_info(w.name, w.data_type, w.dims) for w in weights]
             )
     except (RuntimeError, ValueError, shape_inference.InferenceError) as broken:
         reason = str(broken).splitlines()[0]
@@ -50,12 +50,12 @@ def _have_one_opset(model: ModelProto) -> bool:
     return len(versions) < 2
 
 
-def _typed(name: str, code: int, dims: Sequence[int]) -> ValueInfoProto:
+def _make_value_info(name: str, code: int, dims: Sequence[int]) -> ValueInfoProto:
     return helper.make_tensor_value_info(name, code, dims)
 
 
 def _inline_and_convert(light: ModelProto, weights: list[ValueInfoProto]) -> ModelProto:
-    """Inline functions of other opsets: their conversion asks for the types of what they read."""
+    """Inline functions of other opsets: the conversion needs the types of their inputs."""
     inputs = list(light.graph.input)
     known = {i.name for i in inputs}
     light.graph.input.extend(w for w in weights if w.name not in known)

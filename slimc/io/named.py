@@ -1,4 +1,4 @@
-"""Model files in which every node has a name of its own."""
+"""Model files in which every node has a unique name."""
 
 from __future__ import annotations
 
@@ -14,51 +14,51 @@ from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 from slimc.io.tensors import DataFiles
 
 
-def named_copy(file: Path, folder: Path) -> Path:
-    """Return a file that `io.read` reads, or a copy in `folder` that differs in names of nodes.
+def copy_with_names(file: Path, folder: Path) -> Path:
+    """Return a file whose nodes have unique names: `file` itself, or a copy in `folder`.
 
-    A node without a name gets that of the first value it makes, as `io.read` calls it; one whose
-    name is taken gets a number behind it. Data files in its folder are linked, and none else is:
-    wherever a tensor says they lie, links stay in `folder`. Error: external-data.
+    A node without a name gets that of its first result, as in `io.read`; a name that is in use gets
+    a numbered suffix. Data files in the folder of the model are linked into `folder`, and nowhere
+    else. Error: external-data.
     """
     model = onnx.load_model(str(file), load_external_data=False)
-    taken = {node.name for node in _nodes(model.graph)}
+    used = {node.name for node in _nodes(model.graph)}
     seen: set[str] = set()
-    last: dict[str, int] = {}  # numbers behind names, as far as they are taken
+    last: dict[str, int] = {}  # last suffix per name
     changed = False
     for node in _nodes(model.graph):
-        wanted = node.name or next((value for value in node.output if value), node.op_type)
-        name = wanted
-        while name in seen or (name in taken and name != node.name):
-            last[wanted] = last.get(wanted, 0) + 1
-            name = f"{wanted}_{last[wanted]}"
+        base = node.name or next((value for value in node.output if value), node.op_type)
+        name = base
+        while name in seen or (name in used and name != node.name):
+            last[base] = last.get(base, 0) + 1
+            name = f"{base}_{last[base]}"
         changed = changed or name != node.name
         node.name = name
         seen.add(name)
     if not changed:
         return file
-    _take_along(model.graph, file.parent, folder)
+    _link_data_files(model.graph, file.parent, folder)
     copy = folder / file.name
     copy.write_bytes(model.SerializeToString())
     return copy
 
 
-def _take_along(graph: GraphProto, home: Path, folder: Path) -> None:
-    """Link the data files of a graph's tensors into a folder, and say where they lie there."""
+def _link_data_files(graph: GraphProto, home: Path, folder: Path) -> None:
+    """Link the data files of a graph's tensors into a folder, and update their locations."""
     files = DataFiles(home)
     for tensor in _tensors(graph):
         if not uses_external_data(tensor):
             continue
-        path = files.inside(ExternalDataInfo(tensor).location, f"tensor '{tensor.name}'")
+        path = files.resolve(ExternalDataInfo(tensor).location, f"tensor '{tensor.name}'")
         location = path.relative_to(home.resolve()).as_posix()
-        _link(path, folder / location)
+        _link_file(path, folder / location)
         for entry in tensor.external_data:
             if entry.key == "location":
                 entry.value = location
 
 
-def _link(source: Path, place: Path) -> None:
-    """Put a file in a place too, without its bytes where that can be."""
+def _link_file(source: Path, place: Path) -> None:
+    """Hard-link a file; copy it where that is impossible."""
     if place.exists():
         return
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,7 @@ def _nodes(graph: GraphProto) -> Iterator[NodeProto]:
 
 
 def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
-    """Yield what a graph and its bodies store: initializers, and tensors among attributes."""
+    """Yield the tensors of a graph and its bodies: initializers and attributes."""
     yield from graph.initializer
     for node in graph.node:
         for attribute in node.attribute:

@@ -1,4 +1,4 @@
-"""The files that a command writes and reads: told apart before any work."""
+"""Files that a command reads and writes, checked for conflicts before any work."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from onnx import TensorProto
 
 from slimc.errors import SlimcError
 
-Input = tuple[str, Path]  # what it is, for people, and where
-_OTHER = "name another file"
+Input = tuple[str, Path]  # what it is, for messages, and where
+_OTHER_FILE = "name another file"
 
 
 @dataclass(frozen=True)
 class Output:
-    """A place that is written.
-
-    option: names it, for people. own_folder: its folder is made where it is missing, or it is one.
-    """
+    """A file or folder that is written."""
 
     path: Path
+    """Where it is written."""
     option: str = ""
+    """Option that names it, for messages."""
     own_folder: bool = False
+    """Whether it is a folder, or its folder is created if it is missing."""
 
     @property
     def where(self) -> str:
-        """Name the option, for an error."""
+        """Where an error is: the option, if there is one."""
         return f"option {self.option}" if self.option else ""
 
 
 def check_places(outputs: Iterable[Output], inputs: Iterable[Input] = ()) -> None:
-    """Refuse outputs that are one file, or a file that is read, whatever their names.
+    """Refuse two outputs that are one file, and outputs that are an input, links followed.
 
-    Nothing that is read is looked at unless an output exists: only then can they be the same.
+    Inputs are only looked at if an output exists: only then can they be the same.
     Raises SlimcError "unwritable", "output-overwritten", "input-overwritten".
     """
     places: dict[object, Output] = {}
@@ -48,36 +48,36 @@ def check_places(outputs: Iterable[Output], inputs: Iterable[Input] = ()) -> Non
             names = " and ".join(dict.fromkeys(o.option for o in (other, output) if o.option))
             message = f"'{output.path}' would be written twice: one would replace the other"
             raise SlimcError(
-                "output-overwritten", message, f"option {names}" if names else "", _OTHER
+                "output-overwritten", message, f"option {names}" if names else "", _OTHER_FILE
             )
     if not any(output.path.exists() for output in places.values()):
         return
     for what, path in inputs:
-        replaced = places.get(_identity(path))
-        if replaced is not None:
-            message = f"'{replaced.path}' is {what}, which is read"
-            raise SlimcError("input-overwritten", message, replaced.where, _OTHER)
+        overwritten = places.get(_identity(path))
+        if overwritten is not None:
+            message = f"'{overwritten.path}' would overwrite an input: {what}"
+            raise SlimcError("input-overwritten", message, overwritten.where, _OTHER_FILE)
 
 
 def model_inputs(path: Path) -> Iterator[Input]:
-    """Yield a model file and its data files; those of a file that is no model are none."""
+    """Yield a model file and its data files, if it is a model."""
     yield "the model", path
     for location in sorted(_locations(path)):
         yield f"a data file of '{path.name}'", path.parent / location
 
 
 def sample_inputs(path: Path) -> Iterator[Input]:
-    """Yield a file of samples, or those in a folder."""
+    """Yield a sample file, or those in a folder."""
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     for file in files:
-        yield "a file of samples", file
+        yield "a sample file", file
 
 
 def refuse_irregular(path: Path, where: str = "") -> None:
-    """Refuse to replace what is no file. Raises SlimcError "unwritable"."""
+    """Refuse to replace anything but a regular file. Raises SlimcError "unwritable"."""
     if path.exists() and not path.is_file():
-        what = "a folder is in the way" if path.is_dir() else "it is a device or a pipe, no file"
-        raise SlimcError("unwritable", f"'{path}' cannot be written: {what}", where, _OTHER)
+        what = "it is a folder" if path.is_dir() else "it is a device or a pipe, not a file"
+        raise SlimcError("unwritable", f"'{path}' cannot be written: {what}", where, _OTHER_FILE)
 
 
 def _check_writable(output: Output) -> None:
@@ -87,36 +87,36 @@ def _check_writable(output: Output) -> None:
     if not (output.own_folder or output.path.parent.is_dir()):
         raise SlimcError(
             "unwritable",
-            f"'{output.path}' cannot be written: there is no folder '{output.path.parent}'",
+            f"'{output.path}' cannot be written: the folder '{output.path.parent}' does not exist",
             output.where,
-            "make the folder first",
+            "create the folder first",
         )
 
 
 def _identity(path: Path) -> object:
-    """Return what tells files apart, links followed, on file systems of any case too."""
+    """Return a key of the file, links followed, that also works on case-insensitive systems."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return os.path.realpath(path)
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 def _locations(path: Path) -> set[str]:
-    """Return where the tensors of a model file say that their elements lie."""
+    """Return the locations of the data files that the tensors of a model file name."""
     if not path.is_file():
         return set()
     try:
         model = onnx.load_model_from_string(path.read_bytes())
         entries = (e for tensor in _tensors(model) for e in tensor.external_data)
         named = {entry.value for entry in entries if entry.key == "location"}
-    except (DecodeError, ValueError, OSError):  # reading it tells what is wrong
+    except (DecodeError, ValueError, OSError):  # `read` reports what is wrong
         return set()
     return {location for location in named if location and "\0" not in location}
 
 
 def _tensors(message: Message) -> Iterator[TensorProto]:
-    """Yield every tensor within: of graphs, bodies, attributes and functions."""
+    """Yield every tensor in a message: of graphs, bodies, attributes and functions."""
     if isinstance(message, TensorProto):
         yield message
         return
@@ -126,7 +126,7 @@ def _tensors(message: Message) -> Iterator[TensorProto]:
 
 
 def _messages(value: object) -> Iterator[Message]:
-    """Yield the messages of a repeated field; one of numbers or texts has none."""
+    """Yield the messages of a repeated field, if it is one of messages."""
     if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
         for part in value:
             if not isinstance(part, Message):

@@ -1,4 +1,4 @@
-"""What ONNX says about an operator at an opset: attributes, operands, element types."""
+"""Schemas of ONNX operators per opset: attributes, operands, element types."""
 
 from __future__ import annotations
 
@@ -14,33 +14,31 @@ from slimc.ir.types import DType, MapType, OptionalType, SequenceType, TensorTyp
 
 
 class EmptyList(tuple[Attr, ...]):
-    """An empty list among attributes that remembers, as a file does, of what it is a list.
-
-    kind: of AttributeProto.
-    """
+    """An empty list attribute that keeps its type, as a file does."""
 
     kind: int = AttributeProto.INTS
+    """Attribute type of AttributeProto."""
 
     @classmethod
     def of(cls, kind: int) -> EmptyList:
-        """Make the empty list of a kind."""
-        made = cls()
-        made.kind = kind
-        return made
+        """Make the empty list of an attribute type."""
+        empty = cls()
+        empty.kind = kind
+        return empty
 
 
 @cache
 def find_schema(op: str, opset: int) -> Any:
     """Return the schema of an operator of the default domain at an opset, or None."""
     try:
-        found = defs.get_schema(op, opset, "")
+        schema = defs.get_schema(op, opset, "")
     except defs.SchemaError:
         return None
-    return None if found.deprecated else found
+    return None if schema.deprecated else schema
 
 
 def schema_of(node: Node, opset: int = OPSET) -> Any:
-    """Return the schema of a node at an opset; None if it has none, or is of another domain."""
+    """Return the schema of a node at an opset; None if it has none or another domain."""
     return None if node.domain else find_schema(node.op, opset)
 
 
@@ -58,7 +56,7 @@ def default_of(op: str, attribute: str) -> Attr:
 
 
 def misfit(node: Node, opset: int, types: Mapping[str, ValueType]) -> str:
-    """Return why a node cannot stand in a file of this opset as it is; empty if it can."""
+    """Return why a node is invalid in a file of this opset; empty if it is valid."""
     newest, schema = schema_of(node), schema_of(node, opset)
     if newest is None or (schema and schema.since_version == newest.since_version):
         return ""
@@ -74,8 +72,8 @@ def misfit(node: Node, opset: int, types: Mapping[str, ValueType]) -> str:
     )
 
 
-def fault(node: Node, types: Mapping[str, ValueType]) -> str:
-    """Return what a node has that ONNX does not allow; empty if nothing, or if it has no schema."""
+def find_violation(node: Node, types: Mapping[str, ValueType]) -> str:
+    """Return how a node violates its ONNX schema; empty if it does not, or has no schema."""
     schema = schema_of(node)
     if schema is None:
         return ""
@@ -83,10 +81,10 @@ def fault(node: Node, types: Mapping[str, ValueType]) -> str:
         if attr.required and key not in node.attrs:
             return f"it lacks attribute '{key}'"
         if key in node.attrs and not _is_of_kind(node.attrs[key], attr.type):
-            return f"its attribute '{key}' is of another kind"
-    return _operand_fault(
+            return f"its attribute '{key}' has the wrong type"
+    return _operand_violation(
         "operand", node.inputs, schema.inputs, (schema.min_input, schema.max_input), types
-    ) or _operand_fault(
+    ) or _operand_violation(
         "result", node.outputs, schema.outputs, (schema.min_output, schema.max_output), types
     )
 
@@ -106,13 +104,15 @@ _LISTS: Mapping[Any, tuple[type, ...]] = {
 
 
 def _is_of_kind(value: Attr, kind: Any) -> bool:
-    """Tell whether an attribute is of a kind; True where the kind is a rarer one."""
+    """Return whether an attribute has a type; True for types that are not checked."""
     if kind in _LISTS:
-        return isinstance(value, tuple) and all(isinstance(one, _LISTS[kind]) for one in value)
+        return isinstance(value, tuple) and all(
+            isinstance(element, _LISTS[kind]) for element in value
+        )
     return kind not in _KINDS or isinstance(value, _KINDS[kind])
 
 
-def _operand_fault(
+def _operand_violation(
     word: str,
     values: tuple[str, ...],
     formal: Any,
@@ -122,13 +122,13 @@ def _operand_fault(
     least, most = allowed
     if not least <= len(values) <= most:
         takes = f"at least {least}" if len(values) < least else f"at most {most}"
-        return f"it has {len(values)} {word}s where ONNX has {takes}"
+        return f"it has {len(values)} {word}s, but ONNX allows {takes}"
     for i, value in enumerate(values):
-        one = formal[min(i, len(formal) - 1)]
-        if not value and one.option == defs.OpSchema.FormalParameterOption.Single:
-            return f"it lacks {word} {i}, '{one.name}'"
+        parameter = formal[min(i, len(formal) - 1)]
+        if not value and parameter.option == defs.OpSchema.FormalParameterOption.Single:
+            return f"it lacks {word} {i}, '{parameter.name}'"
         text = type_text(types.get(value))
-        if value and text is not None and one.types and text not in one.types:
+        if value and text is not None and parameter.types and text not in parameter.types:
             return f"its {word} '{value}' is {types[value]}, which ONNX does not allow there"
     return ""
 
@@ -145,10 +145,10 @@ def _operand_misfit(
         text = type_text(types.get(value))
         if text is not None and allowed and text not in allowed:
             return f"its {word} '{value}' of type {types[value]} came with a later opset"
-    for i, one in enumerate(formal):
-        needed = one.option == defs.OpSchema.FormalParameterOption.Single
+    for i, parameter in enumerate(formal):
+        needed = parameter.option == defs.OpSchema.FormalParameterOption.Single
         if needed and (i >= len(values) or not values[i]):
-            return f"it lacks {word} {i}, '{one.name}'"
+            return f"it lacks {word} {i}, '{parameter.name}'"
     return ""
 
 

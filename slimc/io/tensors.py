@@ -1,4 +1,4 @@
-"""Constants from and to TensorProto, and data files beside the model."""
+"""Constants from and to TensorProto, and the data files of a model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from slimc.ir.types import DType
 
 
 class DataFiles:
-    """The data files in the folder of a model; each is mapped once, and none outside is."""
+    """The data files in the folder of a model; each is mapped once. Files outside are refused."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
@@ -24,21 +24,21 @@ class DataFiles:
     def map(self, location: str, where: str) -> np.ndarray:
         """Return the bytes of a file, as u8[size]. Error: external-data."""
         if location not in self._maps:
-            path = self.inside(location, where)
+            path = self.resolve(location, where)
             size = path.stat().st_size
             mapped = np.memmap(path, np.uint8, "r") if size else np.zeros(0, np.uint8)
             self._maps[location] = np.asarray(mapped)
         return self._maps[location]
 
-    def inside(self, location: str, where: str) -> Path:
-        """Return the path of a file, which must lie in the folder, links followed.
+    def resolve(self, location: str, where: str) -> Path:
+        """Return the path of a file, which must be in the folder, links followed.
 
         Error: external-data.
         """
         if self._folder is None:
             raise SlimcError(
                 "external-data",
-                f"its data lie in the file '{location}', but the model has no folder",
+                f"its data is in the file '{location}', but the model was not read from a path",
                 where,
                 "read the model by its path",
             )
@@ -47,12 +47,12 @@ class DataFiles:
         if not location or not path.is_relative_to(root):
             raise SlimcError(
                 "external-data",
-                f"its data file '{location}' lies outside the model's folder",
+                f"its data file '{location}' is outside the model's folder",
                 where,
                 "copy the data file into the folder of the model",
             )
         if not path.is_file():
-            message = f"there is no data file '{location}' beside the model"
+            message = f"its data file '{location}' does not exist in the model's folder"
             raise SlimcError("external-data", message, where)
         return path
 
@@ -61,40 +61,40 @@ NO_FILES = DataFiles(None)
 
 
 def data_files(graph: Graph) -> tuple[Path, ...]:
-    """Return the files that constants are mapped from, sorted. Types under a byte are copied."""
-    found = set()
+    """Return the files that constants are mapped from, sorted (types under a byte are copied)."""
+    paths = set()
     for constant in (c for scope in graph.scopes() for c in scope.constants.values()):
         array: object = constant.array
         while isinstance(array, np.ndarray) and not isinstance(array, np.memmap):
             array = array.base
         if isinstance(array, np.memmap) and array.filename is not None:
-            found.add(Path(array.filename))
-    return tuple(sorted(found))
+            paths.add(Path(array.filename))
+    return tuple(sorted(paths))
 
 
 def read_tensor(tensor: TensorProto, files: DataFiles = NO_FILES, where: str = "") -> Constant:
-    """Make a constant of a tensor; data in a file beside the model are mapped, not read.
+    """Make a constant from a tensor; data in a data file is mapped, not read.
 
     Errors: tensor-broken, external-data.
     """
     where = where or f"tensor '{tensor.name}'"
     dtype = _dtype(tensor, where)
     if tensor.HasField("segment"):
-        raise SlimcError("tensor-broken", "it is cut into segments, which nothing writes", where)
+        raise SlimcError("tensor-broken", "it is stored in segments, which is not supported", where)
     dims = tuple(tensor.dims)
     if min(dims, default=0) < 0:
         raise SlimcError("tensor-broken", f"it has a negative size: {list(dims)}", where)
     size = (prod(dims) * dtype.bits + 7) // 8
     if tensor.data_location == TensorProto.EXTERNAL:
-        return Constant(_mapped(tensor, dtype, dims, size, files, where))
+        return Constant(_map_elements(tensor, dtype, dims, size, files, where))
     if tensor.HasField("raw_data") and len(tensor.raw_data) != size:
         raise SlimcError(
             "tensor-broken",
-            f"{list(dims)} {dtype.text} take {size} bytes, the file holds {len(tensor.raw_data)}",
+            f"{list(dims)} {dtype.text} needs {size} bytes, the file has {len(tensor.raw_data)}",
             where,
         )
     if dtype is DType.STRING:
-        return Constant(_texts(tensor, dims, where))
+        return Constant(_string_array(tensor, dims, where))
     try:
         return Constant(numpy_helper.to_array(tensor))
     except ValueError as broken:
@@ -111,23 +111,23 @@ def _dtype(tensor: TensorProto, where: str) -> DType:
         raise SlimcError("tensor-broken", message, where) from None
 
 
-def _texts(tensor: TensorProto, dims: tuple[int, ...], where: str) -> np.ndarray:
+def _string_array(tensor: TensorProto, dims: tuple[int, ...], where: str) -> np.ndarray:
     if len(tensor.string_data) != prod(dims):
-        message = f"{list(dims)} are {prod(dims)} texts, the file holds {len(tensor.string_data)}"
+        message = f"{list(dims)} needs {prod(dims)} strings, the file has {len(tensor.string_data)}"
         raise SlimcError("tensor-broken", message, where)
-    made = np.empty(prod(dims), object)
-    made[:] = [_text(data) for data in tensor.string_data]
-    return made.reshape(dims)
+    strings = np.empty(prod(dims), object)
+    strings[:] = [_decode(data) for data in tensor.string_data]
+    return strings.reshape(dims)
 
 
-def _text(data: bytes) -> str | bytes:
+def _decode(data: bytes) -> str | bytes:
     try:
         return data.decode()
     except UnicodeDecodeError:
         return data
 
 
-def _mapped(
+def _map_elements(
     tensor: TensorProto,
     dtype: DType,
     dims: tuple[int, ...],
@@ -138,10 +138,10 @@ def _mapped(
     facts = {entry.key: entry.value for entry in tensor.external_data}
     location = facts.get("location", "")
     data = files.map(location, where)
-    offset = _number(facts.get("offset", "0"), "offset", where)
-    length = _number(facts.get("length", str(size)), "length", where)
+    offset = _parse_number(facts.get("offset", "0"), "offset", where)
+    length = _parse_number(facts.get("length", str(size)), "length", where)
     if length != size:
-        message = f"{list(dims)} {dtype.text} take {size} bytes, its length is {length}"
+        message = f"{list(dims)} {dtype.text} needs {size} bytes, but its length is {length}"
         raise SlimcError("external-data", message, where)
     if offset + size > data.size:
         message = f"it ends at byte {offset + size} of '{location}', which has {data.size}"
@@ -153,14 +153,14 @@ def _mapped(
     return np.asarray(numpy_helper.to_array(packed))
 
 
-def _number(text: str, what: str, where: str) -> int:
+def _parse_number(text: str, what: str, where: str) -> int:
     if not text.isdecimal():
-        raise SlimcError("external-data", f"its {what} '{text}' is no number of bytes", where)
+        raise SlimcError("external-data", f"its {what} '{text}' is not a number of bytes", where)
     return int(text)
 
 
 def read_sparse(sparse: SparseTensorProto, files: DataFiles, where: str) -> Constant:
-    """Make a (dense) constant of a sparse tensor: exact, elements that are not stored are 0."""
+    """Make a dense constant from a sparse tensor: elements that are not stored are 0. Exact."""
     values = read_tensor(sparse.values, files, where).array
     indices = read_tensor(sparse.indices, files, where).array
     dims = tuple(sparse.dims)
@@ -175,7 +175,7 @@ def read_sparse(sparse: SparseTensorProto, files: DataFiles, where: str) -> Cons
 
 
 def write_tensor(name: str, constant: Constant) -> TensorProto:
-    """Make a tensor that holds its elements."""
+    """Make a tensor with the elements of a constant."""
     array = constant.array
     if constant.dtype is DType.STRING:
         texts = [t if isinstance(t, bytes) else str(t).encode() for t in array.ravel()]

@@ -9,13 +9,13 @@ from onnx import TensorShapeProto, TypeProto
 from slimc.errors import SlimcError
 from slimc.ir.types import Dim, DType, MapType, OptionalType, SequenceType, TensorType, ValueType
 
-DENOTATION = "onnx.denotation"  # key of the note that holds what a type denotes
+DENOTATION = "onnx.denotation"  # key of the note with the denotation of a type
 
-_NO_NAMES = ("", "?")  # some exporters write "?" for every size they do not know
+_NO_NAMES = ("", "?")  # some exporters write "?" for every unknown size
 
 
 def read_type(proto: TypeProto, where: str) -> ValueType | None:
-    """Return the type, None where the file leaves it open. Errors: type-unknown."""
+    """Return the type, None if the file does not state it. Error: type-unknown."""
     kind = proto.WhichOneof("value")
     if kind == "tensor_type":
         return _read_tensor(proto.tensor_type, where)
@@ -29,7 +29,9 @@ def read_type(proto: TypeProto, where: str) -> ValueType | None:
         value = read_type(proto.map_type.value_type, where)
         return None if value is None else MapType(_dtype(proto.map_type.key_type, where), value)
     if kind is not None:
-        raise SlimcError("type-unknown", f"values of {kind.replace('_', ' ')} are not read", where)
+        raise SlimcError(
+            "type-unknown", f"values of {kind.replace('_', ' ')} are not supported", where
+        )
     return None
 
 
@@ -79,8 +81,8 @@ def write_type(kind: ValueType | None) -> TypeProto:
     return proto
 
 
-def denotations(proto: TypeProto) -> Iterator[tuple[str, str]]:
-    """Yield what a tensor type and its sizes denote, as notes: key, text."""
+def read_denotations(proto: TypeProto) -> Iterator[tuple[str, str]]:
+    """Yield the denotations of a tensor type and of its axes, as notes: key, text."""
     if proto.denotation:
         yield DENOTATION, proto.denotation
     for axis, dim in enumerate(proto.tensor_type.shape.dim):
@@ -88,8 +90,8 @@ def denotations(proto: TypeProto) -> Iterator[tuple[str, str]]:
             yield f"{DENOTATION}.{axis}", dim.denotation
 
 
-def denote(proto: TypeProto, key: str, text: str) -> bool:
-    """Put a note of `denotations` back; False if it is none."""
+def write_denotation(proto: TypeProto, key: str, text: str) -> bool:
+    """Write a note of `read_denotations` back; return False if it is another note."""
     stem, _, axis = key.rpartition(".")
     if key == DENOTATION:
         proto.denotation = text

@@ -1,4 +1,4 @@
-"""Graphs -> model files, in the opset that the reader wants."""
+"""Graphs -> model files, in the opset that is asked for."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from slimc.errors import SlimcError
 from slimc.io.downgrade import downgrade, lowest_opset
 from slimc.io.encode import encode
 from slimc.io.places import refuse_irregular
-from slimc.io.read import FIELDS, MODEL
+from slimc.io.read import MODEL_FIELDS, MODEL_PREFIX
 from slimc.io.tensors import data_files, write_tensor
 from slimc.ir.constant import Constant
 from slimc.ir.graph import Graph
 from slimc.ir.types import DType
 
-PLAIN = 17  # opset that every runtime of today reads
-PROTO_LIMIT_BYTES = 1_800_000_000  # protobuf ends at 2 GiB
-_SHORT_BYTES = 1024  # shorter constants stay in the file: shapes and axes are read from it
-_ALIGNMENT_BYTES = 4096  # a page: runtimes map data files
-_OLDEST_IR = 4  # before it, constants had to be inputs
+DEFAULT_OPSET = 17  # opset that every current runtime reads
+PROTO_LIMIT_BYTES = 1_800_000_000  # protobuf allows 2 GiB
+_SHORT_BYTES = 1024  # shorter constants stay in the model file, as shapes and axes must
+_ALIGNMENT_BYTES = 4096  # a page, since runtimes map data files
+_OLDEST_IR = 4  # before it, initializers had to be inputs
 
 
 def to_model(
@@ -36,11 +36,11 @@ def to_model(
 ) -> ModelProto:
     """Make the model of a graph.
 
-    opset: of the default domain; None: the lowest from 17 that expresses the graph as it is.
-    ir_version: at least that; the opset may need a later one. stubs: tensors to write in place of
+    opset: of the default domain; None: the lowest from 17 on that supports every node.
+    ir_version: lower bound; the opset may need a later one. stubs: tensors to write instead of
     constants. Errors: opset-out-of-range, opset-cannot-express.
     """
-    opset = lowest_opset(graph, PLAIN) if opset is None else opset
+    opset = lowest_opset(graph, DEFAULT_OPSET) if opset is None else opset
     model = ModelProto(graph=encode(downgrade(graph, opset), opset, stubs or {}))
     imports = {"": opset, **graph.opsets}
     model.opset_import.extend(helper.make_opsetid(d, v) for d, v in imports.items())
@@ -48,14 +48,14 @@ def to_model(
     model.ir_version = max(ir_version or _OLDEST_IR, needed)
     model.producer_name = "slimc"
     for key, value in graph.metadata.items():
-        _describe(model, key, value)
+        _write_metadata(model, key, value)
     return model
 
 
-def _describe(model: ModelProto, key: str, value: str) -> None:
-    """Put metadata where `read` found it: in a field of the model, its graph's or its own."""
-    field = key.removeprefix(MODEL) if key.startswith(MODEL) else ""
-    if field in FIELDS:
+def _write_metadata(model: ModelProto, key: str, value: str) -> None:
+    """Write metadata where `read` found it: a field, the graph's metadata or the model's."""
+    field = key.removeprefix(MODEL_PREFIX) if key.startswith(MODEL_PREFIX) else ""
+    if field in MODEL_FIELDS:
         setattr(model, field, int(value) if field == "model_version" else value)
     elif field.startswith("graph."):
         model.graph.metadata_props.add(key=field.removeprefix("graph."), value=value)
@@ -69,17 +69,17 @@ def to_bytes(graph: Graph, opset: int | None = None, ir_version: int | None = No
     Errors: model-too-large, and those of `to_model`.
     """
     if _weight_bytes(graph) > PROTO_LIMIT_BYTES:
-        message = f"the weights take {_weight_bytes(graph)} bytes, more than one file can hold"
+        message = f"the weights have {_weight_bytes(graph)} bytes, more than one file can hold"
         raise SlimcError("model-too-large", message, help="write it to a path, with a data file")
-    return _serialized(to_model(graph, opset, ir_version))
+    return _serialize(to_model(graph, opset, ir_version))
 
 
 def to_bytes_without_weights(graph: Graph) -> tuple[bytes, dict[str, Constant]]:
-    """Make the bytes of a model whose long constants are stubs, and return these beside it.
+    """Make the bytes of a model whose long constants are stubs, and return these separately.
 
-    For a runtime in this process: weights are shared with it, not copied. Constants of bodies stay
-    inside, as do those of types that numpy lacks, and those that nothing reads (a runtime drops
-    them before it looks for their weights).
+    For a runtime in this process, which shares the weights instead of copying them. Constants of
+    bodies stay in the model, as do those of types that numpy lacks, and those that nothing reads (a
+    runtime drops them before it looks for their weights).
     """
     read = {value for node in graph.nodes for value in node.reads} | set(graph.outputs)
     outside = {
@@ -90,8 +90,8 @@ def to_bytes_without_weights(graph: Graph) -> tuple[bytes, dict[str, Constant]]:
         and constant.dtype is not DType.STRING
         and name in read
     }
-    stubs = {name: _stub(name, c, "in-memory", 0) for name, c in outside.items()}
-    return _serialized(to_model(graph, stubs=stubs)), outside
+    stubs = {name: _make_stub(name, c, "in-memory", 0) for name, c in outside.items()}
+    return _serialize(to_model(graph, stubs=stubs)), outside
 
 
 def write(
@@ -101,11 +101,11 @@ def write(
     ir_version: int | None = None,
     external: bool | None = None,
 ) -> None:
-    """Write a model file. It takes its place when it is complete, and so does its data file.
+    """Write a model file, atomically, and its data file likewise.
 
-    external: put long constants into a data file `<name>.data` beside it; None: only where the
-    model is too large for one file. Errors: unwritable, input-overwritten where constants are
-    mapped from `path` itself, and those of `to_bytes`.
+    external: write long constants to a data file `<name>.data` next to it; None: only if the model
+    is too large for one file. Errors: unwritable, input-overwritten if constants are mapped from
+    `path` itself, and those of `to_bytes`.
     """
     path = Path(path)
     _refuse_own_data(graph, path)
@@ -116,7 +116,7 @@ def write(
             _write_with_data(graph, path, opset, ir_version)
         else:
             data = to_bytes(graph, opset, ir_version)
-            with replaced(path) as file:
+            with replace_file(path) as file:
                 file.write(data)
     except OSError as error:
         message = f"'{path}' cannot be written: {error.strerror}"
@@ -125,20 +125,20 @@ def write(
 
 def _refuse_own_data(graph: Graph, path: Path) -> None:
     if path.exists() and any(path.samefile(file) for file in data_files(graph) if file.exists()):
-        message = f"'{path}' holds weights that the model reads"
+        message = f"'{path}' contains weights that the model reads"
         raise SlimcError("input-overwritten", message, help="name another file")
 
 
 def data_path(path: Path) -> Path:
-    """Return where the long constants of a model file go where one file cannot hold them."""
+    """Return the path of the data file of a model file that is too large for one file."""
     return path.with_name(f"{path.name}.data")
 
 
 def _refuse_far_link(path: Path) -> None:
-    """Refuse a link into another folder: readers look for data files beside the name they open."""
+    """Refuse a link into another folder: runtimes look for data files next to the link."""
     target = Path(os.path.realpath(path))
     if path.is_symlink() and target.parent != Path(os.path.realpath(path.parent)):
-        message = f"'{path}' is a link into another folder, and its data file must lie beside it"
+        message = f"'{path}' is a link into another folder, but its data file must be next to it"
         raise SlimcError("unwritable", message, help=f"name the file itself: '{target}'")
 
 
@@ -149,19 +149,19 @@ def _write_with_data(graph: Graph, path: Path, opset: int | None, ir_version: in
     long = {k: c for k, c in long.items() if c.dtype is not DType.STRING}
     stubs, offset = {}, 0
     for name, constant in long.items():
-        stubs[name] = _stub(name, constant, data_file_path.name, offset)
+        stubs[name] = _make_stub(name, constant, data_file_path.name, offset)
         offset += -(-constant.size_bytes // _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES
-    data = _serialized(to_model(graph, opset, ir_version, stubs))
-    with replaced(path) as file:
+    data = _serialize(to_model(graph, opset, ir_version, stubs))
+    with replace_file(path) as file:
         file.write(data)
-        with replaced(data_file_path) as data_file:
+        with replace_file(data_file_path) as data_file:
             for constant in long.values():
                 data_file.write(write_tensor("", constant).raw_data)
                 data_file.write(bytes(-data_file.tell() % _ALIGNMENT_BYTES))
 
 
-def _stub(name: str, constant: Constant, location: str, offset: int) -> TensorProto:
-    """Make a tensor whose elements lie elsewhere."""
+def _make_stub(name: str, constant: Constant, location: str, offset: int) -> TensorProto:
+    """Make a tensor whose elements are stored elsewhere."""
     stub = TensorProto(
         name=name,
         dims=constant.shape,
@@ -186,17 +186,17 @@ def _weight_bytes(graph: Graph) -> int:
     return sum(constant.size_bytes for _, constant in _constants(graph))
 
 
-def _serialized(model: ModelProto) -> bytes:
+def _serialize(model: ModelProto) -> bytes:
     data: bytes = model.SerializeToString(deterministic=True)
     return data
 
 
 @contextmanager
-def replaced(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that takes the place of `path` when it is complete, with the usual rights.
+def replace_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that replaces `path` when it is complete, with the usual permissions.
 
-    A link stays: what it leads to is replaced. Raises SlimcError "unwritable" where there is
-    something that is no file.
+    A link is kept: its target is replaced. Raises SlimcError "unwritable" if `path` exists and is
+    not a regular file.
     """
     refuse_irregular(path)
     path = Path(os.path.realpath(path))

@@ -12,12 +12,10 @@ from slimc.ir.types import DType, TensorType
 
 @dataclass(frozen=True, eq=False)
 class Constant:
-    """A tensor whose elements are known.
-
-    The array is read-only; it may be a memory map of the model's data file.
-    """
+    """A tensor whose elements are known."""
 
     array: np.ndarray
+    """Elements, read-only; it may be a memory map of the model's data file."""
 
     def __post_init__(self) -> None:
         view = np.asarray(self.array).view()
@@ -39,7 +37,7 @@ class Constant:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes the elements take in a file (strings: their UTF-8 length)."""
+        """Bytes of the elements in a file (strings: their UTF-8 length)."""
         if self.dtype is DType.STRING:
             return sum(
                 len(s if isinstance(s, bytes) else str(s).encode()) for s in self.array.ravel()
@@ -47,7 +45,7 @@ class Constant:
         return (self.array.size * self.dtype.bits + 7) // 8
 
     def same_as(self, other: Constant) -> bool:
-        """Tell whether both hold the same elements bit for bit."""
+        """Return whether both hold the same elements, bit for bit."""
         if self is other or self.array is other.array:
             return True
         if self.dtype is not other.dtype or self.shape != other.shape:

@@ -1,4 +1,4 @@
-"""A name for the content of a graph."""
+"""Hash of the content of a graph."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from slimc.ir.text import to_text
 
 
 def digest(graph: Graph) -> str:
-    """Return the sha256 of all that a graph computes with: its text, every element of constants.
+    """Return the SHA-256 of a graph: its text and the elements of all constants.
 
-    Where nodes came from does not count. Floats of attributes count by six digits.
+    Origins of nodes do not count. Float attributes count with six digits.
     """
-    found = sha256(to_text(graph, "short").encode())
+    hasher = sha256(to_text(graph, "short").encode())
     for constant in _constants(graph):
         array = np.ascontiguousarray(constant.array).reshape(-1)
         objects = array.dtype.hasobject
-        found.update(repr(array.tolist()).encode() if objects else array.view(np.uint8).data)
-    return found.hexdigest()
+        hasher.update(repr(array.tolist()).encode() if objects else array.view(np.uint8).data)
+    return hasher.hexdigest()
 
 
 def _constants(graph: Graph) -> Iterator[Constant]:

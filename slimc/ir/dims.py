@@ -1,8 +1,8 @@
 """Arithmetic on sizes that may be numbers, names or unknown.
 
-A computed size is text in one normal form, so that sizes that are equal on paper are equal as text:
-a sum of terms, each a number times names and floor divisions, `2*h*w+h//2-1`. A name that does not
-read as such an expression stands for itself, in braces within an expression.
+A computed size is text in one normal form, so that equal sizes have equal text: a sum of terms,
+each a number times names and floor divisions, as in `2*h*w+h//2-1`. A name that does not parse as
+such an expression is an atom, in braces within an expression.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def floor_divide(a: Dim, b: int) -> Dim:
     """Return a // b for a positive b."""
     if a is None or isinstance(a, int):
         return None if a is None else a // b
-    return _dim(_floored(_terms(a), b))
+    return _dim(_floor_terms(_terms(a), b))
 
 
 def ceil_divide(a: Dim, b: int) -> Dim:
@@ -81,34 +81,36 @@ def divide(a: Dim, b: Dim) -> Dim:
     return _dim(_collect(terms))
 
 
-def same(a: Dim, b: Dim) -> bool:
-    """Tell whether two sizes are equal whatever the names stand for."""
+def are_equal(a: Dim, b: Dim) -> bool:
+    """Return whether two sizes are equal for all values of their names."""
     return a is not None and b is not None and (a == b or _terms(a) == _terms(b))
 
 
-def names(dim: Dim) -> tuple[str, ...]:
+def collect_names(dim: Dim) -> tuple[str, ...]:
     """Return the names that a size is computed from, sorted."""
     if not isinstance(dim, str):
         return ()
     atoms = {atom for monomial, _ in _terms(dim) for atom in monomial}
-    found = {n for a in atoms for n in (names(a.rpartition("//")[0]) if "//" in a else (a,))}
-    return tuple(sorted(found))
+    parts = {
+        n for a in atoms for n in (collect_names(a.rpartition("//")[0]) if "//" in a else (a,))
+    }
+    return tuple(sorted(parts))
 
 
 def evaluate(dim: Dim, sizes: Mapping[str, int]) -> Dim:
-    """Return a size with numbers for the names that `sizes` has."""
+    """Substitute the numbers in `sizes` for the names of a size."""
     if not isinstance(dim, str) or not sizes:
         return dim
     if dim in sizes:
         return sizes[dim]
     total: Dim = 0
     for monomial, coefficient in _terms(dim):
-        factors = [_evaluated_atom(atom, sizes) for atom in monomial]
+        factors = [_evaluate_atom(atom, sizes) for atom in monomial]
         total = add(total, multiply(coefficient, *factors))
     return total
 
 
-def _evaluated_atom(atom: str, sizes: Mapping[str, int]) -> Dim:
+def _evaluate_atom(atom: str, sizes: Mapping[str, int]) -> Dim:
     dividend, slashes, divisor = atom.rpartition("//")
     if slashes and divisor.isdigit():
         return floor_divide(evaluate(dividend, sizes), int(divisor))
@@ -134,8 +136,8 @@ def _product(a: Terms, b: Terms) -> Terms:
     return _collect([(tuple(sorted(m + n)), c * d) for m, c in a for n, d in b])
 
 
-def _floored(terms: Terms, b: int) -> Terms:
-    """Divide by `b`: what is divisible comes out, and so do whole multiples of `b`."""
+def _floor_terms(terms: Terms, b: int) -> Terms:
+    """Divide by `b`; terms that divide exactly and whole multiples of `b` leave the floor."""
     outside = [(m, c // b) for m, c in terms if not m or c % b == 0]
     inside = [(m, c if m else c % b) for m, c in terms if c % b]
     if not any(m for m, _ in inside):
@@ -163,7 +165,7 @@ def _text(terms: Terms) -> str:
 
 
 def _factor(text: str) -> str:
-    """Put a computed size in parentheses and an odd name in braces: they stand as one factor."""
+    """Put a computed size in parentheses and an unusual name in braces, to make it one factor."""
     if _NAME.fullmatch(text):
         return text
     return f"{{{text}}}" if _terms(text) == (((text,), 1),) and "//" not in text else f"({text})"
@@ -176,48 +178,48 @@ def _terms(dim: int | str) -> Terms:
     tokens = _TOKEN.findall(dim)
     if not tokens or _TOKEN.sub("", dim).strip():
         return (((dim,), 1),)
-    reader = _Reader(tokens)
-    found = reader.sum()
-    return found if found is not None and not reader.tokens else (((dim,), 1),)
+    parser = _DimParser(tokens)
+    terms = parser.sum()
+    return terms if terms is not None and not parser.tokens else (((dim,), 1),)
 
 
-class _Reader:
-    """Reads a size from tokens; a method returns None where they do not read as one."""
+class _DimParser:
+    """Recursive-descent parser of sizes; a method returns None where the tokens do not fit."""
 
     def __init__(self, tokens: list[str]) -> None:
         self.tokens = tokens
 
-    def _take(self, *wanted: str) -> str:
-        return self.tokens.pop(0) if self.tokens and self.tokens[0] in wanted else ""
+    def _accept(self, *expected: str) -> str:
+        return self.tokens.pop(0) if self.tokens and self.tokens[0] in expected else ""
 
     def sum(self) -> Terms | None:
-        sign = -1 if self._take("-") else 1
+        sign = -1 if self._accept("-") else 1
         total: Terms = ()
         while (term := self.product()) is not None:
             total = _sum(total, _product(_number(sign), term))
-            if not (operator := self._take("+", "-")):
+            if not (operator := self._accept("+", "-")):
                 return total
             sign = -1 if operator == "-" else 1
         return None
 
     def product(self) -> Terms | None:
-        left = self.factor()
-        while left is not None and (operator := self._take("*", "//")):
+        result = self.factor()
+        while result is not None and (operator := self._accept("*", "//")):
             right = self.factor()
             if right is None:
                 return None
             if operator == "*":
-                left = _product(left, right)
+                result = _product(result, right)
             elif len(right) == 1 and right[0][0] == () and right[0][1] > 0:
-                left = _floored(left, right[0][1])
+                result = _floor_terms(result, right[0][1])
             else:
                 return None
-        return left
+        return result
 
     def factor(self) -> Terms | None:
-        if self._take("("):
+        if self._accept("("):
             inside = self.sum()
-            return inside if self._take(")") else None
+            return inside if self._accept(")") else None
         if not self.tokens or self.tokens[0] in ("+", "-", "*", "//", ")"):
             return None
         token = self.tokens.pop(0)

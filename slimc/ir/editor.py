@@ -1,4 +1,4 @@
-"""The only way from one graph to the next."""
+"""Editing of frozen graphs: an Editor collects changes and makes the next graph."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from slimc.ir.types import TypedValues, ValueType
 IDENTITY = "Identity"  # gives an output of a graph the value of another name
 
 
-def all_names(graph: Graph) -> set[str]:
+def collect_names(graph: Graph) -> set[str]:
     """Return every value and node name of a graph and its bodies."""
     names = {*graph.inputs, *graph.outputs, *graph.constants, *graph.types}
     for node in graph.nodes:
         names.update((node.name, *node.outputs, *(i for i in node.inputs if i)))
         for body in node.bodies:
-            names |= all_names(body)
+            names |= collect_names(body)
     return names
 
 
 def substitute(graph: Graph, mapping: Mapping[str, str]) -> Graph:
-    """Return a body in which captured values are read under their new names."""
+    """Return a body that reads captured values under their new names."""
     if not any(v in mapping for v in graph.captured):
         return graph
-    nodes = tuple(_reading(node, mapping) for node in graph.nodes)
+    nodes = tuple(_with_reads(node, mapping) for node in graph.nodes)
     return replace(graph, nodes=nodes, outputs=tuple(mapping.get(o, o) for o in graph.outputs))
 
 
-def _reading(node: Node, mapping: Mapping[str, str]) -> Node:
+def _with_reads(node: Node, mapping: Mapping[str, str]) -> Node:
     if not any(v in mapping for v in node.reads):
         return node
     inputs = tuple(mapping.get(i, i) for i in node.inputs)
     return replace(
-        node, inputs=inputs, attrs=with_bodies(node, lambda body: substitute(body, mapping))
+        node, inputs=inputs, attrs=map_bodies(node, lambda body: substitute(body, mapping))
     )
 
 
-def with_bodies(node: Node, change: Callable[[Graph], Graph]) -> Mapping[str, Attr]:
+def map_bodies(node: Node, change: Callable[[Graph], Graph]) -> Mapping[str, Attr]:
     """Return the attributes of `node` with `change` (Graph -> Graph) applied to every body."""
     if not node.bodies:
         return node.attrs
@@ -56,36 +56,38 @@ def with_bodies(node: Node, change: Callable[[Graph], Graph]) -> Mapping[str, At
     return attrs
 
 
-def without_dead(graph: Graph) -> Graph:
-    """Return a graph, and its bodies, without nodes and constants that nothing reads."""
+def remove_dead_code(graph: Graph) -> Graph:
+    """Remove nodes and constants that nothing reads, in bodies too."""
     editor = Editor(graph)
     for node in graph.nodes:
-        attrs = with_bodies(node, without_dead)
+        attrs = map_bodies(node, remove_dead_code)
         if any(attrs[key] is not node.attrs[key] for key in attrs):
             editor.update(node.name, attrs=attrs)
-    alive = editor.done()
-    kept = len(alive.nodes) == len(graph.nodes) and len(alive.constants) == len(graph.constants)
-    return graph if kept and not editor.changed else alive
+    alive = editor.finish()
+    is_same_size = len(alive.nodes) == len(graph.nodes) and len(alive.constants) == len(
+        graph.constants
+    )
+    return graph if is_same_size and not editor.changed else alive
 
 
 class Editor(TypedValues):
     """Collect changes to a frozen graph, then make the next one.
 
-    Constants are copy-on-write: `set_constant` replaces what every reader of that name sees;
-    `add_constant` makes a new one for a single reader. Graph inputs and outputs keep their names
-    whatever happens.
+    Constants are copy-on-write: `set_constant` changes a constant for all its consumers;
+    `add_constant` makes a new one for a single consumer. Graph inputs and outputs always keep their
+    names.
     """
 
-    def __init__(self, graph: Graph, taken: set[str] | None = None, made_by: str = "") -> None:
+    def __init__(self, graph: Graph, reserved: set[str] | None = None, made_by: str = "") -> None:
         """Start from `graph`.
 
-        taken: names of enclosing graphs; the set is shared, and names made here are added to it.
-        made_by: pass recorded as origin of new nodes.
+        reserved: names of enclosing graphs; the set is shared, and new names are added to it.
+        made_by: name of the pass, stored as the origin of new nodes.
         """
         self.graph = graph
         self.made_by = made_by
-        self._taken = set() if taken is None else taken
-        self._taken |= all_names(graph)
+        self._reserved = set() if reserved is None else reserved
+        self._reserved |= collect_names(graph)
         self._nodes: dict[str, Node] = {node.name: node for node in graph.nodes}
         self._place: dict[str, tuple[int, ...]] = {
             node.name: (i,) for i, node in enumerate(graph.nodes)
@@ -101,30 +103,30 @@ class Editor(TypedValues):
         for node in graph.nodes:
             self._link(node)
 
-    # --- looking -----------------------------------------------------------------------------
+    # --- queries -----------------------------------------------------------------------------
 
     def node(self, name: str) -> Node:
-        """Return the node of this name as it stands now; KeyError if there is none."""
+        """Return the current node of this name; KeyError if there is none."""
         return self._nodes[name]
 
     def __contains__(self, name: str) -> bool:
         return name in self._nodes
 
     def producer(self, value: str) -> Node | None:
-        """Return the node that makes `value` now; inputs, constants, captures have none."""
+        """Return the current producer of `value`; inputs, constants and captures have none."""
         name = self._producer.get(value)
         return None if name is None else self._nodes[name]
 
     def users(self, value: str) -> tuple[Node, ...]:
-        """Return the nodes that read `value` now, also from inside their bodies."""
+        """Return the current consumers of `value`, those that read it in a body included."""
         return tuple(self._nodes[name] for name in self._users.get(value, ()))
 
     def count_users(self, value: str) -> int:
-        """Count the nodes that read `value` now."""
+        """Count the current consumers of `value`."""
         return len(self._users.get(value, ()))
 
     def is_output(self, value: str) -> bool:
-        """Tell whether `value` is a graph output."""
+        """Return whether `value` is a graph output."""
         return value in self._outputs
 
     def array(self, value: str) -> np.ndarray | None:
@@ -137,30 +139,30 @@ class Editor(TypedValues):
         return self._constants.get(value)
 
     def type_of(self, value: str) -> ValueType | None:
-        """Return the type of a value as it stands now, or None where it is not known."""
+        """Return the current type of a value, or None if it is not known."""
         constant = self._constants.get(value)
         return constant.type if constant is not None else self._types.get(value)
 
-    # --- changing ----------------------------------------------------------------------------
+    # --- changes -----------------------------------------------------------------------------
 
-    def fresh(self, hint: str) -> str:
-        """Reserve and return a name nothing else carries: `hint`, `hint_1`, ..."""
+    def fresh_name(self, hint: str) -> str:
+        """Reserve and return an unused name: `hint`, `hint_1`, ..."""
         name, k = hint, 0
-        while name in self._taken or not name:
+        while name in self._reserved or not name:
             k += 1
             name = f"{hint}_{k}"
-        self._taken.add(name)
+        self._reserved.add(name)
         return name
 
     def add_constant(self, array: np.ndarray | Constant, hint: str) -> str:
         """Add a constant and return its name."""
-        name = self.fresh(hint)
+        name = self.fresh_name(hint)
         self._constants[name] = array if isinstance(array, Constant) else Constant(array)
         self.changed = True
         return name
 
     def set_constant(self, value: str, array: np.ndarray) -> None:
-        """Replace the elements of an existing constant for all its readers."""
+        """Replace the elements of an existing constant for all its consumers."""
         if value not in self._constants:
             raise KeyError(value)
         self._constants[value] = Constant(array)
@@ -182,35 +184,35 @@ class Editor(TypedValues):
     ) -> tuple[str, ...]:
         """Add a node and return its output names.
 
-        `outputs`: wanted names (default one fresh name after the node); `near`: the existing node
-        whose place in the order it takes; `origins`: the user's nodes it stands for (default:
-        those of `near`).
+        outputs: names of the outputs (default: one new name, after the node).
+        near: existing node that determines the position in the order of nodes.
+        origins: the user's nodes that the new one replaces (default: those of `near`).
         """
-        name = self.fresh(name or op)
-        made = tuple(outputs) or (self.fresh(f"{name}.out"),)
+        name = self.fresh_name(name or op)
+        names = tuple(outputs) or (self.fresh_name(f"{name}.out"),)
         if not origins and near:
             origins = self._nodes[near].origins
         origin = Origin(self.made_by, tuple(origins)) if self.made_by else None
-        node = Node(op, tuple(inputs), made, name, attrs or {}, domain, origin, integer)
+        node = Node(op, tuple(inputs), names, name, attrs or {}, domain, origin, integer)
         self._nodes[name] = node
         self._added += 1
         place = self._place.get(near, (len(self.graph.nodes),))
         self._place[name] = (*place, self._added)
-        for out, kind in zip(made, types, strict=False):
+        for out, kind in zip(names, types, strict=False):
             if kind is not None:
                 self._types[out] = kind
-        self._taken.update(made)
+        self._reserved.update(names)
         self._link(node)
         self.changed = True
-        return made
+        return names
 
     def remove(self, name: str) -> None:
-        """Remove a node. Its outputs must not be read any more when `done` is called."""
+        """Remove a node. Its outputs must have no consumers when `finish` is called."""
         self._unlink(self._nodes.pop(name))
         self.changed = True
 
     def inline(self, name: str, body: Graph) -> None:
-        """Put the nodes of a body, which has no inputs, in the place of the node that has it."""
+        """Replace a node by the nodes of one of its bodies, which must have no inputs."""
         node, place = self._nodes[name], self._place[name]
         self.remove(name)
         self._constants.update(body.constants)
@@ -219,9 +221,9 @@ class Editor(TypedValues):
             self._nodes[inner.name] = inner
             self._place[inner.name] = (*place, i)
             self._link(inner)
-        for value, made in zip(node.outputs, body.outputs, strict=True):
+        for value, result in zip(node.outputs, body.outputs, strict=True):
             if value:
-                self.redirect(value, made)
+                self.redirect(value, result)
 
     def update(self, name: str, **changes: Any) -> Node:
         """Replace fields of a node (op, inputs, outputs, attrs, ...); its name stays."""
@@ -234,26 +236,26 @@ class Editor(TypedValues):
         return new
 
     def set_input(self, name: str, index: int, value: str) -> None:
-        """Let one operand of a node read another value; absent operands before it are made."""
+        """Make an operand of a node read another value; missing operands before it are absent."""
         inputs = list(self._nodes[name].inputs)
         inputs += [""] * (index + 1 - len(inputs))
         inputs[index] = value
         self.update(name, inputs=tuple(inputs))
 
-    def reread_inside(self, name: str, mapping: Mapping[str, str]) -> None:
-        """Let the bodies of a node read captured values under other names, its operands not."""
+    def rename_captures(self, name: str, mapping: Mapping[str, str]) -> None:
+        """Make the bodies of a node read captured values under new names; its operands stay."""
         node = self._nodes[name]
-        self.update(name, attrs=with_bodies(node, lambda body: substitute(body, mapping)))
+        self.update(name, attrs=map_bodies(node, lambda body: substitute(body, mapping)))
 
     def set_type(self, value: str, value_type: ValueType | None) -> None:
-        """State the type of a value (None: forget it)."""
+        """Set the type of a value (None: not known)."""
         if value_type is None:
             self._types.pop(value, None)
         else:
             self._types[value] = value_type
 
     def set_record(self, value: str, record: Quantization | None) -> None:
-        """Attach a quantization record to a value (None: take it away)."""
+        """Set the quantization of a value (None: remove it)."""
         if record is None:
             self._records.pop(value, None)
         else:
@@ -261,12 +263,12 @@ class Editor(TypedValues):
         self.changed = True
 
     def redirect(self, old: str, new: str, keep: Sequence[str] = ()) -> None:
-        """Let everything that reads `old` read `new`: nodes, bodies and graph outputs.
+        """Make all consumers of `old` read `new`: nodes, bodies and graph outputs.
 
-        Graph outputs keep their names. Nodes named in `keep` go on reading what `old` was (a node
-        inserted behind `old` does). Where `old` is a graph output, the node that makes `new` makes
-        it under the name `old` from now on, or, where that cannot be (an input, a constant, another
-        output), an Identity does.
+        Graph outputs keep their names. Nodes named in `keep` still read what `old` was (such as a
+        node inserted after `old`). If `old` is a graph output, the producer of `new` takes over the
+        name `old`; if that is impossible (`new` is an input, a constant or another output), an
+        Identity is added.
         """
         if old == new:
             return
@@ -275,25 +277,27 @@ class Editor(TypedValues):
                 self._reread(user, {old: new})
         if old not in self._outputs:
             return
-        maker = self._producer.get(new)
-        owner = self._producer.get(old)
-        if owner is not None:
-            spare = self.fresh(f"{old}.unused")
+        new_producer = self._producer.get(new)
+        old_producer = self._producer.get(old)
+        if old_producer is not None:
+            spare = self.fresh_name(f"{old}.unused")
             self.update(
-                owner, outputs=tuple(spare if o == old else o for o in self._nodes[owner].outputs)
+                old_producer,
+                outputs=tuple(spare if o == old else o for o in self._nodes[old_producer].outputs),
             )
             if old in self._types:
                 self._types[spare] = self._types[old]
             for name in keep:
                 self._reread(self._nodes[name], {old: spare})
-            if maker == owner:
-                maker = self._producer.get(new)
-        if maker is None or new in self._outputs:
-            near = maker or owner or ""
+            if new_producer == old_producer:
+                new_producer = self._producer.get(new)
+        if new_producer is None or new in self._outputs:
+            near = new_producer or old_producer or ""
             self.add(IDENTITY, [new], outputs=[old], name=f"{old}.identity", near=near)
             return
         self.update(
-            maker, outputs=tuple(old if o == new else o for o in self._nodes[maker].outputs)
+            new_producer,
+            outputs=tuple(old if o == new else o for o in self._nodes[new_producer].outputs),
         )
         for user in self.users(new):
             self._reread(user, {new: old})
@@ -302,10 +306,10 @@ class Editor(TypedValues):
         if new in self._records:
             self._records[old] = self._records.pop(new)
 
-    def done(self, *, form: Form | None = None, keep_dead: bool = False) -> Graph:
+    def finish(self, *, form: Form | None = None, keep_dead: bool = False) -> Graph:
         """Make the next graph: topological order (stable), no stale types.
 
-        Dead nodes and unread constants go too, unless `keep_dead`.
+        Dead nodes and constants are removed, unless `keep_dead`.
         """
         if not self.changed and keep_dead and form in (None, self.graph.form):
             return self.graph
@@ -323,11 +327,11 @@ class Editor(TypedValues):
             form=form or self.graph.form,
         )
 
-    # --- inside ------------------------------------------------------------------------------
+    # --- internals ---------------------------------------------------------------------------
 
     def _reread(self, node: Node, mapping: Mapping[str, str]) -> None:
         self._unlink(node)
-        new = _reading(node, mapping)
+        new = _with_reads(node, mapping)
         self._nodes[node.name] = new
         self._link(new)
         self.changed = True
@@ -358,7 +362,7 @@ class Editor(TypedValues):
         return {name: node for name, node in self._nodes.items() if name in alive}
 
     def _sorted(self, nodes: Mapping[str, Node]) -> list[Node]:
-        """Kahn's algorithm; among the ready nodes the one with the earliest place comes first."""
+        """Sort by Kahn's algorithm; of the nodes that are ready, the earliest comes first."""
         missing: dict[str, int] = {}
         waiting: dict[str, list[str]] = {}
         for name, node in nodes.items():
@@ -378,5 +382,5 @@ class Editor(TypedValues):
                     heapq.heappush(ready, (self._place[user], user))
         if len(order) != len(nodes):
             stuck = sorted(set(nodes) - {node.name for node in order})
-            raise ValueError(f"the edit left a cycle or a missing value around {stuck[:3]}")
+            raise ValueError(f"a cycle or a missing value at the nodes {stuck[:3]}")
         return order

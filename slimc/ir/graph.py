@@ -12,14 +12,14 @@ import numpy as np
 
 from slimc.ir.arrays import Singles
 from slimc.ir.constant import Constant
-from slimc.ir.pairs import within_pairs
+from slimc.ir.pairs import limit_pairs
 from slimc.ir.types import DType, TypedValues, ValueType
 
-OPSET = 28  # the ONE opset of the default domain that the IR speaks
+OPSET = 28  # the single opset of the default domain that the IR uses
 
 
 class Form(Enum):
-    """How far a graph has come; `ir/verify.py` holds what each form promises."""
+    """Stage of a graph in the pipeline; `ir/verify.py` checks the invariants of each."""
 
     IMPORTED = "imported"
     CANONICAL = "canonical"
@@ -29,10 +29,12 @@ class Form(Enum):
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a node comes from: the pass that made it and the user's nodes it stands for."""
+    """Where a node comes from."""
 
     made_by: str
+    """Name of the pass that made the node."""
     nodes: tuple[str, ...]
+    """Names of the user's nodes that the node replaces."""
 
 
 Attr = object  # int | float | bytes | Constant | Graph | ValueType | tuple of those
@@ -40,22 +42,29 @@ Attr = object  # int | float | bytes | Constant | Graph | ValueType | tuple of t
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """An operator applied to values. An absent optional operand is the empty name.
-
-    `integer` asks for integer arithmetic: the target's emitter puts Q/DQ around it. Values an
-    operator's body captures (If, Loop, Scan) are not listed in `inputs`; `Graph.users` knows them.
-    `notes`: text that the file's maker attached (key "": its doc string); it means nothing to us.
-    """
+    """An operator applied to values."""
 
     op: str
+    """Operator type, without its domain."""
     inputs: tuple[str, ...]
+    """Operands by value name; an absent optional operand is the empty name.
+
+    Values that a body captures (If, Loop, Scan) are not listed, but `reads` has them.
+    """
     outputs: tuple[str, ...]
+    """Results by value name; an absent result is the empty name."""
     name: str
+    """Name of the node, unique over a graph and its bodies."""
     attrs: Mapping[str, Attr] = field(default_factory=dict)
+    """Attributes, bodies included."""
     domain: str = ""
+    """Operator domain; empty for the default one."""
     origin: Origin | None = None
+    """Where the node comes from; None for a node of the user's model."""
     integer: bool = False
+    """Whether to compute in integers: the target's emitter puts Q/DQ around the node."""
     notes: Mapping[str, str] = field(default_factory=dict)
+    """Metadata of the node in the file (key "": its doc string), carried but not interpreted."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "attrs", MappingProxyType(dict(self.attrs)))
@@ -67,23 +76,23 @@ class Node:
 
     @property
     def origins(self) -> tuple[str, ...]:
-        """The user's node names that this node stands for."""
+        """Names of the user's nodes that this node replaces."""
         return self.origin.nodes if self.origin else (self.name,)
 
     @cached_property
     def bodies(self) -> tuple[Graph, ...]:
         """Graphs among the attributes, in order of attribute names."""
-        found: list[Graph] = []
+        graphs: list[Graph] = []
         for key in sorted(self.attrs):
             value = self.attrs[key]
-            found += [
+            graphs += [
                 v for v in (value if isinstance(value, tuple) else (value,)) if isinstance(v, Graph)
             ]
-        return tuple(found)
+        return tuple(graphs)
 
     @cached_property
     def reads(self) -> tuple[str, ...]:
-        """Values the node needs, each once: present inputs, then what bodies capture."""
+        """Values that the node reads, each once: present inputs, then what its bodies capture."""
         names = [i for i in self.inputs if i]
         for body in self.bodies:
             names += body.captured
@@ -92,28 +101,37 @@ class Node:
 
 @dataclass(frozen=True, eq=False)
 class Quantization:
-    """How the elements of a value become integers: q = clip(round(x / scale) + zero_point).
+    """How a value is quantized: q = clip(round(x / scale) + zero_point, low, high).
 
-    scale: f32[] per tensor, f32[C] along `axis`, or, where `block` elements along it share one, of
-    the value's rank with so many fewer indices there. zero_point: same shape, of `dtype`.
-    `low`, `high`: the integers used (7-bit weights use -64..64). `pairs`: the axes, outermost
-    first, that a kernel sums a weight over, neighbours in 16 bits: they stay small (`ir.pairs`).
-    An 8-bit float `dtype` takes the place of integers: then q is the nearest of its numbers.
-    Neutral of the target's file form: where Q and DQ stand and how the integers are stored is the
-    emitter's business.
+    Independent of the target's file format: the emitter decides where Q and DQ nodes are placed and
+    how the integers are stored.
     """
 
     dtype: DType
+    """Integer type; or an 8-bit float type, where q is the nearest representable value."""
     scale: np.ndarray
+    """f32[] per tensor, f32[C] per index of `axis`, or one per block along `axis`.
+
+    Per block, it has the rank of the value, and along `axis` one index per `block` elements.
+    """
     zero_point: np.ndarray
+    """Zero point of type `dtype`, in the shape of `scale`."""
     low: int
+    """Lowest quantized value that is used."""
     high: int
+    """Highest quantized value that is used; 7-bit weights use -64..64."""
     axis: int | None = None
+    """Axis of the scales; None per tensor."""
     block: int = 0
+    """Elements along `axis` that share a scale; 0 if not per block."""
     pairs: tuple[int, ...] = ()
+    """Axes, outermost first, that a kernel sums with pairs in 16 bits.
+
+    Their neighbours are limited so that no pair saturates (see `ir.pairs`).
+    """
 
     def quantize(self, array: np.ndarray) -> np.ndarray:
-        """Return the integers of `array`, as `dtype`."""
+        """Quantize an array; return quantized values of type `dtype`."""
         scale, zero = self.spread(array.shape)
         steps = array.astype(np.float32) / scale
         if self.dtype.is_float:
@@ -121,20 +139,20 @@ class Quantization:
             return nearest
         clipped: np.ndarray = np.clip(np.rint(steps) + zero, self.low, self.high)
         integers = clipped.astype(self.dtype.numpy)
-        return within_pairs(integers, self.pairs) if self.pairs else integers
+        return limit_pairs(integers, self.pairs) if self.pairs else integers
 
     def dequantize(self, integers: np.ndarray) -> Singles:
-        """Return the f32 numbers that `integers` stand for."""
+        """Return the floats that quantized values represent, as f32."""
         scale, zero = self.spread(integers.shape)
-        real: np.ndarray = (integers.astype(np.float32) - zero) * scale
-        return real.astype(np.float32)
+        floats: np.ndarray = (integers.astype(np.float32) - zero) * scale
+        return floats.astype(np.float32)
 
     def nearest(self, array: np.ndarray) -> np.ndarray:
-        """Return what integer arithmetic sees of an array: rounded to the grid and back, as f32."""
+        """Quantize and dequantize (fake quantization): return the nearest representable f32."""
         return self.dequantize(self.quantize(array))
 
     def spread(self, shape: tuple[int, ...]) -> tuple[Singles, Singles]:
-        """Return scale and zero point of each element of a value of that shape, as f32."""
+        """Broadcast scale and zero point to a value of that shape, both as f32."""
         return self._spread(self.scale, shape), self._spread(
             self.zero_point.astype(np.float32), shape
         )
@@ -151,27 +169,36 @@ class Quantization:
 class Graph(TypedValues):
     """A frozen dataflow graph in topological order.
 
-    `types` holds the type of every value, constants and the inside of bodies excepted (a body has
-    its own). Value names are unique over a graph and all its bodies, so a body reads outer values
-    by plain name.
-    `records` (form QUANTIZED) says how values become integers. `opsets` lists domains besides the
-    default one.
-    `notes`: text that the file's maker attached to values (value -> key -> text).
+    Value names are unique over a graph and all its bodies, so a body reads outer values by plain
+    name.
     """
 
     name: str
+    """Name of the graph."""
     inputs: tuple[str, ...]
+    """Graph inputs by value name."""
     outputs: tuple[str, ...]
+    """Graph outputs by value name."""
     nodes: tuple[Node, ...]
+    """Nodes in topological order."""
     constants: Mapping[str, Constant] = field(default_factory=dict)
+    """Constants by value name."""
     types: Mapping[str, ValueType] = field(default_factory=dict)
+    """Types of the values, without those of constants; a body has its own."""
     form: Form = Form.IMPORTED
-    target: str = ""  # of form LEGAL
+    """Stage in the pipeline."""
+    target: str = ""
+    """Name of the target; form LEGAL only."""
     opsets: Mapping[str, int] = field(default_factory=dict)
+    """Opsets of the domains other than the default one."""
     metadata: Mapping[str, str] = field(default_factory=dict)
+    """Metadata of the model."""
     records: Mapping[str, Quantization] = field(default_factory=dict)
+    """Quantization of values; forms QUANTIZED and LEGAL only."""
     doc: str = ""
+    """Doc string of the graph."""
     notes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Metadata of values in the file (value -> key -> text), carried but not interpreted."""
 
     def __post_init__(self) -> None:
         for key in ("constants", "types", "opsets", "metadata", "records", "notes"):
@@ -181,21 +208,21 @@ class Graph(TypedValues):
 
     @cached_property
     def producers(self) -> Mapping[str, Node]:
-        """Value -> the node that makes it (graph inputs and constants have none)."""
+        """Value -> its producer (graph inputs and constants have none)."""
         return MappingProxyType({out: node for node in self.nodes for out in node.outputs if out})
 
     @cached_property
     def users(self) -> Mapping[str, tuple[Node, ...]]:
-        """Value -> nodes that read it, also inside their bodies; unread values are missing."""
-        found: dict[str, list[Node]] = {}
+        """Value -> its consumers, also those that read it in a body; unread values are missing."""
+        consumers: dict[str, list[Node]] = {}
         for node in self.nodes:
             for value in node.reads:
-                found.setdefault(value, []).append(node)
-        return MappingProxyType({k: tuple(v) for k, v in found.items()})
+                consumers.setdefault(value, []).append(node)
+        return MappingProxyType({k: tuple(v) for k, v in consumers.items()})
 
     @cached_property
     def captured(self) -> tuple[str, ...]:
-        """Values read here or deeper but made outside."""
+        """Values of enclosing graphs that this graph or a body in it reads."""
         own = {*self.inputs, *self.constants, *self.producers}
         names = [v for node in self.nodes for v in node.reads if v not in own]
         names += [v for v in self.outputs if v not in own]
@@ -207,7 +234,7 @@ class Graph(TypedValues):
         return MappingProxyType({node.name: node for node in self.nodes})
 
     def type_of(self, value: str) -> ValueType | None:
-        """Return the type of a value, or None where it is not known."""
+        """Return the type of a value, or None if it is not known."""
         constant = self.constants.get(value)
         return constant.type if constant is not None else self.types.get(value)
 
@@ -232,7 +259,7 @@ class Graph(TypedValues):
 
 
 def same_record(a: Quantization, b: Quantization) -> bool:
-    """Tell whether two records map real numbers to the same integers."""
+    """Return whether two quantizations map floats to the same integers."""
     if a is b:
         return True
     same = (a.dtype, a.axis, a.block, a.low, a.high) == (b.dtype, b.axis, b.block, b.low, b.high)
@@ -244,10 +271,10 @@ def same_record(a: Quantization, b: Quantization) -> bool:
 
 
 def is_f32(graph: Graph, value: str) -> bool:
-    """Tell whether a value is known to hold f32."""
+    """Return whether a value is known to be f32."""
     return graph.dtype_of(value) is DType.F32
 
 
-def finite(graph: Graph, constant: str) -> bool:
-    """Tell whether a constant holds neither NaN nor infinity."""
+def is_finite(graph: Graph, constant: str) -> bool:
+    """Return whether a constant contains neither NaN nor infinity."""
     return bool(np.isfinite(graph.constants[constant].array).all())

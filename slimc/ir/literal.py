@@ -1,6 +1,6 @@
-"""The small parts of the text form, both ways: names, strings, numbers, types, elements.
+"""Lexical parts of the text form, written and read: names, strings, numbers, types, elements.
 
-Every `write_x` has a `read_x` beside it that takes what it wrote.
+Each `read_x` reads what `write_x` writes.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from slimc.ir.types import (
 Detail = Literal["full", "short"]
 T = TypeVar("T")
 
-LISTED = 8  # elements that are written one by one; a shape or a pad list is seldom longer
-_DIGITS = 6  # of a float in short texts: two machines agree on as many
+MAX_LISTED = 8  # elements that are written one by one; shapes and pads are rarely longer
+_DIGITS = 6  # of a float in short texts; results on two machines agree to as many
 
 _BARE_NAME = re.compile(r"[\w./$-]+", re.ASCII)
 _BARE_DIM = re.compile(r"[^,\[\]\s\"?#]+")
@@ -56,23 +56,23 @@ def read_name(cursor: Cursor, what: str = "a name") -> str:
     """Read a name."""
     if cursor.looking_at(_STRING):
         return read_string(cursor)
-    return cursor.need_match(_BARE_NAME, what)
+    return cursor.expect_match(_BARE_NAME, what)
 
 
 def write_string(text: str) -> str:
-    """Write text in quotes, on one line."""
+    """Write a string in quotes, on one line."""
     return (
         json.dumps(text, ensure_ascii=False).replace("\u2028", "\\u2028").replace("\x85", "\\u0085")
     )
 
 
 def read_string(cursor: Cursor) -> str:
-    """Read text in quotes."""
-    found = cursor.need_match(_STRING, "a text in quotes")
+    """Read a string in quotes."""
+    token = cursor.expect_match(_STRING, "a quoted string")
     try:
-        return str(json.loads(found))
+        return str(json.loads(token))
     except json.JSONDecodeError as broken:
-        raise cursor.error(f"the text {found} has a broken escape") from broken
+        raise cursor.error(f"the string {token} has an invalid escape") from broken
 
 
 def write_bytes(data: bytes) -> str:
@@ -91,9 +91,9 @@ def write_raw(data: bytes) -> str:
 
 def read_raw(cursor: Cursor) -> bytes | None:
     """Read b"...", or read nothing and return None."""
-    found = cursor.match(_BYTES)
+    token = cursor.match(_BYTES)
     return (
-        None if found is None else found[2:-1].encode().decode("unicode_escape").encode("latin-1")
+        None if token is None else token[2:-1].encode().decode("unicode_escape").encode("latin-1")
     )
 
 
@@ -122,62 +122,62 @@ def _write_dim(dim: Dim) -> str:
 
 def read_type(cursor: Cursor) -> ValueType:
     """Read a type."""
-    if cursor.take("seq<"):
-        return SequenceType(_closed(cursor))
-    if cursor.take("optional<"):
-        return OptionalType(_closed(cursor))
-    if cursor.take("map<"):
+    if cursor.accept("seq<"):
+        return SequenceType(_read_inner_type(cursor))
+    if cursor.accept("optional<"):
+        return OptionalType(_read_inner_type(cursor))
+    if cursor.accept("map<"):
         key = read_dtype(cursor)
-        cursor.need(",")
-        return MapType(key, _closed(cursor))
+        cursor.expect(",")
+        return MapType(key, _read_inner_type(cursor))
     return read_tensor_type(cursor)
 
 
-def _closed(cursor: Cursor) -> ValueType:
+def _read_inner_type(cursor: Cursor) -> ValueType:
     kind = read_type(cursor)
-    cursor.need(">")
+    cursor.expect(">")
     return kind
 
 
 def read_dtype(cursor: Cursor) -> DType:
     """Read an element type."""
-    at = cursor.at
-    word = cursor.need_match(_WORD, "an element type")
+    start = cursor.at
+    word = cursor.expect_match(_WORD, "an element type")
     try:
         return DType.of_text(word)
     except KeyError:
-        cursor.at = at
+        cursor.at = start
         known = ", ".join(d.text for d in DType)
-        raise cursor.error(f"'{word}' is no element type", f"one of {known}") from None
+        raise cursor.error(f"'{word}' is not an element type", f"one of {known}") from None
 
 
 def read_tensor_type(cursor: Cursor) -> TensorType:
     """Read the type of a tensor."""
     dtype = read_dtype(cursor)
-    cursor.need("[")
-    if cursor.take("..."):
-        cursor.need("]")
+    cursor.expect("[")
+    if cursor.accept("..."):
+        cursor.expect("]")
         return TensorType(dtype, None)
     return TensorType(dtype, tuple(read_list(cursor, "]", _read_dim)))
 
 
 def _read_dim(cursor: Cursor) -> Dim:
-    if cursor.take("?"):
+    if cursor.accept("?"):
         return None
     if cursor.looking_at(_STRING):
         return read_string(cursor)
-    text = cursor.need_match(_BARE_DIM, "a size")
+    text = cursor.expect_match(_BARE_DIM, "a size")
     return int(text) if text.isdigit() else text
 
 
 def read_list(cursor: Cursor, end: str, read: Callable[[Cursor], T]) -> list[T]:
-    """Read items between commas up to `end` (which is read too)."""
-    found: list[T] = []
-    while not cursor.take(end):
-        if found:
-            cursor.need(",")
-        found.append(read(cursor))
-    return found
+    """Read items separated by commas up to `end`, which is read too."""
+    values: list[T] = []
+    while not cursor.accept(end):
+        if values:
+            cursor.expect(",")
+        values.append(read(cursor))
+    return values
 
 
 # --- numbers ---------------------------------------------------------------------------------
@@ -198,7 +198,7 @@ def read_number(cursor: Cursor) -> int | float:
 
 def read_digits(cursor: Cursor) -> str:
     """Read a number and return its text."""
-    return cursor.need_match(_NUMBER, "a number")
+    return cursor.expect_match(_NUMBER, "a number")
 
 
 def write_number(value: Any, detail: Detail) -> str:
@@ -210,7 +210,7 @@ def write_number(value: Any, detail: Detail) -> str:
     if isinstance(value, (bool, np.bool_)):
         return "true" if value else "false"
     if isinstance(value, np.integer) or "int" in type(value).__name__:
-        return str(int(value))  # int4 of ml_dtypes is no np.integer
+        return str(int(value))  # int4 of ml_dtypes is not an np.integer
     if detail == "short":
         return f"{float(value):.{_DIGITS}g}"
     return str(value)
@@ -224,7 +224,7 @@ def write_elements(constant: Constant, detail: Detail) -> str:
     array = constant.array
     if np.iscomplexobj(array):
         return _write_base64(array) if detail == "full" else ""
-    if array.size <= LISTED or (constant.dtype is DType.STRING and detail == "full"):
+    if array.size <= MAX_LISTED or (constant.dtype is DType.STRING and detail == "full"):
         numbers = [write_number(v, detail) for v in array.ravel()]
         text = numbers[0] if array.ndim == 0 else f"[{', '.join(numbers)}]"
     elif constant.dtype is not DType.STRING and _is_uniform(array):
@@ -239,7 +239,7 @@ def write_elements(constant: Constant, detail: Detail) -> str:
 
 def _is_uniform(array: np.ndarray) -> bool:
     flat = array.ravel()
-    return flat[:LISTED].tobytes() == flat[:1].tobytes() * LISTED and (
+    return flat[:MAX_LISTED].tobytes() == flat[:1].tobytes() * MAX_LISTED and (
         flat.tobytes() == flat[:1].tobytes() * flat.size
     )
 
@@ -251,54 +251,54 @@ def _write_base64(array: np.ndarray) -> str:
 def read_elements(cursor: Cursor, kind: TensorType) -> np.ndarray:
     """Read the elements of a tensor of this (static) type.
 
-    `[1, 2]` in row-major order, a lone number for a scalar, `fill(0)`, `base64(...)`,
+    `[1, 2]` in row-major order, a number for a scalar, `fill(0)`, `base64(...)`,
     `random(seed)` (standard normal; integers -8..7 or 0..15) or `random(seed, low..high)`.
     """
-    shape = _static(cursor, kind)
-    read = _read_text if kind.dtype is DType.STRING else _read_digits_or_bool
-    if cursor.take("random("):
+    shape = _static_shape(cursor, kind)
+    read = _read_string_or_bytes if kind.dtype is DType.STRING else _read_digits_or_bool
+    if cursor.accept("random("):
         return _read_random(cursor, kind.dtype, shape)
-    if cursor.take("fill("):
+    if cursor.accept("fill("):
         value = read(cursor)
-        cursor.need(")")
-        return np.full(shape, _as_array(cursor, [value], kind.dtype)[0])
-    if cursor.take("base64("):
+        cursor.expect(")")
+        return np.full(shape, _to_array(cursor, [value], kind.dtype)[0])
+    if cursor.accept("base64("):
         return _read_base64(cursor, kind.dtype, shape)
     if cursor.at_end():
         raise cursor.error(
             "the constant has no elements", "short texts leave them out; use random(0) or fill(0)"
         )
-    values = read_list(cursor, "]", read) if cursor.take("[") else [read(cursor)]
+    values = read_list(cursor, "]", read) if cursor.accept("[") else [read(cursor)]
     size = int(np.prod(shape, dtype=np.int64))
     if len(values) != size:
-        raise cursor.error(f"{len(values)} elements where {write_type(kind)} has {size}")
-    return _as_array(cursor, values, kind.dtype).reshape(shape)
+        raise cursor.error(f"{len(values)} elements, but {write_type(kind)} has {size}")
+    return _to_array(cursor, values, kind.dtype).reshape(shape)
 
 
-def _static(cursor: Cursor, kind: TensorType) -> tuple[int, ...]:
+def _static_shape(cursor: Cursor, kind: TensorType) -> tuple[int, ...]:
     shape: Shape = kind.shape if kind.shape is not None else (None,)
     sizes = tuple(d for d in shape if isinstance(d, int))
     if len(sizes) != len(shape):
-        raise cursor.error(f"a constant needs sizes in numbers, not {write_type(kind)}")
+        raise cursor.error(f"a constant needs a static shape, not {write_type(kind)}")
     return sizes
 
 
-def _read_text(cursor: Cursor) -> str | bytes:
+def _read_string_or_bytes(cursor: Cursor) -> str | bytes:
     raw = read_raw(cursor)
     return read_string(cursor) if raw is None else raw
 
 
 def _read_digits_or_bool(cursor: Cursor) -> str:
-    if cursor.take("true"):
+    if cursor.accept("true"):
         return "1"
-    return "0" if cursor.take("false") else read_digits(cursor)
+    return "0" if cursor.accept("false") else read_digits(cursor)
 
 
-def _as_array(cursor: Cursor, values: Sequence[str | bytes], dtype: DType) -> np.ndarray:
+def _to_array(cursor: Cursor, values: Sequence[str | bytes], dtype: DType) -> np.ndarray:
     if dtype is DType.STRING:
-        made = np.empty(len(values), object)
-        made[:] = values
-        return made
+        strings = np.empty(len(values), object)
+        strings[:] = values
+        return strings
     try:
         if not dtype.is_integer:
             return np.array([float(v) for v in values], np.float64).astype(dtype.numpy)
@@ -309,12 +309,12 @@ def _as_array(cursor: Cursor, values: Sequence[str | bytes], dtype: DType) -> np
             raise OverflowError
         return narrow
     except (ValueError, OverflowError):
-        raise cursor.error(f"an element is no {dtype.text}") from None
+        raise cursor.error(f"an element is not of type {dtype.text}") from None
 
 
 def _read_base64(cursor: Cursor, dtype: DType, shape: tuple[int, ...]) -> np.ndarray:
-    text = cursor.need_match(_BASE64, "base64 text")
-    cursor.need(")")
+    text = cursor.expect_match(_BASE64, "base64 text")
+    cursor.expect(")")
     try:
         flat = np.frombuffer(base64.b64decode(text, validate=True), dtype.numpy)
         return flat.reshape(shape)
@@ -323,14 +323,14 @@ def _read_base64(cursor: Cursor, dtype: DType, shape: tuple[int, ...]) -> np.nda
 
 
 def _read_random(cursor: Cursor, dtype: DType, shape: tuple[int, ...]) -> np.ndarray:
-    seed = int(cursor.need_match(re.compile(r"\d+"), "a seed"))
+    seed = int(cursor.expect_match(re.compile(r"\d+"), "a seed"))
     low: float | None = None
     high = 0.0
-    if cursor.take(","):
+    if cursor.accept(","):
         low = float(read_digits(cursor))
-        cursor.need("..")
+        cursor.expect("..")
         high = float(read_digits(cursor))
-    cursor.need(")")
+    cursor.expect(")")
     rng = np.random.default_rng(seed)
     if dtype is DType.BOOL:
         return rng.integers(0, 1, shape, endpoint=True).astype(np.bool_)
@@ -341,5 +341,5 @@ def _read_random(cursor: Cursor, dtype: DType, shape: tuple[int, ...]) -> np.nda
         return rng.integers(int(low), int(high), shape, endpoint=True).astype(dtype.numpy)
     if not dtype.is_float:
         raise cursor.error(f"random() makes numbers, not {dtype.text}")
-    made = rng.standard_normal(shape) if low is None else rng.uniform(low, high, shape)
-    return np.asarray(made).astype(dtype.numpy)
+    samples = rng.standard_normal(shape) if low is None else rng.uniform(low, high, shape)
+    return np.asarray(samples).astype(dtype.numpy)

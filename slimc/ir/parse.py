@@ -1,4 +1,4 @@
-"""Text to graph: the way back of `ir/text.py`, which describes the form."""
+"""Parser of the text form that `ir/text.py` describes."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ from slimc.ir.types import ValueType
 DEFAULT_NAME = "graph"
 KIND = re.compile(r"[A-Za-z_]\w*(?:\.\w+)*", re.ASCII)
 _WORD = re.compile(r"\w+")
-_FACT = re.compile(r"(form|target|opset|metadata|doc)\b(?!\s*[(.])")
-_CONSTANT = re.compile(r"constant\b(?!\s*[(.])")  # else an operator of this name
+_PROPERTY = re.compile(r"(form|target|opset|metadata|doc)\b(?!\s*[(.])")
+_CONSTANT = re.compile(r"constant\b(?!\s*[(.])")  # not an operator of this name
 _QUOTE = re.compile('"')
 
 
 def parse_text(text: str) -> Graph:
     """Read a graph from text. Raises SlimcError "text-syntax" with line and column."""
-    reader = _Reader(text)
-    cursor = reader.next()
+    parser = _GraphParser(text)
+    cursor = parser.next()
     if cursor is None:
-        raise Cursor("").error("the text holds no graph")
-    cursor.need("graph")
-    graph = reader.graph(cursor, _indent(cursor), frozenset())
-    left = reader.next()
-    if left is not None:
-        raise left.error("this line is indented less than the graph it follows")
+        raise Cursor("").error("the text contains no graph")
+    cursor.expect("graph")
+    graph = parser.graph(cursor, _indent(cursor), frozenset())
+    extra = parser.next()
+    if extra is not None:
+        raise extra.error("this line is indented less than the graph it follows")
     return graph
 
 
@@ -54,7 +54,7 @@ def _indent(cursor: Cursor) -> int:
 
 @dataclass
 class _Draft:
-    """A graph while its lines are read. `outer`: values of enclosing graphs."""
+    """A graph under construction. `outer`: values of enclosing graphs."""
 
     outer: frozenset[str]
     name: str = DEFAULT_NAME
@@ -70,7 +70,7 @@ class _Draft:
     target: str = ""
     doc: str = ""
     notes: dict[str, dict[str, str]] = field(default_factory=dict)
-    made: dict[str, None] = field(default_factory=dict)
+    defined: dict[str, None] = field(default_factory=dict)
 
     def graph(self) -> Graph:
         return Graph(
@@ -90,7 +90,7 @@ class _Draft:
         )
 
 
-class _Reader:
+class _GraphParser:
     def __init__(self, text: str) -> None:
         cursors = (Cursor(line, i) for i, line in enumerate(text.split("\n"), 1))
         self._lines = [c for c in cursors if not c.at_end()]
@@ -103,8 +103,8 @@ class _Reader:
         self._at += 1
         return self._lines[self._at - 1] if self._at <= len(self._lines) else None
 
-    def inside(self, indent: int) -> Iterator[Cursor]:
-        """Yield the lines that follow with more than `indent`; all start at one column."""
+    def indented(self, indent: int) -> Iterator[Cursor]:
+        """Yield the following lines that are indented by more than `indent`, all equally."""
         column: int | None = None
         while self._at < len(self._lines):
             cursor = self._lines[self._at]
@@ -117,43 +117,43 @@ class _Reader:
             yield cursor
 
     def graph(self, cursor: Cursor, indent: int, outer: frozenset[str]) -> Graph:
-        """Read a graph whose word `graph` has been read from `cursor`."""
+        """Read a graph after its keyword `graph`."""
         draft = _Draft(outer)
-        if cursor.take("@"):
+        if cursor.accept("@"):
             draft.name = read_name(cursor)
-        cursor.need("(")
+        cursor.expect("(")
         draft.inputs = tuple(read_list(cursor, ")", lambda c: self._result(c, draft)))
-        cursor.need("->")
-        cursor.need("(")
+        cursor.expect("->")
+        cursor.expect("(")
         outputs = read_list(cursor, ")", lambda c: (c.at, _read_value(c)))
-        cursor.need_end()
-        for line in self.inside(indent):
+        cursor.expect_end()
+        for line in self.indented(indent):
             self._line(line, draft)
-        for at, value in outputs:
-            _need_known(cursor, at, draft, value)
+        for position, value in outputs:
+            _expect_known(cursor, position, draft, value)
         draft.outputs = tuple(value for _, value in outputs)
         return draft.graph()
 
     def _line(self, cursor: Cursor, draft: _Draft) -> None:
-        if cursor.looking_at(_FACT):
-            _read_fact(cursor, draft)
-        elif not self._about_value(cursor, draft):
+        if cursor.looking_at(_PROPERTY):
+            _read_property(cursor, draft)
+        elif not self._read_value_line(cursor, draft):
             self._node(cursor, draft)
-        cursor.need_end()
+        cursor.expect_end()
 
-    def _about_value(self, cursor: Cursor, draft: _Draft) -> bool:
-        """Read a constant, a record or a lone type; False (and nothing read) at a node."""
+    def _read_value_line(self, cursor: Cursor, draft: _Draft) -> bool:
+        """Read a line about a value; return False, with nothing read, if it is a node."""
         start = cursor.at
-        if cursor.take("%"):
+        if cursor.accept("%"):
             name = read_name(cursor)
-            if cursor.take("quantized"):
+            if cursor.accept("quantized"):
                 draft.records[name] = _read_record(cursor)
                 return True
-            if cursor.take("note"):
+            if cursor.accept("note"):
                 key = read_string(cursor)
                 draft.notes.setdefault(name, {})[key] = read_string(cursor)
                 return True
-            if cursor.take("="):
+            if cursor.accept("="):
                 if cursor.match(_CONSTANT):
                     if name not in draft.inputs:
                         cursor.at, after = start, cursor.at
@@ -161,7 +161,7 @@ class _Reader:
                         cursor.at = after
                     draft.constants[name] = _read_constant(cursor)
                     return True
-            elif cursor.take(":"):
+            elif cursor.accept(":"):
                 kind = read_type(cursor)
                 if cursor.at_end():
                     draft.types[name] = kind
@@ -173,99 +173,99 @@ class _Reader:
         outputs: list[str] = []
         if cursor.text[cursor.at] in "%_":
             outputs.append(self._result(cursor, draft))
-            while cursor.take(","):
+            while cursor.accept(","):
                 outputs.append(self._result(cursor, draft))
-            cursor.need("=")
+            cursor.expect("=")
         domain, op = _read_kind(cursor)
-        cursor.need("(")
+        cursor.expect("(")
         inputs = tuple(read_list(cursor, ")", lambda c: _read_operand(c, draft)))
         attrs: dict[str, Attr] = {}
-        if cursor.take("{"):
+        if cursor.accept("{"):
             attrs = dict(read_list(cursor, "}", _read_attr))
-        name = read_name(cursor) if cursor.take("@") else next(filter(None, outputs), op)
+        name = read_name(cursor) if cursor.accept("@") else next(filter(None, outputs), op)
         if name in self._nodes:
             raise cursor.error(f"there are two nodes named '{name}'")
         self._nodes.add(name)
-        integer = cursor.take("integer")
-        origin = _read_origin(cursor) if cursor.take("by ") else None
+        integer = cursor.accept("integer")
+        origin = _read_origin(cursor) if cursor.accept("by ") else None
         notes: dict[str, str] = {}
-        while cursor.take("note"):
+        while cursor.accept("note"):
             key = read_string(cursor)
             notes[key] = read_string(cursor)
-        cursor.need_end()
+        cursor.expect_end()
         attrs |= self._bodies(_indent(cursor), draft, outputs)
         draft.nodes.append(
             Node(op, inputs, tuple(outputs), name, attrs, domain, origin, integer, notes)
         )
 
     def _bodies(self, indent: int, draft: _Draft, outputs: list[str]) -> dict[str, Attr]:
-        found: dict[str, Attr] = {}
+        bodies: dict[str, Attr] = {}
         known: frozenset[str] | None = None
-        for line in self.inside(indent):
-            if known is None:  # a body sees what is made before its node
-                known = draft.outer | frozenset(draft.made) - frozenset(outputs)
+        for line in self.indented(indent):
+            if known is None:  # a body sees the values defined before its node
+                known = draft.outer | frozenset(draft.defined) - frozenset(outputs)
             key = read_name(line, "the name of an attribute")
-            several = line.take("[")
-            if several:
-                line.need(read_digits(line) and "]")
-            line.need("=")
-            line.need("graph")
+            is_list = line.accept("[")
+            if is_list:
+                line.expect(read_digits(line) and "]")
+            line.expect("=")
+            line.expect("graph")
             body = self.graph(line, _indent(line), known)
-            before = found.get(key, ())
-            found[key] = (*before, body) if several and isinstance(before, tuple) else body
-        return found
+            earlier = bodies.get(key, ())
+            bodies[key] = (*earlier, body) if is_list and isinstance(earlier, tuple) else body
+        return bodies
 
     def _result(self, cursor: Cursor, draft: _Draft) -> str:
-        if cursor.take("_"):
+        if cursor.accept("_"):
             return ""
         name = _read_value(cursor)
         self._define(cursor, draft, name)
-        if cursor.take(":"):
+        if cursor.accept(":"):
             draft.types[name] = read_type(cursor)
         return name
 
     def _define(self, cursor: Cursor, draft: _Draft, name: str) -> None:
         if name in self._values:
-            raise cursor.error(f"the value '%{name}' is made twice")
+            raise cursor.error(f"the value '%{name}' is defined twice")
         self._values.add(name)
-        draft.made[name] = None
+        draft.defined[name] = None
 
 
 def _read_value(cursor: Cursor) -> str:
-    cursor.need("%")
+    cursor.expect("%")
     return read_name(cursor)
 
 
-def _need_known(cursor: Cursor, at: int, draft: _Draft, value: str) -> None:
-    if value not in draft.made and value not in draft.outer:
-        cursor.at = at
-        raise cursor.error(f"the value '%{value}' is read before it is made")
+def _expect_known(cursor: Cursor, position: int, draft: _Draft, value: str) -> None:
+    if value not in draft.defined and value not in draft.outer:
+        cursor.at = position
+        raise cursor.error(f"the value '%{value}' is read before it is defined")
 
 
 def _read_operand(cursor: Cursor, draft: _Draft) -> str:
-    if cursor.take("_"):
+    if cursor.accept("_"):
         return ""
-    at = cursor.at
+    position = cursor.at
     value = _read_value(cursor)
-    _need_known(cursor, at, draft, value)
+    _expect_known(cursor, position, draft, value)
     return value
 
 
 def _read_kind(cursor: Cursor) -> tuple[str, str]:
     if cursor.looking_at(_QUOTE):
         first = read_string(cursor)
-        return (first, read_string(cursor)) if cursor.take(".") else ("", first)
-    domain, _, op = cursor.need_match(KIND, "an operator").rpartition(".")
+        return (first, read_string(cursor)) if cursor.accept(".") else ("", first)
+    domain, _, op = cursor.expect_match(KIND, "an operator").rpartition(".")
     return domain, op
 
 
-def _read_fact(cursor: Cursor, draft: _Draft) -> None:
-    word = cursor.need_match(_FACT, "a fact")
+def _read_property(cursor: Cursor, draft: _Draft) -> None:
+    word = cursor.expect_match(_PROPERTY, "a property of the graph")
     if word == "form":
-        text = cursor.need_match(_WORD, "a form")
+        text = cursor.expect_match(_WORD, "a form")
         known = {form.value: form for form in Form}
         if text not in known:
-            raise cursor.error(f"'{text}' is no form", f"one of {', '.join(known)}")
+            raise cursor.error(f"'{text}' is not a form", f"one of {', '.join(known)}")
         draft.form = known[text]
     elif word == "target":
         draft.target = read_name(cursor)
@@ -285,16 +285,16 @@ def _read_constant(cursor: Cursor) -> Constant:
 
 def _read_attr(cursor: Cursor) -> tuple[str, Attr]:
     key = read_name(cursor, "the name of an attribute")
-    cursor.need("=")
+    cursor.expect("=")
     return key, _read_attr_value(cursor)
 
 
 def _read_attr_value(cursor: Cursor) -> Attr:
-    if cursor.take("["):
+    if cursor.accept("["):
         return tuple(read_list(cursor, "]", _read_attr_value))
-    if cursor.take("constant"):
+    if cursor.accept("constant"):
         return _read_constant(cursor)
-    if cursor.take("type"):
+    if cursor.accept("type"):
         return read_type(cursor)
     raw = read_raw(cursor)
     if raw is not None:
@@ -306,49 +306,49 @@ def _read_attr_value(cursor: Cursor) -> Attr:
 
 def _read_origin(cursor: Cursor) -> Origin:
     made_by = read_name(cursor)
-    cursor.need("(")
+    cursor.expect("(")
 
-    def one(c: Cursor) -> str:
-        c.need("@")
+    def read_node_name(c: Cursor) -> str:
+        c.expect("@")
         return read_name(c)
 
-    return Origin(made_by, tuple(read_list(cursor, ")", one)))
+    return Origin(made_by, tuple(read_list(cursor, ")", read_node_name)))
 
 
 def _read_record(cursor: Cursor) -> Quantization:
     dtype = read_dtype(cursor)
-    axis = int(read_digits(cursor)) if cursor.take("axis=") else None
+    axis = int(read_digits(cursor)) if cursor.accept("axis=") else None
     block, shape = 0, None
-    if cursor.take("block="):
+    if cursor.accept("block="):
         block = int(read_digits(cursor))
-        cursor.need("scales=[")
+        cursor.expect("scales=[")
         shape = tuple(map(int, read_list(cursor, "]", read_digits)))
-    cursor.need("scale=")
+    cursor.expect("scale=")
     scale = _read_numbers(cursor, np.dtype(np.float32))
     zero = np.zeros_like(scale, dtype.numpy)
-    if cursor.take("zero="):
+    if cursor.accept("zero="):
         zero = _read_numbers(cursor, dtype.numpy)
     if shape is not None:
-        scale, zero = _shaped(cursor, scale, shape), _shaped(cursor, zero, shape)
+        scale, zero = _reshape(cursor, scale, shape), _reshape(cursor, zero, shape)
     low, high = dtype.span
-    if cursor.take("range="):
+    if cursor.accept("range="):
         low = int(read_digits(cursor))
-        cursor.need("..")
+        cursor.expect("..")
         high = int(read_digits(cursor))
     pairs: tuple[int, ...] = ()
-    if cursor.take("pairs=["):
+    if cursor.accept("pairs=["):
         pairs = tuple(map(int, read_list(cursor, "]", read_digits)))
     return Quantization(dtype, scale, zero, low, high, axis, block, pairs)
 
 
-def _shaped(cursor: Cursor, numbers: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def _reshape(cursor: Cursor, numbers: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     if numbers.size != prod(shape):
-        raise cursor.error(f"{prod(shape)} numbers, for scales={list(shape)}")
+        raise cursor.error(f"scales={list(shape)} needs {prod(shape)} numbers, not {numbers.size}")
     return numbers.reshape(shape)
 
 
 def _read_numbers(cursor: Cursor, dtype: np.dtype) -> np.ndarray:
-    if cursor.take("["):
+    if cursor.accept("["):
         texts = read_list(cursor, "]", read_digits)
         return np.array([float(t) for t in texts]).astype(dtype)
     return np.array(float(read_digits(cursor))).astype(dtype)

@@ -1,4 +1,4 @@
-"""Graphs as text: goldens, errors and `slimc show` use it.
+"""The text form of graphs, for goldens, errors and `slimc show`.
 
     graph @net (%x: f32[N,3,8,8]) -> (%y)
       opset com.microsoft 1
@@ -8,14 +8,14 @@
       %k quantized i4 axis=0 block=1 scales=[2] scale=[0.2, 0.3]
       %c: f32[N,4,6,6] = Conv(%x, %w, _) {strides=[2, 2]} @conv integer
       %a: f32[2], _ = com.microsoft.Two(%c) @two by fold(@conv, @bn)
-      %a note "key" "text that the maker of a file attached"
+      %a note "key" "text that the exporter attached"
       %y: f32[2] = If(%a) @if
         then_branch = graph () -> (%t)
           %t: f32[2] = Relu(%a) @relu
 
-`_` is an absent operand or result; `@` stands before names of nodes; `# ...` is a comment. A node
-whose name is left out is called after its first result, a graph "graph". Types may be left out.
-Parts of lines are in `ir/literal.py`, the way back in `ir/parse.py`.
+`_` is an absent operand or result; `@` precedes names of nodes; `# ...` is a comment. A node
+without a name is named after its first result, a graph without one is "graph". Types are optional.
+Parts of lines are in `ir/literal.py`, the parser is in `ir/parse.py`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import numpy as np
 from slimc.ir.constant import Constant
 from slimc.ir.graph import Attr, Form, Graph, Node
 from slimc.ir.literal import (
-    LISTED,
+    MAX_LISTED,
     Detail,
     write_bytes,
     write_elements,
@@ -63,7 +63,7 @@ class _Writer:
         """Yield the lines of a graph; those after the first are indented by `indent` + 2."""
         name = "" if graph.name == DEFAULT_NAME else f"@{write_name(graph.name)} "
         inputs = ", ".join(self._typed(graph, v) for v in graph.inputs)
-        outputs = ", ".join(_value(v) for v in graph.outputs)
+        outputs = ", ".join(_write_value(v) for v in graph.outputs)
         yield f"graph {name}({inputs}) -> ({outputs})"
         inner = indent + "  "
         for line in self._facts(graph):
@@ -71,7 +71,7 @@ class _Writer:
         for value in graph.inputs:
             yield from self._record(graph, value, inner)
         for value, constant in graph.constants.items():
-            yield f"{inner}{_value(value)} = {self._constant(constant)}"
+            yield f"{inner}{_write_value(value)} = {self._constant(constant)}"
             yield from self._record(graph, value, inner)
         for node in graph.nodes:
             yield inner + self._node(graph, node)
@@ -84,7 +84,7 @@ class _Writer:
                 yield inner + self._typed(graph, value)
         for value, notes in graph.notes.items() if self.detail == "full" else ():
             for note in notes.items():
-                yield f"{inner}{_value(value)} {_note(*note)}"
+                yield f"{inner}{_write_value(value)} {_write_note(*note)}"
 
     def _facts(self, graph: Graph) -> Iterator[str]:
         if graph.doc:
@@ -102,7 +102,7 @@ class _Writer:
         if not value:
             return "_"
         kind = graph.types.get(value)
-        return _value(value) + (f": {write_type(kind)}" if kind is not None else "")
+        return _write_value(value) + (f": {write_type(kind)}" if kind is not None else "")
 
     def _constant(self, constant: Constant) -> str:
         elements = write_elements(constant, self.detail)
@@ -110,7 +110,7 @@ class _Writer:
 
     def _node(self, graph: Graph, node: Node) -> str:
         results = ", ".join(self._typed(graph, v) for v in node.outputs)
-        operands = ", ".join(_value(v) for v in node.inputs)
+        operands = ", ".join(_write_value(v) for v in node.inputs)
         attrs = [
             f"{write_name(key)}={self._attr(value)}"
             for key, value in sorted(node.attrs.items())
@@ -125,7 +125,7 @@ class _Writer:
             names = ", ".join(f"@{write_name(n)}" for n in node.origin.nodes)
             text += f" by {write_name(node.origin.made_by)}({names})"
         if self.detail == "full":
-            text += "".join(f" {_note(*note)}" for note in node.notes.items())
+            text += "".join(f" {_write_note(*note)}" for note in node.notes.items())
         return text
 
     def _bodies(self, node: Node, indent: str) -> Iterator[str]:
@@ -149,36 +149,36 @@ class _Writer:
             return write_float(value)
         if isinstance(value, int):
             return str(int(value))
-        return f"type {write_type(value)}"  # type: ignore[arg-type] # the kind left of Attr
+        return f"type {write_type(value)}"  # type: ignore[arg-type] # the remaining kind of Attr
 
     def _record(self, graph: Graph, value: str, indent: str) -> Iterator[str]:
         record = graph.records.get(value)
         if record is None:
             return
-        text = f"{indent}{_value(value)} quantized {record.dtype.text}"
+        text = f"{indent}{_write_value(value)} quantized {record.dtype.text}"
         text += "" if record.axis is None else f" axis={record.axis}"
         if record.block:
             text += f" block={record.block} scales={list(record.scale.shape)}"
         text += f" scale={self._numbers(record.scale)}"
         text += f" zero={self._numbers(record.zero_point)}" if record.zero_point.any() else ""
-        whole = (record.low, record.high) == record.dtype.span
-        text += "" if whole else f" range={record.low}..{record.high}"
+        full_range = (record.low, record.high) == record.dtype.span
+        text += "" if full_range else f" range={record.low}..{record.high}"
         yield text + (f" pairs={list(record.pairs)}" if record.pairs else "")
 
     def _numbers(self, array: np.ndarray) -> str:
         numbers = [write_number(v, self.detail) for v in array.ravel()]
         if array.ndim == 0:
             return numbers[0]
-        if self.detail == "short" and len(numbers) > LISTED:
+        if self.detail == "short" and len(numbers) > MAX_LISTED:
             numbers = [*numbers[:2], f"... {len(numbers)} in all"]
         return f"[{', '.join(numbers)}]"
 
 
-def _value(name: str) -> str:
+def _write_value(name: str) -> str:
     return f"%{write_name(name)}" if name else "_"
 
 
-def _note(key: str, text: str) -> str:
+def _write_note(key: str, text: str) -> str:
     return f"note {write_string(key)} {write_string(text)}"
 
 

@@ -59,12 +59,12 @@ class DType(Enum):
 
     @property
     def in_numpy(self) -> bool:
-        """Tell whether numpy itself has the type (else ml_dtypes adds it)."""
+        """Return whether numpy itself has the type (else ml_dtypes adds it)."""
         return self.numpy.isbuiltin == 1
 
     @property
     def bits(self) -> int:
-        """Bits that an element takes in a file (smaller types than a byte are packed)."""
+        """Bits of an element in a file (types smaller than a byte are packed)."""
         digits = "".join(c for c in self.text.split("e")[0] if c.isdigit())
         return 8 if self is DType.BOOL else int(digits or 0)
 
@@ -100,10 +100,12 @@ _BY_NUMPY = {d.numpy: d for d in DType}
 
 @dataclass(frozen=True)
 class TensorType:
-    """Type of a tensor; `shape` None means that even the rank is unknown."""
+    """Type of a tensor."""
 
     dtype: DType
+    """Element type."""
     shape: Shape | None
+    """Shape; None if even the rank is unknown."""
 
     def __str__(self) -> str:
         if self.shape is None:
@@ -146,7 +148,7 @@ ValueType = TensorType | SequenceType | OptionalType | MapType
 
 
 def static_shape(value_type: ValueType | None) -> tuple[int, ...] | None:
-    """Return the shape if every size is a number that an axis can have, else None."""
+    """Return the shape if every size is a number of at least 0, else None."""
     if not isinstance(value_type, TensorType) or value_type.shape is None:
         return None
     sizes = tuple(d for d in value_type.shape if isinstance(d, int) and d >= 0)

@@ -1,4 +1,4 @@
-"""The operator table: one row per operator, one file per family."""
+"""The operator table: one row per operator, one file per group of operators."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operators that sum products of integers as they are, without DQ: the operands of each.
+"""Operators that multiply integers directly, without DQ, and the operands of each.
 
 Source: operators of ONNX and of onnxruntime (ContribOperators.md).
 """
@@ -10,17 +10,18 @@ from typing import NamedTuple
 
 
 class IntegerProduct(NamedTuple):
-    """The operands of data, of weight, and of the weight's zero point, which may be absent.
-
-    slides: the weight is [M,C/g,*k], else [..,K,N]. first: the weight is the first factor of the
-    kernel's matrix product, the data the second.
-    """
+    """The operands of an operator that multiplies integers."""
 
     data: int
+    """Operand with the data."""
     weight: int
+    """Operand with the weight."""
     zero_point: int
+    """Operand with the zero point of the weight, which may be absent."""
     slides: bool = False
+    """Whether the weight slides over the data: it is [M,C/g,*k], else [..,K,N]."""
     first: bool = False
+    """Whether the weight is the first factor of the kernel's matrix product."""
 
 
 INTEGER_PRODUCTS: Mapping[str, IntegerProduct] = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from slimc.ir.types import DType
-from slimc.ops.axes import Bound, Unmatched
-from slimc.ops.op import Call, Laid, Op, Quant, Refit, table
-from slimc.ops.spelling import labels, marked, operands, words
+from slimc.ops.axes import BoundSignature, Unmatched
+from slimc.ops.op import Call, Op, Quant, ShapeRefit, SizedSignature, make_table
+from slimc.ops.spelling import join_operands, labels, mark_axes, spell
 
 
 def batch_norm_axes(call: Call) -> str:
@@ -20,21 +20,21 @@ def batch_norm_axes(call: Call) -> str:
 def layer_norm_axes(call: Call) -> str:
     """X, Scale, B -> Y, Mean, InvStdDev; statistics over the axes from `axis` on."""
     axis, rank = call.axis(-1), call.rank(0)
-    axes = marked(labels(rank), range(axis, rank), "~")
-    sides = [_beside(call, i, axes) for i in range(1, len(call.types))]
-    kept = words([*axes[:axis], *("1" for _ in axes[axis:])])
-    return f"{operands(words(axes), *sides)} -> {words(axes)}, {kept}, {kept}"
+    axes = mark_axes(labels(rank), range(axis, rank), "~")
+    sides = [_parameter_axes(call, i, axes) for i in range(1, len(call.types))]
+    reduced = spell([*axes[:axis], *("1" for _ in axes[axis:])])
+    return f"{join_operands(spell(axes), *sides)} -> {spell(axes)}, {reduced}, {reduced}"
 
 
-def _beside(call: Call, operand: int, axes: list[str]) -> str:
+def _parameter_axes(call: Call, operand: int, axes: list[str]) -> str:
     """Return the axes of a scale that broadcasts to the data."""
-    if not call.present(operand):
+    if not call.has_operand(operand):
         return "?"
     shape, data = call.shape(operand), call.shape(0)
     offset = len(data) - len(shape)
     if offset < 0:
         raise Unmatched(f"operand {operand} has more axes than the data")
-    return words([
+    return spell([
         "1" if d == 1 and data[offset + i] != 1 else axes[offset + i] for i, d in enumerate(shape)
     ])  # fmt: skip
 
@@ -44,26 +44,28 @@ def _layer_norm_types(call: Call) -> tuple[DType | None, ...]:
     return (call.dtype(0), DType.of_code(code), DType.of_code(code))
 
 
-def group_norm_axes(call: Call) -> Laid:
-    """Statistics over the channels of each of g groups and over space; whole groups are exact."""
-    return "n (g c~) *s~, (g c~), (g c~) -> n (g c~) *s~", {"g": int(call.needed("num_groups"))}
+def group_norm_axes(call: Call) -> SizedSignature:
+    """Statistics over the channels of each of g groups and over space; removing groups is exact."""
+    return "n (g c~) *s~, (g c~), (g c~) -> n (g c~) *s~", {
+        "g": int(call.required_attr("num_groups"))
+    }
 
 
-def refit_num_groups(call: Call, bound: Bound, after: Mapping[str, int]) -> Refit:
-    """The attribute `num_groups` repeats the size of label g."""
+def refit_num_groups(call: Call, bound: BoundSignature, after: Mapping[str, int]) -> ShapeRefit:
+    """Update the attribute `num_groups`, which repeats the size of label g."""
     changed = after["g"] != bound.sizes["g"]
-    return Refit(attrs={"num_groups": after["g"]} if changed else {})
+    return ShapeRefit(attrs={"num_groups": after["g"]} if changed else {})
 
 
 def mean_variance_axes(call: Call) -> str:
     """Statistics over `axes`, by default all but the channels."""
     rank = call.rank(0)
     over = [int(a) % rank for a in call.attr("axes", (0, 2, 3))]
-    axes = words(marked(labels(rank), over, "~"))
+    axes = spell(mark_axes(labels(rank), over, "~"))
     return f"{axes} -> {axes}"
 
 
-NORM = table(
+NORM = make_table(
     Op("BatchNormalization", batch_norm_axes, running=(3, 4), affine=(1, 2)),
     Op(
         "LayerNormalization",

@@ -1,4 +1,4 @@
-"""What a row of the operator table says, and the view of a node that its functions get."""
+"""Rows of the operator table, and the view of a node that their functions get."""
 
 from __future__ import annotations
 
@@ -14,59 +14,67 @@ import numpy as np
 
 from slimc.ir.graph import Attr, Node
 from slimc.ir.types import Dim, DType, Shape, TensorType, ValueType
-from slimc.ops.axes import Axis, Bound, Unmatched, bind, parse
+from slimc.ops.axes import Axis, BoundSignature, Unmatched, bind, parse
 
 
 class Quant(Enum):
-    """What integer arithmetic can mean for an operator; the target says what it wants."""
+    """How an operator can be computed in integers; the target decides whether it is."""
 
-    WEIGHTED = "weighted"  # a contraction with (usually constant) weights
-    POINTWISE = "pointwise"  # every operand and the result have scales of their own
-    PASS_THROUGH = "pass-through"  # moves or selects elements: the result has the operand's scale
-    SHARED_SCALE = "shared-scale"  # all operands and the result have one scale (Concat)
+    WEIGHTED = "weighted"
+    """A contraction with (usually constant) weights."""
+    POINTWISE = "pointwise"
+    """Every operand and the result have their own scales."""
+    PASS_THROUGH = "pass-through"
+    """It moves or selects elements: the result has the scale of the operand."""
+    SHARED_SCALE = "shared-scale"
+    """All operands and the result share one scale (Concat)."""
     FLOAT_ONLY = "float-only"
+    """It has no integer form."""
 
 
 @dataclass(frozen=True)
-class Unknown:
-    """The type of an operand that is there but of which nothing is known."""
+class UnknownType:
+    """The type of an operand that is present but whose type is not known."""
 
 
 @dataclass(frozen=True)
 class Call:
-    """A node as the functions of a row see it.
-
-    `values[i]`: the elements of operand i as far as they are known: an array, or an object array
-    of numbers, size names (str) and None. `results`: how many results the node has (absent ones
-    included).
-    """
+    """A node as the functions of a row see it."""
 
     op: str
+    """Operator type, without its domain."""
     attrs: Mapping[str, Attr]
-    types: tuple[ValueType | Unknown | None, ...]
+    """Attributes of the node."""
+    types: tuple[ValueType | UnknownType | None, ...]
+    """Types of the operands; None for absent ones."""
     values: tuple[np.ndarray | None, ...]
+    """Elements of the operands, as far as they are known.
+
+    An array of numbers, or an object array of numbers, size names (str) and None.
+    """
     results: int = 1
+    """Number of results, absent ones included."""
 
     def attr(self, name: str, default: Any = None) -> Any:
         """Return an attribute, bytes as text, or the default."""
         value = self.attrs.get(name, default)
         return value.decode() if isinstance(value, bytes) else value
 
-    def needed(self, name: str) -> Any:
-        """Return an attribute that the operator cannot do without."""
+    def required_attr(self, name: str) -> Any:
+        """Return a required attribute; Unmatched if it is missing."""
         if name not in self.attrs:
             raise Unmatched(f"it has no attribute {name}")
         return self.attr(name)
 
     def axis(self, default: int, name: str = "axis", operand: int = 0) -> int:
-        """Return an attribute that counts the axes of an operand, counted from the front."""
+        """Return an attribute that is an axis of an operand, counted from the front."""
         axis, rank = int(self.attr(name, default)), self.rank(operand)
         if not -rank <= axis < rank:
             raise Unmatched(f"{name} {axis} of an operand of rank {rank}")
         return axis % rank
 
-    def present(self, i: int) -> bool:
-        """Tell whether operand i is there."""
+    def has_operand(self, i: int) -> bool:
+        """Return whether operand i is present."""
         return i < len(self.types) and self.types[i] is not None
 
     def shape(self, i: int) -> Shape:
@@ -84,24 +92,24 @@ class Call:
         return kind.dtype if isinstance(kind, TensorType) else None
 
     def value(self, i: int) -> np.ndarray | None:
-        """Return what is known of the elements of operand i."""
+        """Return the elements of operand i as far as they are known."""
         known = self.values[i] if i < len(self.values) else None
         return None if known is None or self.dtype(i) is DType.STRING else known
 
     def ints(self, i: int) -> list[int] | None:
-        """Return operand i as integers, or None where it is absent or not wholly known."""
+        """Return operand i as integers, or None if it is absent or not fully known."""
         value = self.value(i)
         if value is None:
             return None
         flat = value.ravel().tolist()
         return [int(v) for v in flat] if all(isinstance(v, (int, float)) for v in flat) else None
 
-    def list_of(self, name: str, operand: int | None = None) -> list[int] | None:
-        """Return the integers of an attribute or else of an operand; Unmatched if computed."""
+    def int_list(self, name: str, operand: int | None = None) -> list[int] | None:
+        """Return the integers of an attribute, else of an operand; Unmatched if computed."""
         if name in self.attrs:
             value: Any = self.attrs[name]
             return [int(v) for v in value] if isinstance(value, tuple) else [int(value)]
-        if operand is None or not self.present(operand):
+        if operand is None or not self.has_operand(operand):
             return None
         ints = self.ints(operand)
         if ints is None:
@@ -110,16 +118,15 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Refit:
-    """What repeats a size and must follow when indices leave.
-
-    `attrs`: new attributes (None: take it away); `elements[i]`: {position: new number} of integer
-    operand i, and `whole[i]`: a new operand i, all of it.
-    """
+class ShapeRefit:
+    """What repeats a size and must be updated when indices are removed."""
 
     attrs: Mapping[str, Attr | None] = field(default_factory=dict)
+    """New attributes; None removes one."""
     elements: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
-    whole: Mapping[int, np.ndarray] = field(default_factory=dict)
+    """New elements of integer operands: operand -> position -> number."""
+    operands: Mapping[int, np.ndarray] = field(default_factory=dict)
+    """New constant operands."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +143,7 @@ class Weighted:
     """Whether some results sum over a part of the weight: a window that reaches into padding."""
 
     def is_scaled(self, attrs: Mapping[str, Attr]) -> bool:
-        """Tell whether the attributes of a node scale its product or its bias."""
+        """Return whether the attributes of a node scale its product or its bias."""
         return any(attrs.get(name, 1.0) != 1.0 for name in self.factors)
 
     def arranged(self, operands: Sequence[str]) -> tuple[str, ...]:
@@ -148,12 +155,12 @@ class Weighted:
 
 
 Types = tuple[ValueType | None, ...]
-Laid = tuple[str, Mapping[str, Dim]]  # a signature, and sizes of labels
-AxesRule = str | Callable[[Call], str | Laid]
+SizedSignature = tuple[str, Mapping[str, Dim]]  # a signature, and sizes of labels
+AxesRule = str | Callable[[Call], str | SizedSignature]
 DTypesRule = DType | int | str | Callable[[Call], tuple[DType | None, ...]]
 TypesRule = Callable[[Call, tuple[Types, ...]], Types]
 ValueRule = Callable[[Call], tuple[np.ndarray | None, ...]]
-RefitRule = Callable[[Call, Bound, Mapping[str, int]], Refit]
+RefitRule = Callable[[Call, BoundSignature, Mapping[str, int]], ShapeRefit]
 ClampRule = Callable[[Call], tuple[float, float] | None]
 TapsRule = Callable[[Call, Sequence[int], Sequence[int]], tuple[np.ndarray, ...]]
 
@@ -241,11 +248,11 @@ class Op:
 
     @property
     def parameter(self) -> int | None:
-        """The operand that holds what a network has learned, where it is constant."""
+        """The operand with the trained weights, where it is constant."""
         return self.weighted.weight if self.weighted is not None else self.table
 
-    def bind(self, call: Call) -> Bound:
-        """Lay the signature on a call. Raises Unmatched with the reason if it does not fit."""
+    def bind(self, call: Call) -> BoundSignature:
+        """Bind the signature to a call. Raises Unmatched with the reason if it does not fit."""
         if self.axes is None:
             raise Unmatched(f"operator {self.kind} has no axis signature")
         shapes = [t.shape if isinstance(t, TensorType) else None for t in call.types]
@@ -253,49 +260,49 @@ class Op:
             rule = self.axes if isinstance(self.axes, str) else self.axes(call)
             text, sizes = (rule, {}) if isinstance(rule, str) else rule
             return bind(parse(text), shapes, call.results, sizes)
-        except (ValueError, IndexError) as error:  # ranks and numbers that do not fit together
+        except (ValueError, IndexError) as error:  # ranks and numbers that do not fit
             raise Unmatched(str(error)) from error
 
     def elements(self, call: Call) -> tuple[np.ndarray | None, ...]:
-        """Return what is known of the elements of every result."""
-        nothing = (None,) * call.results
+        """Return the elements of every result as far as they are known."""
+        unknown = (None,) * call.results
         if self.value is None:
-            return nothing
+            return unknown
         try:
-            found = self.value(call)
-        except (Unmatched, ValueError, IndexError):  # numbers that do not fit together
-            return nothing
-        return (*found, *nothing)[: call.results]
+            elements = self.value(call)
+        except (Unmatched, ValueError, IndexError):  # numbers that do not fit
+            return unknown
+        return (*elements, *unknown)[: call.results]
 
-    def mac_labels(self, bound: Bound) -> tuple[tuple[str, ...], ...]:
+    def mac_labels(self, bound: BoundSignature) -> tuple[tuple[str, ...], ...]:
         """Return the labels whose sizes multiply to multiply-accumulates, one tuple per term.
 
         A term has the labels of the operands (their numbers) and results (RESULT + number) of a
-        group in `macs`, each once, or as often as it stands in one of them: a recurrent weight
-        `(q h) h` costs h squared. A group with an absent operand costs nothing. A group that is
-        another one and one more operand multiplies the result of that with the operand: what was
-        summed there does not count again.
+        group in `macs`, each once, or as often as one of them has it: a recurrent weight `(q h) h`
+        costs h squared. A group with an absent operand costs nothing. A group that extends another
+        one by an operand multiplies the other's result by it: labels that were summed there do not
+        count again.
         """
         terms = []
         for group in self.macs:
             operands = [
-                _at(bound.outputs, i - RESULT) if i >= RESULT else _at(bound.inputs, i)
+                _axes_of(bound.outputs, i - RESULT) if i >= RESULT else _axes_of(bound.inputs, i)
                 for i in group
             ]
             if None in operands:
                 continue
             counts: Counter[str] = Counter()
             for axes in operands:
-                counts |= Counter(_names(axes))
+                counts |= Counter(_label_names(axes))
             if group[:-1] in self.macs:
                 after = (a for i, a in enumerate(bound.inputs) if i not in group[:-1])
-                needed = {name for axes in (*after, *bound.outputs) for name in _names(axes)}
+                needed = {name for axes in (*after, *bound.outputs) for name in _label_names(axes)}
                 counts = Counter({name: n for name, n in counts.items() if name in needed})
             terms.append(tuple(counts.elements()))
         return tuple(terms)
 
     def result_dtypes(self, call: Call) -> tuple[DType | None, ...]:
-        """Return the element type of every result, None where it is not known."""
+        """Return the element type of every result, None if it is not known."""
         rule = self.dtypes
         if isinstance(rule, DType):
             return (rule,) * call.results
@@ -304,15 +311,15 @@ class Op:
         if isinstance(rule, str):
             code = call.attrs.get(rule)
             return (DType.of_code(code) if isinstance(code, int) else None,) * call.results
-        found = rule(call)[: call.results]
-        return (*found, *(None,) * (call.results - len(found)))
+        dtypes = rule(call)[: call.results]
+        return (*dtypes, *(None,) * (call.results - len(dtypes)))
 
 
-def _names(axes: tuple[Axis, ...] | None) -> Iterator[str]:
+def _label_names(axes: tuple[Axis, ...] | None) -> Iterator[str]:
     return (label.name for axis in axes or () for term in axis for label in term)
 
 
-def _at(operands: tuple[tuple[Axis, ...] | None, ...], i: int) -> tuple[Axis, ...] | None:
+def _axes_of(operands: tuple[tuple[Axis, ...] | None, ...], i: int) -> tuple[Axis, ...] | None:
     return operands[i] if i < len(operands) else None
 
 
@@ -355,10 +362,10 @@ class OpTable:
         return Quant.FLOAT_ONLY if row is None else row.quant
 
     def __or__(self, other: OpTable) -> OpTable:
-        """Return both tables' rows; a kind that stands in both is an error."""
+        """Return the rows of both tables; a kind that is in both is an error."""
         twice = sorted(set(self.rows) & set(other.rows))
         if twice:
-            raise ValueError(f"operators given twice: {', '.join(twice)}")
+            raise ValueError(f"duplicate operators: {', '.join(twice)}")
         return OpTable({**self.rows, **other.rows})
 
     @cached_property
@@ -366,11 +373,11 @@ class OpTable:
         return tuple(sorted(self.rows))
 
 
-def table(*rows: Op | Iterable[Op]) -> OpTable:
-    """Make a table from rows (or several, as family functions give them)."""
-    made: dict[str, Op] = {}
+def make_table(*rows: Op | Iterable[Op]) -> OpTable:
+    """Make a table from rows, or from iterables of rows."""
+    by_kind: dict[str, Op] = {}
     for row in (r for part in rows for r in ((part,) if isinstance(part, Op) else part)):
-        if row.kind in made:
-            raise ValueError(f"operator given twice: {row.kind}")
-        made[row.kind] = row
-    return OpTable(made)
+        if row.kind in by_kind:
+            raise ValueError(f"duplicate operator: {row.kind}")
+        by_kind[row.kind] = row
+    return OpTable(by_kind)

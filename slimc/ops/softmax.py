@@ -1,22 +1,22 @@
-"""Operators that compare the elements along one axis: it may lose no index."""
+"""Softmax, norms and losses: each element depends on all along one axis."""
 
 from __future__ import annotations
 
 import math
 
-from slimc.ops.op import Call, Op, Quant, table
-from slimc.ops.spelling import labels, marked, words
+from slimc.ops.op import Call, Op, Quant, make_table
+from slimc.ops.spelling import labels, mark_axes, spell
 
 
 def along_axis(call: Call) -> str:
     """Every element depends on all along `axis`."""
-    axes = words(marked(labels(call.rank(0)), [call.axis(-1)], "!"))
+    axes = spell(mark_axes(labels(call.rank(0)), [call.axis(-1)], "!"))
     return f"{axes} -> {axes}"
 
 
 def lp_norm_axes(call: Call) -> str:
     """Every element is divided by the norm over the axis."""
-    axes = words(marked(labels(call.rank(0)), [call.axis(-1)], "~"))
+    axes = spell(mark_axes(labels(call.rank(0)), [call.axis(-1)], "~"))
     return f"{axes} -> {axes}"
 
 
@@ -27,7 +27,7 @@ def loss_axes(call: Call) -> str:
     return f"n~ c! *d~, n~ *d~{weights} -> {loss}, n~ c! *d~"
 
 
-SOFTMAX = table(
+SOFTMAX = make_table(
     Op("Softmax", along_axis, quant=Quant.POINTWISE, growth="exponential", along="axis",
        result=(0.0, 1.0)),
     Op("LogSoftmax", along_axis, quant=Quant.POINTWISE, growth="exponential", along="axis",

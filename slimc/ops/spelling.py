@@ -1,4 +1,4 @@
-"""Words of axis signatures that several families spell: numbered labels, broadcast operands."""
+"""Building blocks of axis signatures as text: numbered labels, marks, broadcast operands."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ def labels(rank: int, letter: str = "a") -> list[str]:
     return [f"{letter}{i}" for i in range(rank)]
 
 
-def words(axes: Sequence[str]) -> str:
+def spell(axes: Sequence[str]) -> str:
     """Return the axes of one operand as text."""
     return " ".join(axes) if axes else "[]"
 
 
-def operands(*texts: str) -> str:
+def join_operands(*texts: str) -> str:
     """Return operands or results as text."""
     return ", ".join(texts)
 
 
-def unsaid(call: Call, first: int = 1) -> str:
-    """Return `,` for every operand from `first` on: nothing is said of their axes."""
+def blank_rest(call: Call, first: int = 1) -> str:
+    """Return `,` for every operand from `first` on: their axes are not described."""
     return "," * max(0, len(call.types) - first)
 
 
-def marked(axes: Sequence[str], places: Iterable[int], mark: str) -> list[str]:
-    """Return the axes with `!` or `~` behind those at `places`."""
+def mark_axes(axes: Sequence[str], places: Iterable[int], mark: str) -> list[str]:
+    """Append `!` or `~` to the axes at `places`."""
     chosen = set(places)
     return [word + mark if i in chosen else word for i, word in enumerate(axes)]
 
 
-def replaced(axes: Sequence[str], place: int, *by: str) -> list[str]:
-    """Return the axes with others in the place of one."""
+def replace_axis(axes: Sequence[str], place: int, *by: str) -> list[str]:
+    """Replace the axis at `place` by others."""
     return [*axes[:place], *by, *axes[place + 1 :]]
 
 
@@ -49,7 +49,7 @@ def broadcast(shapes: Sequence[Shape | None], letter: str = "a") -> tuple[list[s
     known = [s for s in shapes if s is not None]
     rank = max((len(s) for s in known), default=0)
     columns = [[s[i - rank] for s in known if len(s) >= rank - i] for i in range(rank)]
-    result = [_joint(column, f"{letter}{i}") for i, column in enumerate(columns)]
+    result = [_joint_label(column, f"{letter}{i}") for i, column in enumerate(columns)]
     texts = []
     for k, shape in enumerate(shapes):
         axes = []
@@ -59,13 +59,13 @@ def broadcast(shapes: Sequence[Shape | None], letter: str = "a") -> tuple[list[s
                 axes.append("1")
             else:
                 axes.append(result[i] if result[i][-1] != "!" else f"{result[i][:-1]}_{k}!")
-        texts.append("" if shape is None else words(axes))
+        texts.append("" if shape is None else spell(axes))
     return texts, result
 
 
-def _joint(sizes: Sequence[Dim], label: str) -> str:
+def _joint_label(sizes: Sequence[Dim], label: str) -> str:
     """Return `label`, or `label!` if the sizes cannot be tied."""
     others = [d for d in sizes if d != 1]
     if any(isinstance(d, int) for d in others):
         return label
-    return label if all(dims.same(d, others[0]) for d in others[1:]) else f"{label}!"
+    return label if all(dims.are_equal(d, others[0]) for d in others[1:]) else f"{label}!"

@@ -1,4 +1,4 @@
-"""Sizes of what windows leave: convolutions and poolings slide a kernel over spatial axes."""
+"""Sliding windows of convolutions and poolings: sizes of results, and which data they read."""
 
 from __future__ import annotations
 
@@ -15,25 +15,28 @@ from slimc.ops.op import Call
 
 @dataclass(frozen=True)
 class Window:
-    """How a kernel slides along one spatial axis.
-
-    `pads`: before and after. `auto`: "" for explicit pads, SAME_UPPER, SAME_LOWER or VALID.
-    """
+    """How a kernel slides along one spatial axis."""
 
     kernel: Dim
+    """Size of the kernel."""
     stride: int
+    """Distance of neighbouring windows."""
     dilation: int
+    """Distance of neighbouring taps."""
     pads: tuple[int, int]
+    """Padding before and after the data."""
     auto: str
+    """SAME_UPPER, SAME_LOWER or VALID; "" for explicit pads."""
     ceil: bool
+    """Whether a partial window at the end counts."""
 
     @property
     def is_point(self) -> bool:
-        """Tell whether each result comes from the operand's element at the same place alone."""
+        """Return whether each result depends only on the element at the same position."""
         return self.kernel == 1 and self.stride == 1 and (bool(self.auto) or self.pads == (0, 0))
 
-    def after(self, size: Dim) -> Dim:
-        """Return how many places the kernel takes along an axis of `size`."""
+    def result_size(self, size: Dim) -> Dim:
+        """Return the number of windows along an axis of `size`."""
         if self.auto.startswith("SAME"):
             return dims.ceil_divide(size, self.stride)
         reach = dims.add(dims.multiply(self.dilation, dims.subtract(self.kernel, 1)), 1)
@@ -42,12 +45,12 @@ class Window:
             return dims.add(dims.floor_divide(room, self.stride), 1)
         count = dims.add(dims.ceil_divide(room, self.stride), 1)
         if isinstance(count, int) and isinstance(size, int):
-            # a window that would start in the padding behind the data is left out
+            # a window that would start in the padding after the data is left out
             return count - ((count - 1) * self.stride >= size + self.pads[0])
         return None if self.stride > 1 else count
 
-    def before(self, size: Dim, extra: int) -> Dim:
-        """Return the size that a transposed convolution makes of `size`."""
+    def transposed_size(self, size: Dim, extra: int) -> Dim:
+        """Return the result size of a transposed convolution over an axis of `size`."""
         if self.auto.startswith("SAME"):
             return dims.multiply(size, self.stride)
         reach = dims.add(dims.multiply(self.dilation, dims.subtract(self.kernel, 1)), 1)
@@ -79,40 +82,42 @@ def windows(call: Call, kernel: Sequence[Dim]) -> list[Window]:
     ]
 
 
-def spatial(sizes: Sequence[Dim], each: Sequence[Window]) -> tuple[str, str, dict[str, Dim]]:
+def spatial_axes(
+    sizes: Sequence[Dim], axis_windows: Sequence[Window]
+) -> tuple[str, str, dict[str, Dim]]:
     """Return spatial axes of operand and result and their sizes: `s0! s1`, `t0! s1`, {t0: 7}.
 
-    An axis on which the kernel is a point is the same in both.
+    An axis along which the kernel is a point is tied.
     """
-    points = [w.is_point for w in each]
-    left = " ".join(f"s{i}" + "!" * (not point) for i, point in enumerate(points))
-    right = " ".join(f"s{i}" if point else f"t{i}!" for i, point in enumerate(points))
-    made = {
-        f"t{i}": w.after(d)
-        for i, (d, w) in enumerate(zip(sizes, each, strict=True))
+    points = [w.is_point for w in axis_windows]
+    data = " ".join(f"s{i}" + "!" * (not point) for i, point in enumerate(points))
+    result = " ".join(f"s{i}" if point else f"t{i}!" for i, point in enumerate(points))
+    result_sizes = {
+        f"t{i}": w.result_size(d)
+        for i, (d, w) in enumerate(zip(sizes, axis_windows, strict=True))
         if not w.is_point
     }
-    if any(isinstance(size, int) and size < 0 for size in made.values()):
-        raise Unmatched("a kernel is larger than what it slides over")
-    return left, right, made
+    if any(isinstance(size, int) and size < 0 for size in result_sizes.values()):
+        raise Unmatched("a kernel is larger than its input")
+    return data, result, result_sizes
 
 
 def conv_taps(call: Call, data: Sequence[int], result: Sequence[int]) -> tuple[np.ndarray, ...]:
-    """A result at place y reads, at tap k, place y * stride - before + k * dilation."""
-    found = []
+    """Return which data each result y reads at tap k: y * stride - pad + k * dilation."""
+    taps_by_axis = []
     for i, window in enumerate(windows(call, call.shape(1)[2:])):
         taps = np.arange(int(window.kernel or 0)) * window.dilation
         room = (result[i] - 1) * window.stride + int(taps[-1]) + 1 - data[i]
-        places = np.arange(result[i])[:, None] * window.stride - _before(window, room) + taps
-        found.append(_inside(places, data[i]))
-    return tuple(found)
+        places = np.arange(result[i])[:, None] * window.stride - _leading_pad(window, room) + taps
+        taps_by_axis.append(_mark_padding(places, data[i]))
+    return tuple(taps_by_axis)
 
 
 def conv_transpose_taps(
     call: Call, data: Sequence[int], result: Sequence[int]
 ) -> tuple[np.ndarray, ...]:
-    """A result at place y reads, at tap k, place (y + before - k * dilation) / stride if whole."""
-    found = []
+    """Return which data each result y reads at tap k: (y + pad - k * dilation) / stride."""
+    taps_by_axis = []
     for i, window in enumerate(windows(call, call.shape(1)[2:])):
         taps = np.arange(int(window.kernel or 0)) * window.dilation
         room = (data[i] - 1) * window.stride + int(taps[-1]) + 1 - result[i]
@@ -123,18 +128,18 @@ def conv_transpose_taps(
             before = window.pads[0]
         reach = np.arange(result[i])[:, None] + before - taps
         places = np.where(reach % window.stride == 0, reach // window.stride, -1)
-        found.append(_inside(places, data[i]))
-    return tuple(found)
+        taps_by_axis.append(_mark_padding(places, data[i]))
+    return tuple(taps_by_axis)
 
 
-def _before(window: Window, room: int) -> int:
-    """Return the padding in front, where `room` places in all are missing."""
+def _leading_pad(window: Window, room: int) -> int:
+    """Return the leading padding, where `room` positions are missing in total."""
     if not window.auto.startswith("SAME"):
         return window.pads[0]
     room = max(room, 0)
     return room // 2 if window.auto == "SAME_UPPER" else room - room // 2
 
 
-def _inside(places: np.ndarray, size: int) -> np.ndarray:
-    """Mark places in the padding by -1."""
+def _mark_padding(places: np.ndarray, size: int) -> np.ndarray:
+    """Replace positions in the padding by -1."""
     return np.where((places >= 0) & (places < size), places, -1)

@@ -11,7 +11,7 @@ from slimc.analysis.sensitivity_curves import Curves
 from slimc.analysis.shapes import default_sizes
 from slimc.analysis.sparsity import MULTIPLE
 from slimc.calib.data import Data
-from slimc.calib.table import Tables
+from slimc.calib.table import CalibrationTables
 from slimc.ir.graph import Graph
 from slimc.ops.op import OpTable
 from slimc.passes.traits import Trait
@@ -58,7 +58,7 @@ class Context:
     """What the loss of channels was measured to do (`slimc sensitivity`)."""
     reference: Reference | None = None
     """The graph before channels left, if some did."""
-    tables: Tables = field(default_factory=Tables)
+    tables: CalibrationTables = field(default_factory=CalibrationTables)
     """Calibration tables made earlier, by key."""
     progress: Progress = _untold
     """Is told (what, done, to do) by passes that take long."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from slimc.errors import SlimcError
-from slimc.io.graphsurgeon import surgeon_function
+from slimc.io.graphsurgeon import wrap_script
 from slimc.ir.graph import Graph
 from slimc.passes.base import Pass, PassResult, Promise
 from slimc.passes.context import Context
@@ -27,7 +27,7 @@ class RunSurgeonScript(Pass):
     def run(self, graph: Graph, ctx: Context) -> PassResult:
         script = type(self).script
         try:
-            after = surgeon_function(script)(graph)
+            after = wrap_script(script)(graph)
         except SlimcError:
             raise
         except (Exception, SystemExit) as broken:  # the user's own script may raise anything

@@ -44,9 +44,9 @@ def parse_passes(text: str, passes: Sequence[type[Pass]], stages: Stages) -> tup
     made: list[Pass] = []
     while not cursor.at_end():
         if made:
-            cursor.need(",")
-        name = cursor.need_match(_NAME, "the name of a pass or stage")
-        options = dict(read_list(cursor, "}", _read_option)) if cursor.take("{") else {}
+            cursor.expect(",")
+        name = cursor.expect_match(_NAME, "the name of a pass or stage")
+        options = dict(read_list(cursor, "}", _read_option)) if cursor.accept("{") else {}
         made += _make(name, options, passes, stages)
     return tuple(made)
 
@@ -106,17 +106,17 @@ def _default(f: dataclasses.Field[Any]) -> str:
 
 
 def _read_option(cursor: Cursor) -> tuple[str, Value]:
-    name = cursor.need_match(_NAME, "the name of an option")
-    cursor.need("=")
+    name = cursor.expect_match(_NAME, "the name of an option")
+    cursor.expect("=")
     return name.replace("-", "_"), _read_value(cursor)
 
 
 def _read_value(cursor: Cursor) -> Value:
-    if cursor.take("["):
+    if cursor.accept("["):
         return read_list(cursor, "]", _read_value)
     if cursor.looking_at(_QUOTE):
         return Quoted(read_string(cursor))
-    return cursor.need_match(_BARE, "a value")
+    return cursor.expect_match(_BARE, "a value")
 
 
 def _make(

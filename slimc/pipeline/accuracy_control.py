@@ -20,7 +20,7 @@ from slimc.pipeline.accuracy_criteria import Judge, Judged, Promise, output_erro
 from slimc.pipeline.mixed_precision import Budget, within_budget
 from slimc.pipeline.region_losses import Simulation, noises, split
 from slimc.pipeline.runner import Runner, State
-from slimc.remarks import listed, note
+from slimc.remarks import join_names, note
 
 _ROUNDS = 4  # compiles of the whole stage, each with more regions in floats, before all are
 _CLOSER = 0.8  # of the loss allowed is aimed at after a compile that missed: simulation is not it
@@ -207,7 +207,7 @@ def _told(attempt: Attempt, stage: Stage, kept: Regions, noise: Mapping[str, flo
         return attempt
     text = f"{judge.promise} holds: {attempt.judged}{judge.where}"
     if kept:
-        names = listed([region.name for region in kept])
+        names = join_names([region.name for region in kept])
         text += f"; {len(kept)} of {max(len(noise), len(kept))} regions stay in floats: {names}"
     facts: dict[str, Any] = {
         "promise": str(judge.promise),

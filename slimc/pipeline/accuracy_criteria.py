@@ -9,7 +9,7 @@ from pathlib import Path
 from slimc.analysis.coupling import couple
 from slimc.analysis.shapes import infer
 from slimc.calib.data import Data
-from slimc.calib.feeds import samples_of, specs_of
+from slimc.calib.feeds import count_samples, specs_of
 from slimc.calib.output_loss import Loss, Metric, MetricLoss, OutputError, evaluation_feeds
 from slimc.errors import PromiseError, SlimcError
 from slimc.ir.graph import Graph
@@ -108,7 +108,7 @@ def output_error(original: Graph, ctx: Context, unseen: Data) -> OutputError:
     """Return the error against a graph as the target runs. Raises SlimcError "no-float-output"."""
     coupling = couple(original, ctx.ops, infer(original, ctx.ops, ctx.sizes_of(original)))
     feeds = evaluation_feeds(coupling, unseen)
-    if sum(samples_of(specs_of(feed), original) for feed in feeds) < LEAST_JUDGED:
+    if sum(count_samples(specs_of(feed), original) for feed in feeds) < LEAST_JUDGED:
         feeds = evaluation_feeds(coupling, unseen, LEAST_JUDGED)
     error = OutputError.of(coupling, feeds)
     return replace(error, load=load_for(ctx.target))
@@ -157,7 +157,7 @@ class Judge:
         if promise.metric is not None:
             metric = replace(MetricLoss.of(original, promise.metric), load=load_for(ctx.target))
         feeds = error.feeds if error is not None else ()
-        count = sum(samples_of(specs_of(feed), original) for feed in feeds)
+        count = sum(count_samples(specs_of(feed), original) for feed in feeds)
         return cls(promise, error, metric, count, unseen is not ctx.data)
 
     @property

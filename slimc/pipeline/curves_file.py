@@ -8,7 +8,7 @@ from pathlib import Path
 from slimc.analysis.sensitivity_curves import Curves, curves_text, parse_curves
 from slimc.errors import SlimcError
 from slimc.io.json_file import read_text
-from slimc.io.write import replaced
+from slimc.io.write import replace_file
 from slimc.passes.base import Pass
 from slimc.passes.prune.measured_damage import check_setup
 from slimc.passes.traits import Trait
@@ -48,7 +48,7 @@ def curves_for(source: Curves | str | Path | None, passes: Iterable[Pass]) -> Cu
 
 def save_curves(curves: Curves, path: Path) -> None:
     """Write curves; the file is there whole or as it was."""
-    with replaced(path) as file:
+    with replace_file(path) as file:
         file.write(curves_text(curves).encode())
 
 

@@ -11,7 +11,7 @@ from slimc.calib.data import Data
 from slimc.ir.graph import Graph
 from slimc.ops.op import OpTable
 from slimc.passes.canonical.bind_inputs import with_sizes
-from slimc.remarks import Measure
+from slimc.remarks import GraphSize
 
 
 def made_up_samples(graph: Graph, seed: int = 0) -> Data:
@@ -47,7 +47,7 @@ def sizes_of_a_sample(graph: Graph, known: Mapping[str, int] | None = None) -> d
     return sizes
 
 
-def measure_sample(graph: Graph, ops: OpTable, known: Mapping[str, int] | None = None) -> Measure:
+def measure_sample(graph: Graph, ops: OpTable, known: Mapping[str, int] | None = None) -> GraphSize:
     """Measure a graph, its MACs for one sample.
 
     Where samples told how many come at once, other sizes may have that number too (a state per

@@ -12,7 +12,7 @@ from slimc.execute.oracles.ask import Kernel, ask_onnxruntime
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import DType, TensorType
 from slimc.ops.op import OpTable, Quant
-from slimc.ops.qdq import DEQUANTIZE, MEASURE, QUANTIZE
+from slimc.ops.qdq import DEQUANTIZE, DYNAMIC_QUANTIZE, QUANTIZE
 from slimc.targets.target import Target
 
 ONNXRUNTIME = "onnxruntime"  # the runtime that can be asked on this machine
@@ -119,7 +119,7 @@ class Flow:
             return "weights"
         if row is not None and row.integers == "operands":
             makers = (self.makers.get(value) for value in node.inputs)
-            return "dynamic" if any(m and m.op == MEASURE for m in makers) else "integers"
+            return "dynamic" if any(m and m.op == DYNAMIC_QUANTIZE for m in makers) else "integers"
         parts = self._ops.weighted(node)
         if parts is None:
             return None

@@ -13,7 +13,7 @@ from slimc.errors import SlimcError
 from slimc.execute.compare import difference
 from slimc.execute.ort import Session
 from slimc.execute.plugins import is_plugin, up_to_plugins
-from slimc.ir.editor import Editor, substitute, with_bodies
+from slimc.ir.editor import Editor, map_bodies, substitute
 from slimc.ir.graph import Form, Graph, Node
 from slimc.ir.verify import verify
 from slimc.passes.base import Pass
@@ -50,13 +50,13 @@ class Ending:
             return lowered
         made = {v for node in self.nodes for v in node.outputs if v}
         editor = Editor(lowered)
-        names = {v: v if v in self.whole.outputs else editor.fresh(v) for v in made}
+        names = {v: v if v in self.whole.outputs else editor.fresh_name(v) for v in made}
         for value in dict.fromkeys(v for node in self.nodes for v in node.reads):
             if value in self.whole.constants:
                 names[value] = editor.add_constant(self.whole.constants[value], value)
         for node in self.nodes:
             _put_back(editor, node, names, self.whole)
-        graph = replace(editor.done(keep_dead=True), outputs=self.whole.outputs)
+        graph = replace(editor.finish(keep_dead=True), outputs=self.whole.outputs)
         domains = {node.domain for node in self.nodes} & set(self.whole.opsets)
         imports = {domain: self.whole.opsets[domain] for domain in domains}
         return replace(graph, opsets={**graph.opsets, **imports})
@@ -114,7 +114,7 @@ def _put_back(editor: Editor, node: Node, names: Mapping[str, str], whole: Graph
         [read.get(v, v) for v in node.inputs],
         outputs=outputs,
         types=[whole.types.get(v) for v in node.outputs],
-        attrs=with_bodies(node, lambda body: substitute(body, read)),
+        attrs=map_bodies(node, lambda body: substitute(body, read)),
         name=node.name,
         domain=node.domain,
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from slimc.analysis.shapes import default_sizes
 from slimc.calib.data import Data, Source
-from slimc.calib.table import StoredTables, Tables
+from slimc.calib.table import CalibrationTables, StoredTables
 from slimc.io.read import read
 from slimc.ir.graph import Form, Graph
 from slimc.ir.text import parse_text
@@ -152,7 +152,7 @@ def _context(
         scores=names.scores,
         traits=traits_of(passes),
         curves=curves_for(options.curves, passes),
-        tables=Tables() if cache is None else StoredTables(cache),
+        tables=CalibrationTables() if cache is None else StoredTables(cache),
         progress=(options.watcher or Watcher()).progress,
     )
     return ctx, notes

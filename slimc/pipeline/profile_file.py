@@ -9,7 +9,7 @@ from pathlib import Path
 from slimc.analysis.profile import Profile, parse_profile, profile_text
 from slimc.errors import SlimcError
 from slimc.io.json_file import read_text
-from slimc.io.write import replaced
+from slimc.io.write import replace_file
 from slimc.passes.base import Pass, first_with
 from slimc.passes.traits import Trait
 from slimc.pipeline.mixed_precision import Budget
@@ -32,7 +32,7 @@ def load_profile(path: str | Path) -> Profile:
 
 def save_profile(profile: Profile, path: Path) -> None:
     """Write a profile; the file is there whole or as it was."""
-    with replaced(path) as file:
+    with replace_file(path) as file:
         file.write(profile_text(profile).encode())
 
 

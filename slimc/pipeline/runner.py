@@ -11,7 +11,7 @@ from typing import Any
 
 from slimc.errors import SlimcError, did_you_mean
 from slimc.execute.threads import one_blas_thread
-from slimc.io.write import replaced
+from slimc.io.write import replace_file
 from slimc.ir.graph import Graph
 from slimc.ir.text import to_text
 from slimc.ir.verify import verify
@@ -171,7 +171,7 @@ class Runner:
         self.dump.mkdir(parents=True, exist_ok=True)
         target = self.ctx.target
         path = dumped(self.dump, pass_.name)
-        with replaced(path) as file:
+        with replace_file(path) as file:
             file.write(f"{to_text(graph)}\n".encode())
         options = ["--passes", str(pass_), "--target", target.source or target.name]
         command = shlex.join(["slimc", str(path), *options])

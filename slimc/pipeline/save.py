@@ -11,7 +11,7 @@ from pathlib import Path
 from slimc.calib.images import Images
 from slimc.errors import SlimcError
 from slimc.io.places import Input, Output, check_places, model_inputs, sample_inputs
-from slimc.io.write import data_path, replaced, write
+from slimc.io.write import data_path, replace_file, write
 from slimc.ir.graph import Form, Graph
 from slimc.targets.opset import file_opset
 from slimc.targets.target import Target
@@ -72,7 +72,7 @@ def save(
     with ExitStack() as stack:
         for other, text in texts.items():
             try:
-                stack.enter_context(replaced(other)).write(text.encode())
+                stack.enter_context(replace_file(other)).write(text.encode())
             except OSError as error:
                 message = f"'{other}' cannot be written: {error.strerror}"
                 raise SlimcError("unwritable", message) from error

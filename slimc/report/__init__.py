@@ -1,1 +1,1 @@
-"""The record of a compile as text and JSON."""
+"""Reports of commands as text, JSON and plots."""

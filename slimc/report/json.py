@@ -1,4 +1,4 @@
-"""A report as JSON, for machines: all keys are always there, numbers not finite are null."""
+"""A report as JSON, for machines: all keys are always present, non-finite numbers are null."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from slimc.remarks import Agreement, Latency, Measure, PassReport, Remark, Report
+from slimc.remarks import Agreement, GraphSize, Latency, PassReport, Remark, Report
 
 
 def report_json(report: Report) -> str:
@@ -19,19 +19,19 @@ def report_json(report: Report) -> str:
 def report_dict(report: Report, times: bool = True) -> dict[str, Any]:
     """Return a report as plain values.
 
-    times: with seconds and latency; without them, the report of the same compile is the same in
-    every run, if it did not measure.
+    times: include seconds and latency; without them, every run of the same compile gives the same
+    report, unless it measured.
     """
-    found: dict[str, Any] = {
+    report_values: dict[str, Any] = {
         "recipe": report.recipe,
         "target": report.target,
         "versions": dict(report.versions),
         "digests": dict(report.digests),
-        "notes": [remark_dict(one) for one in report.notes],
+        "notes": [remark_dict(note) for note in report.notes],
         "before": measure_dict(report.before),
         "after": measure_dict(report.after),
-        "passes": [_pass(one, times) for one in report.passes],
-        "agreement": [agreement_dict(one) for one in report.agreement],
+        "passes": [_pass_dict(pass_, times) for pass_ in report.passes],
+        "agreement": [agreement_dict(agreement) for agreement in report.agreement],
         "integer_layers": {
             "intended": report.integer_intended,
             "achieved": report.integer_achieved,
@@ -40,18 +40,18 @@ def report_dict(report: Report, times: bool = True) -> dict[str, Any]:
         "indices": {"kept": {}, "missing": [], **report.indices},
     }
     if times:
-        found["latency"] = [_latency(one) for one in report.latency]
-        found["seconds"] = round(sum(one.seconds for one in report.passes), 4)
-    return found
+        report_values["latency"] = [_latency_dict(latency) for latency in report.latency]
+        report_values["seconds"] = round(sum(pass_.seconds for pass_ in report.passes), 4)
+    return report_values
 
 
 def remark_dict(remark: Remark) -> dict[str, str]:
     """Return a remark as plain values."""
-    found = {"kind": remark.kind, "node": remark.node, "message": remark.message}
-    return found | ({"help": remark.help} if remark.help else {})
+    values = {"kind": remark.kind, "node": remark.node, "message": remark.message}
+    return values | ({"help": remark.help} if remark.help else {})
 
 
-def measure_dict(measure: Measure) -> dict[str, int]:
+def measure_dict(measure: GraphSize) -> dict[str, int]:
     """Return sizes as plain values."""
     return {
         "bytes": measure.size_bytes,
@@ -61,38 +61,38 @@ def measure_dict(measure: Measure) -> dict[str, int]:
     }
 
 
-def _pass(one: PassReport, times: bool) -> dict[str, Any]:
+def _pass_dict(report: PassReport, times: bool) -> dict[str, Any]:
     return {
-        "text": one.text,
-        **({"seconds": round(one.seconds, 4)} if times else {}),
-        "changed": one.changed,
-        "remarks": [remark_dict(remark) for remark in one.remarks],
-        "facts": plain(one.facts),
+        "text": report.text,
+        **({"seconds": round(report.seconds, 4)} if times else {}),
+        "changed": report.changed,
+        "remarks": [remark_dict(remark) for remark in report.remarks],
+        "facts": to_plain(report.facts),
     }
 
 
-def _latency(one: Latency) -> dict[str, Any]:
-    return {key: plain(value) for key, value in asdict(one).items()}
+def _latency_dict(latency: Latency) -> dict[str, Any]:
+    return {key: to_plain(value) for key, value in asdict(latency).items()}
 
 
-def agreement_dict(one: Agreement) -> dict[str, Any]:
+def agreement_dict(agreement: Agreement) -> dict[str, Any]:
     """Return the agreement of an output as plain values."""
     return {
-        "output": one.output,
-        "sqnr_db": _finite(one.sqnr_db),
-        "max_abs": _finite(one.max_abs),
-        "top1": one.top1,
+        "output": agreement.output,
+        "sqnr_db": _finite_or_none(agreement.sqnr_db),
+        "max_abs": _finite_or_none(agreement.max_abs),
+        "top1": agreement.top1,
     }
 
 
-def _finite(value: float) -> float | None:
+def _finite_or_none(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def plain(value: Any) -> Any:
-    """Return tables of a pass with floats that JSON cannot hold as None."""
+def to_plain(value: Any) -> Any:
+    """Return the facts of a pass as JSON values, with floats that JSON cannot hold as None."""
     if isinstance(value, Mapping):
-        return {str(key): plain(one) for key, one in value.items()}
+        return {str(key): to_plain(element) for key, element in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(one) for one in value]
-    return _finite(value) if isinstance(value, float) else value
+        return [to_plain(element) for element in value]
+    return _finite_or_none(value) if isinstance(value, float) else value

@@ -1,4 +1,4 @@
-"""What `slimc lint` says: findings summed by what they say, and as JSON."""
+"""Output of `slimc lint`: findings grouped by message, as text and JSON."""
 
 from __future__ import annotations
 
@@ -10,59 +10,66 @@ from typing import Any
 from slimc.pipeline.inspect.fix import Fix
 from slimc.pipeline.inspect.lint import SEVERITIES, Verdict
 from slimc.remarks import Remark
-from slimc.report.json import plain
+from slimc.report.json import to_plain
 from slimc.report.text import integer_layers
 from slimc.targets.target import Finding
 
-_VARIES = re.compile(r"'[^']*'|\d+(\.\d+)?(e-?\d+)?")  # names and figures, in messages else alike
+_VARIES = re.compile(
+    r"'[^']*'|\d+(\.\d+)?(e-?\d+)?"
+)  # names and numbers in otherwise equal messages
 _NAMED = 3  # nodes of a group that the summary names
 
 
 @dataclass(frozen=True)
-class Group:
-    """Findings of one rule that say the same of several nodes."""
+class FindingGroup:
+    """Findings of one rule with the same message for several nodes."""
 
     first: Finding
+    """The first finding."""
     nodes: tuple[str, ...]
+    """Names of all nodes."""
 
 
-def groups(findings: Sequence[Finding]) -> tuple[Group, ...]:
-    """Sum findings that differ in names and figures alone, the worst severity first."""
-    found: dict[tuple[str, str, str], list[Finding]] = {}
-    for one in sorted(findings, key=lambda f: SEVERITIES.index(f.severity)):
-        key = (one.rule, one.severity, _VARIES.sub("...", one.message))
-        found.setdefault(key, []).append(one)
-    return tuple(Group(same[0], tuple(f.node for f in same)) for same in found.values())
+def group_findings(findings: Sequence[Finding]) -> tuple[FindingGroup, ...]:
+    """Group findings that differ in names and numbers only, the worst severity first."""
+    by_message: dict[tuple[str, str, str], list[Finding]] = {}
+    for finding in sorted(findings, key=lambda f: SEVERITIES.index(f.severity)):
+        key = (finding.rule, finding.severity, _VARIES.sub("...", finding.message))
+        by_message.setdefault(key, []).append(finding)
+    return tuple(
+        FindingGroup(group_members[0], tuple(f.node for f in group_members))
+        for group_members in by_message.values()
+    )
 
 
 def verdict_text(verdict: Verdict, details: bool = False, mended: bool = False) -> str:
     """Write the findings for people; details: name every node; mended: --fix has done its work."""
     lines: list[str] = []
-    for group in groups(verdict.findings):
+    for group in group_findings(verdict.findings):
         lines += [*_group_lines(group, details), ""]
     mendable = [] if mended else _mendable(verdict)
     return "\n".join([*lines, *_summary(verdict), *mendable])
 
 
-def _group_lines(group: Group, details: bool) -> list[str]:
-    one = group.first
+def _group_lines(group: FindingGroup, details: bool) -> list[str]:
+    finding = group.first
     count = f" ({len(group.nodes)} times)" if len(group.nodes) > 1 else ""
-    lines = [f"{one.severity} {one.code} {one.rule}{count}: {one.message}"]
-    lines += _names(group.nodes, details, "  ")
-    return [*lines, f"  help:  {one.help}"] if one.help else lines
+    lines = [f"{finding.severity} {finding.code} {finding.rule}{count}: {finding.message}"]
+    lines += _node_lines(group.nodes, details, "  ")
+    return [*lines, f"  help:  {finding.help}"] if finding.help else lines
 
 
-def _names(nodes: Sequence[str], details: bool, indent: str) -> list[str]:
-    """Name nodes in a line: all, or the first ones and how many more there are."""
+def _node_lines(nodes: Sequence[str], details: bool, indent: str) -> list[str]:
+    """Return a line of node names: all, or the first ones and how many more there are."""
     shown = nodes if details else nodes[:_NAMED]
-    more = len(nodes) - len(shown)
+    omitted = len(nodes) - len(shown)
     names = ", ".join(f"'{name}'" for name in shown if name)
-    tail = f" and {more} more (--details)" if more else ""
+    tail = f" and {omitted} more (--details)" if omitted else ""
     return [f"{indent}nodes: {names}{tail}"] if names else []
 
 
 def _summary(verdict: Verdict) -> list[str]:
-    counts = ", ".join(f"{verdict.count(one)} {one}" for one in SEVERITIES)
+    counts = ", ".join(f"{verdict.count(severity)} {severity}" for severity in SEVERITIES)
     header, meant = verdict.subject.header, len(verdict.intended)
     lines = [
         f"{verdict.subject.target.name}: {counts}",
@@ -72,14 +79,14 @@ def _summary(verdict: Verdict) -> list[str]:
         counted = integer_layers(meant - len(verdict.lost), meant, len(verdict.layers))
         lines.append(f"{counted}, by the rules")
     stored = sum(layer.meant == "weights" for layer in verdict.layers)
-    return [*lines, f"store weights alone in few bits: {stored}"] if stored else lines
+    return [*lines, f"weight-only quantized: {stored}"] if stored else lines
 
 
 def _mendable(verdict: Verdict) -> list[str]:
     """Say which of the findings are of rules that have a fix."""
     fixed = {rule.name for rule in verdict.subject.target.rules if rule.fix is not None}
-    found = dict.fromkeys(f"{f.code} {f.rule}" for f in verdict.findings if f.rule in fixed)
-    return [f"--fix mends what has one right mend of {', '.join(found)}"] if found else []
+    rules = dict.fromkeys(f"{f.code} {f.rule}" for f in verdict.findings if f.rule in fixed)
+    return [f"--fix mends what has one right mend of {', '.join(rules)}"] if rules else []
 
 
 def verdict_dict(verdict: Verdict) -> dict[str, Any]:
@@ -90,8 +97,8 @@ def verdict_dict(verdict: Verdict) -> dict[str, Any]:
         "target": verdict.subject.target.name,
         "opset": header.opset,
         "ir_version": header.ir_version,
-        "counts": {one: verdict.count(one) for one in SEVERITIES},
-        "findings": [finding_dict(one) for one in verdict.findings],
+        "counts": {severity: verdict.count(severity) for severity in SEVERITIES},
+        "findings": [finding_dict(finding) for finding in verdict.findings],
         "contractions": {
             "all": len(verdict.layers),
             "quantized": [layer.node.name for layer in verdict.intended],
@@ -101,22 +108,22 @@ def verdict_dict(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def finding_dict(one: Finding) -> dict[str, str]:
+def finding_dict(finding: Finding) -> dict[str, str]:
     """Return a finding as plain values."""
     keys = ("code", "rule", "severity", "node", "message", "help")
-    return {key: getattr(one, key) for key in keys}
+    return {key: getattr(finding, key) for key in keys}
 
 
 def fix_text(fixes: Sequence[Fix], details: bool = False) -> str:
-    """Write what fixes did, and what they left; `details` names every node."""
+    """Write what fixes changed and skipped; `details` names every node."""
     lines: list[str] = []
     for fix in fixes:
-        lines.append(f"{fix.code} {fix.rule}{_checked(fix)}")
+        lines.append(f"{fix.code} {fix.rule}{_check_text(fix)}")
         lines += _remark_lines(fix.remarks, details)
     return "\n".join([*lines, ""])
 
 
-def _checked(fix: Fix) -> str:
+def _check_text(fix: Fix) -> str:
     if fix.apart is None:
         return ""
     if fix.tolerance == 0:
@@ -125,27 +132,27 @@ def _checked(fix: Fix) -> str:
 
 
 def _remark_lines(remarks: Sequence[Remark], details: bool) -> list[str]:
-    """Sum remarks that differ in names and figures alone."""
-    found: dict[tuple[str, str, str], list[Remark]] = {}
-    for one in remarks:
-        key = (one.kind, _VARIES.sub("...", one.message), one.help)
-        found.setdefault(key, []).append(one)
+    """Group remarks that differ in names and numbers only."""
+    by_message: dict[tuple[str, str, str], list[Remark]] = {}
+    for remark in remarks:
+        key = (remark.kind, _VARIES.sub("...", remark.message), remark.help)
+        by_message.setdefault(key, []).append(remark)
     lines = []
-    for same in found.values():
-        first = same[0]
+    for similar in by_message.values():
+        first = similar[0]
         word = {"applied": "mended", "skipped": "left"}.get(first.kind, first.kind)
-        count = f" ({len(same)} times)" if len(same) > 1 else ""
+        count = f" ({len(similar)} times)" if len(similar) > 1 else ""
         lines.append(f"  {word}{count}: {first.message}" + (f" ({first.help})" * bool(first.help)))
-        lines += _names([one.node for one in same], details, "    ")
+        lines += _node_lines([remark.node for remark in similar], details, "    ")
     return lines
 
 
 def fix_dict(fix: Fix) -> dict[str, Any]:
-    """Return what a fix did as plain values."""
+    """Return the changes of a fix as plain values."""
     return {
         "code": fix.code,
         "rule": fix.rule,
         "tolerance": fix.tolerance,
-        "apart": plain(fix.apart),
-        "remarks": [vars(one) for one in fix.remarks],
+        "apart": to_plain(fix.apart),
+        "remarks": [vars(remark) for remark in fix.remarks],
     }

@@ -11,7 +11,7 @@ import numpy as np
 from slimc.ir import dims
 from slimc.ir.graph import Attr, Node
 from slimc.ir.types import Shape, TensorType, ValueType, static_shape
-from slimc.ops.axes import Bound
+from slimc.ops.axes import BoundSignature
 from slimc.ops.op import Call
 from slimc.rewrite.pattern import Found, Surroundings
 
@@ -25,7 +25,7 @@ class Scope(Surroundings, Protocol):
     def call(self, node: Node) -> Call:
         """Return a node as the functions of the operator table see it."""
 
-    def bound(self, node: Node) -> Bound | None:
+    def bound(self, node: Node) -> BoundSignature | None:
         """Lay the axis signature of a node's operator on it; None where it does not fit."""
 
 
@@ -156,7 +156,7 @@ class Match:
         a, b = self.type(name), self.type()
         if a is None or b is None or a.dtype is not b.dtype or a.shape is None or b.shape is None:
             return False
-        return len(a.shape) == len(b.shape) and all(map(dims.same, a.shape, b.shape))
+        return len(a.shape) == len(b.shape) and all(map(dims.are_equal, a.shape, b.shape))
 
     def is_float(self, name: str = "") -> bool:
         """Tell whether the elements are known to be floating point."""

@@ -114,7 +114,7 @@ def parse_pattern(text: str) -> tuple[Apply, ...]:
     """Read a pattern; return its alternatives. Raises SlimcError "text-syntax"."""
     cursor = Cursor(text)
     term = _term(cursor)
-    cursor.need_end()
+    cursor.expect_end()
     roots = term.terms if isinstance(term, OneOf) else (term,)
     applied = tuple(replace(root, shared=True) for root in roots if isinstance(root, Apply))
     if len(applied) != len(roots):
@@ -133,7 +133,7 @@ def depth(term: Term) -> int:
 
 def _term(cursor: Cursor) -> Term:
     terms = [_single(cursor)]
-    while cursor.take("|"):
+    while cursor.accept("|"):
         terms.append(_single(cursor))
     return terms[0] if len(terms) == 1 else OneOf(tuple(terms))
 
@@ -141,39 +141,39 @@ def _term(cursor: Cursor) -> Term:
 def _single(cursor: Cursor) -> Term:
     number = cursor.match(_NUMBER)
     if number is not None:
-        return Number(float(number), cursor.take("~"))
-    if cursor.take("_"):
+        return Number(float(number), cursor.accept("~"))
+    if cursor.accept("_"):
         return Value("", optional=True)
     if cursor.match(_CONST):
-        return Value(cursor.need_match(_NAME, "a name"), cursor.take("?"), constant=True)
-    shared = cursor.take("&")
+        return Value(cursor.expect_match(_NAME, "a name"), cursor.accept("?"), constant=True)
+    shared = cursor.accept("&")
     label = cursor.match(_LABEL) or ""
     if label:
-        cursor.need(":")
+        cursor.expect(":")
     if shared or label or cursor.looking_at(_KIND) or cursor.looking_at(_GROUP):
         return _apply(cursor, shared, label)
-    return Value(cursor.need_match(_NAME, "an operator, a name or a number"), cursor.take("?"))
+    return Value(cursor.expect_match(_NAME, "an operator, a name or a number"), cursor.accept("?"))
 
 
 def _apply(cursor: Cursor, shared: bool, label: str) -> Apply:
     kinds: list[str] = []
     groups: list[str] = []
     _operator(cursor, kinds, groups)
-    while cursor.take("|"):
+    while cursor.accept("|"):
         _operator(cursor, kinds, groups)
-    unordered = cursor.take("{")
+    unordered = cursor.accept("{")
     if not unordered:
-        cursor.need("(")
+        cursor.expect("(")
     close = "}" if unordered else ")"
     operands: list[Term] = []
     rest = ""
-    while not cursor.take(close):
+    while not cursor.accept(close):
         if operands or rest:
-            cursor.need(",")
-        if cursor.take("..."):
+            cursor.expect(",")
+        if cursor.accept("..."):
             rest = "_"
-        elif cursor.take("*"):
-            rest = cursor.need_match(_NAME, "a name")
+        elif cursor.accept("*"):
+            rest = cursor.expect_match(_NAME, "a name")
         else:
             operands.append(_term(cursor))
     if unordered and (len(operands) != 2 or rest):
@@ -185,7 +185,7 @@ def _operator(cursor: Cursor, kinds: list[str], groups: list[str]) -> None:
     """Read the name of an operator or of a group."""
     group = cursor.match(_GROUP)
     if group is None:
-        kinds.append(cursor.need_match(_KIND, "an operator"))
+        kinds.append(cursor.expect_match(_KIND, "an operator"))
     elif group[1:] not in GROUPS:
         help = did_you_mean(group[1:], GROUPS)
         raise cursor.error(f"no group of operators is called '{group[1:]}'", help)

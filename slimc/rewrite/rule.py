@@ -17,7 +17,7 @@ import numpy as np
 
 from slimc.errors import SlimcError, did_you_mean
 from slimc.ir.constant import Constant
-from slimc.ir.editor import Editor, all_names
+from slimc.ir.editor import Editor, collect_names
 from slimc.ir.graph import Graph, Node
 from slimc.ops.op import OpTable
 from slimc.remarks import Remark, applied, skipped
@@ -91,7 +91,7 @@ class _Rewriting:
         self.ops = ops
         self.made_by = made_by
         self.kept = kept
-        self.taken = all_names(graph)
+        self.taken = collect_names(graph)
         self.left_over = _PER_NODE * sum(1 for _ in graph.walk()) + 1000
         self.said: list[Remark] = []
         self.left: dict[str, Remark] = {}
@@ -113,8 +113,8 @@ class _Rewriting:
             work = work if again else []
         if not scope.edit.changed:
             return graph
-        after = scope.edit.done()
-        self.taken |= all_names(after)
+        after = scope.edit.finish()
+        self.taken |= collect_names(after)
         return after
 
     def _apply_all(self, scope: EditedScope, names: Sequence[str]) -> None:

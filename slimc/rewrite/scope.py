@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from slimc.ir.constant import Constant
-from slimc.ir.editor import Editor, all_names, with_bodies
+from slimc.ir.editor import Editor, collect_names, map_bodies
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import TensorType, TypedValues, ValueType
-from slimc.ops.axes import Bound, Unmatched
-from slimc.ops.op import Call, OpTable, Unknown
+from slimc.ops.axes import BoundSignature, Unmatched
+from slimc.ops.op import Call, OpTable, UnknownType
 from slimc.rewrite.match import Made, Operand
 
 
@@ -57,7 +57,7 @@ class EditedScope(TypedValues):
         results = len(node.outputs) if isinstance(node, Node) else 1
         return Call(node.op, node.attrs, types, values, results)
 
-    def bound(self, node: Node) -> Bound | None:
+    def bound(self, node: Node) -> BoundSignature | None:
         """Lay the axis signature of a node's operator on it; None where it does not fit."""
         row = self.ops.get(node.kind)
         try:
@@ -78,13 +78,13 @@ class EditedScope(TypedValues):
             shape = None
         return None if dtype is None else TensorType(dtype, shape)
 
-    def _operand_type(self, operand: Operand) -> ValueType | Unknown | None:
+    def _operand_type(self, operand: Operand) -> ValueType | UnknownType | None:
         """Return the type of an operand; one of unknown type is present all the same."""
         if isinstance(operand, np.ndarray):
             return Constant(operand).type
         if isinstance(operand, Made):
-            return self.result_type(operand) or Unknown()
-        return (self.type_of(operand) or Unknown()) if operand else None
+            return self.result_type(operand) or UnknownType()
+        return (self.type_of(operand) or UnknownType()) if operand else None
 
     def _elements(self, operand: Operand) -> np.ndarray | None:
         if isinstance(operand, str):
@@ -99,7 +99,7 @@ def rewrite_bodies(scope: EditedScope, change: Callable[[Graph], Graph]) -> bool
         node = scope.edit.node(name)
         if not node.bodies:
             continue
-        attrs = with_bodies(node, change)
+        attrs = map_bodies(node, change)
         bodies = replace(node, attrs=attrs).bodies
         if any(a is not b for a, b in zip(bodies, node.bodies, strict=True)):
             scope.edit.update(name, attrs=attrs)
@@ -111,7 +111,7 @@ def edit_nested(
     graph: Graph, change: Callable[[EditedScope], None], ops: OpTable, made_by: str
 ) -> Graph:
     """Let `change` edit a graph, then the bodies in it, outer before inner."""
-    taken = all_names(graph)
+    taken = collect_names(graph)
 
     def changed(graph: Graph, outer: EditedScope | None) -> Graph:
         scope = EditedScope(Editor(graph, taken, made_by), ops, outer)
@@ -119,8 +119,8 @@ def edit_nested(
         rewrite_bodies(scope, lambda body: changed(body, scope))
         if not scope.edit.changed:
             return graph
-        after = scope.edit.done()
-        taken.update(all_names(after))
+        after = scope.edit.finish()
+        taken.update(collect_names(after))
         return after
 
     return changed(graph, None)

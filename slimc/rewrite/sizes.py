@@ -23,7 +23,9 @@ def target_of(sizes: Sequence[Dim], source: Sequence[Dim] | None) -> np.ndarray 
         if isinstance(size, int):
             found.append(size)
         else:
-            copied = source is not None and axis < len(source) and dims.same(size, source[axis])
+            copied = (
+                source is not None and axis < len(source) and dims.are_equal(size, source[axis])
+            )
             found.append(0 if copied else -1)
     if 0 in found and -1 not in found:
         found[found.index(0)] = -1  # one size may always be left to count; it reads best

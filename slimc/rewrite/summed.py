@@ -43,12 +43,14 @@ def has_bias_shape(summand: Shape, product: Shape) -> bool:
     That is [N], and of matrices [1,N], [M,N] and [M,1] (onnxruntime, matmul_add_fusion.cc).
     """
     if len(summand) == 1 and product:
-        return dims.same(summand[0], product[-1])
+        return dims.are_equal(summand[0], product[-1])
     if len(summand) != 2 or len(product) != 2:
         return False
     (rows, columns), (m, n) = summand, product
-    across = dims.same(columns, n)
-    return (across and (rows == 1 or dims.same(rows, m))) or (columns == 1 and dims.same(rows, m))
+    across = dims.are_equal(columns, n)
+    return (across and (rows == 1 or dims.are_equal(rows, m))) or (
+        columns == 1 and dims.are_equal(rows, m)
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ import numpy as np
 from slimc.ir import dims
 from slimc.ir.graph import Node
 from slimc.ir.types import DType, TensorType
-from slimc.ops.axes import Axis, Bound
+from slimc.ops.axes import Axis, BoundSignature
 from slimc.ops.op import Weighted
 from slimc.rewrite.match import Made, Match, Skip
 
@@ -27,7 +27,7 @@ class Contraction:
 
     m: Match
     node: Node
-    bound: Bound
+    bound: BoundSignature
     weighted: Weighted
     place: int
     summed: int | None
@@ -114,7 +114,7 @@ class Contraction:
         if own is None or own.shape is None or not isinstance(kind, TensorType) or not kind.shape:
             return False
         same = len(own.shape) == len(kind.shape) and own.dtype is kind.dtype
-        return same and all(map(dims.same, own.shape, kind.shape))
+        return same and all(map(dims.are_equal, own.shape, kind.shape))
 
     def _weight(self) -> np.ndarray:
         """Return the weight with one axis per label."""
@@ -198,7 +198,7 @@ def _labels(*axes: Axis) -> list[str]:
 
 
 def _vector(
-    constant: np.ndarray, axes: tuple[Axis, ...], place: int, bound: Bound
+    constant: np.ndarray, axes: tuple[Axis, ...], place: int, bound: BoundSignature
 ) -> np.ndarray | None:
     """Return a constant that broadcasts to `axes` as a vector along one, or None."""
     size = bound.size(axes[place])

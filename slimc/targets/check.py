@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from slimc.io.schemas import fault
+from slimc.io.schemas import find_violation
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import ValueType
 from slimc.ops.qdq import DEQUANTIZE, QUANTIZE
@@ -16,7 +16,7 @@ from slimc.targets.target import Finding, Subject, TargetRule
 def _sound_nodes(subject: Subject) -> Iterator[Finding]:
     types = {value: kind for scope in subject.graph.scopes() for value, kind in _types(scope)}
     for node in subject.graph.walk():
-        why = fault(node, types) or _lacks_scale(node)
+        why = find_violation(node, types) or _lacks_scale(node)
         if why:
             message = f"{node.kind}: {why}; no other rule can judge the file"
             yield Finding("error", node.name, message, "export the model again")

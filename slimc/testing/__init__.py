@@ -1,7 +1,7 @@
 """Golden files for pytest: `pip install slimc` registers this plugin.
 
-pytest collects `*.golden` (format: `slimc/testing/golden.py`, with a walk in docs/custom_pass.md);
-`pytest --update-golden` rewrites what is below the input, for you to review.
+pytest collects `*.golden` (format: `slimc/testing/golden.py`, tutorial: docs/custom_pass.md);
+`pytest --update-golden` rewrites everything below the input, for review.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from slimc.errors import SlimcError
-from slimc.testing.golden import GoldenError, check
+from slimc.testing.golden import GoldenError, check_golden
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -21,7 +21,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.getgroup("slimc").addoption(
         "--update-golden",
         action="store_true",
-        help="rewrite what .golden files expect (below the input) with what comes out now",
+        help="rewrite the expected part of .golden files (below the input) with the current result",
     )
 
 
@@ -40,10 +40,10 @@ class GoldenFile(pytest.File):
 
 
 class GoldenItem(pytest.Item):
-    """Runs the pipeline of a golden file and compares what comes out."""
+    """Runs the pipeline of a golden file and compares the result."""
 
     def runtest(self) -> None:
-        check(self.path, update=self.config.getoption("--update-golden"))
+        check_golden(self.path, update=self.config.getoption("--update-golden"))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         if isinstance(excinfo.value, (GoldenError, SlimcError)):

@@ -1,4 +1,4 @@
-"""Golden files: one sentence, a pipeline, an input, and what must come out.
+"""Golden files: one sentence, a pipeline, an input, and the expected result.
 
     A Conv without a bias gains one from the BatchNormalization after it.
     pipeline: fold-batch-norm
@@ -11,21 +11,21 @@
     --- remarks
     applied @bn: folded into @conv
 
-Lines of the head, besides the sentence (paths are relative to the golden file):
+Lines of the head, after the sentence (paths are relative to the golden file):
 
-    pipeline   passes, as after `slimc --passes`; they run exactly as written, nothing is added
+    pipeline   passes, as for `slimc --passes`; exactly these run, nothing is added
     values     `same within T`: the output computes what the input computes; `masked within T`: each
-               pass keeps what it says the values must be (channels removed = channels zero).
+               pass gives the values that it states (channels removed = channels zero).
                T is relative to the largest magnitude of an output
     target     a target's name (default generic-onnx)
-    data       a folder or file of samples (default: made-up samples)
-    sizes      `N=2 h=32`: numbers for named dimensions
-    model      an .onnx file instead of `--- input`; then `--- report` sums up what the passes did
-    show       of a big graph or a model: patterns of names of nodes to show, such as `head/*`
-    plugin     a Python file with passes, operators or targets of your own
+    data       a folder or file of samples (default: random samples)
+    sizes      `N=2 h=32`: sizes of named dimensions
+    model      an .onnx file instead of `--- input`; then `--- report` summarizes the passes
+    show       of a large graph or a model: patterns of node names to show, such as `head/*`
+    plugin     a Python file with passes, custom operators or targets
 
-A pipeline that is refused has `--- error` in place of `--- output`. Numbers that are no integers
-are compared up to their last digits.
+A pipeline that fails has `--- error` in place of `--- output`. Floats are compared up to their
+last digits.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ from slimc.remarks import PassReport
 from slimc.report.text import pass_summary
 
 SEED = 0
-FEEDS = 2  # made-up feeds for passes and for comparing values: a golden graph is tiny
+FEEDS = 2  # random feeds for passes and for comparing values: a golden graph is tiny
 _KEYS = ("pipeline", "values", "target", "data", "sizes", "model", "show", "plugin")
 _HEAD = re.compile(r"([a-z]+):\s+(.*)")
 _SECTION = re.compile(r"--- (input|report|output|remarks|error)\s*")
@@ -69,41 +69,46 @@ ABSOLUTE = 1e-7
 
 
 class GoldenError(AssertionError):
-    """What comes out is not what the golden file says, or the file is not well formed."""
+    """The result is not the expected one, or the file is malformed."""
 
 
 @dataclass(frozen=True)
 class Golden:
-    """A golden file, read. `given`: its text up to what must come out."""
+    """A parsed golden file."""
 
     path: Path
-    given: str
+    """The file."""
+    source: str
+    """Its text up to the expected result."""
     head: Mapping[str, str]
+    """The lines of the head, by key."""
     input: str
-    wanted: str
+    """Text of the input graph; empty with `model`."""
+    expected: str
+    """Text of the expected result."""
 
 
-def check(path: Path, update: bool = False) -> None:
-    """Run a golden file. Raises GoldenError where something else comes out.
+def check_golden(path: Path, update: bool = False) -> None:
+    """Run a golden file. Raises GoldenError where the result is not the expected one.
 
-    With `update` the file is rewritten, below the input, unless the values are wrong.
+    With `update` the file is rewritten below the input, unless the values are wrong.
     """
-    golden = load(path)
-    found = outcome(golden)
-    if golden.wanted.strip() and same_text(golden.wanted.strip(), found.strip()):
+    golden = load_golden(path)
+    result = run_golden(golden)
+    if golden.expected.strip() and same_text(golden.expected.strip(), result.strip()):
         return
     if update:
-        path.write_text(f"{golden.given.rstrip()}\n{found}\n", encoding="utf-8")
+        path.write_text(f"{golden.source.rstrip()}\n{result}\n", encoding="utf-8")
         return
-    if not golden.wanted.strip():
+    if not golden.expected.strip():
         raise GoldenError(
-            "the file does not say what must come out; run pytest --update-golden and review"
+            "the file has no expected result; run pytest --update-golden and review it"
         )
-    raise GoldenError(diff(golden.wanted.strip(), found.strip()))
+    raise GoldenError(diff(golden.expected.strip(), result.strip()))
 
 
-def load(path: Path) -> Golden:
-    """Read a golden file. Raises GoldenError where it is not well formed."""
+def load_golden(path: Path) -> Golden:
+    """Parse a golden file. Raises GoldenError where it is malformed."""
     lines = path.read_text(encoding="utf-8").split("\n")
     marks = [i for i, line in enumerate(lines) if _SECTION.fullmatch(line)]
     first = marks[0] if marks else len(lines)
@@ -114,44 +119,44 @@ def load(path: Path) -> Golden:
         raise GoldenError("give either `--- input` or `model:`")
     if "pipeline" not in head:
         raise GoldenError("there is no line `pipeline: ...`")
-    given = "\n".join(lines[first + 1 : cut]) if has_input else ""
-    return Golden(path, "\n".join(lines[:cut]), head, given, "\n".join(lines[cut:]))
+    input_text = "\n".join(lines[first + 1 : cut]) if has_input else ""
+    return Golden(path, "\n".join(lines[:cut]), head, input_text, "\n".join(lines[cut:]))
 
 
 def _read_head(lines: list[str]) -> dict[str, str]:
     if not lines or not lines[0].strip() or _HEAD.fullmatch(lines[0]):
-        raise GoldenError("the first line is to be a sentence that says what is shown")
+        raise GoldenError("the first line must be a sentence that says what is tested")
     head: dict[str, str] = {}
     for line in lines[1:]:
         match = _HEAD.fullmatch(line.strip())
         if match is None:
             continue
         if match[1] not in _KEYS:
-            raise GoldenError(f"'{match[1]}:' means nothing; {did_you_mean(match[1], _KEYS)}")
+            raise GoldenError(f"'{match[1]}:' is unknown; {did_you_mean(match[1], _KEYS)}")
         head[match[1]] = match[2].strip()
     return head
 
 
-def outcome(golden: Golden) -> str:
-    """Run the pipeline and return the sections of what comes out."""
+def run_golden(golden: Golden) -> str:
+    """Run the pipeline and return the sections of its result."""
     names = catalogue()
     if "plugin" in golden.head:
         names = names.with_file(golden.path.parent / golden.head["plugin"])
-    graph = _input(golden, names)
-    ctx = _context(golden, graph, names)
+    graph = _input_graph(golden, names)
+    ctx = _make_context(golden, graph, names)
     passes: tuple[Pass, ...] = ()
     try:
         passes = names.parse(golden.head["pipeline"])
-        steps = _run(passes, graph, replace(ctx, traits=traits_of(passes)))
+        steps = _run_passes(passes, graph, replace(ctx, traits=traits_of(passes)))
     except SlimcError as error:
         return f"--- error\n{error}"
     _check_values(golden.head.get("values", ""), steps, ctx.data)
     sections = []
     final, shown = steps[-1].graph, golden.head.get("show", "")
     if "model" in golden.head:
-        sections.append(f"--- report\n{summary(passes, steps, ctx)}")
+        sections.append(f"--- report\n{summarize_passes(passes, steps, ctx)}")
     if shown or "model" not in golden.head:
-        part = region(final, shown.split()) if shown else final
+        part = extract_nodes(final, shown.split()) if shown else final
         sections.append(f"--- output\n{to_text(part, 'short')}")
     remarks = [str(remark) for step in steps for remark in step.remarks]
     if remarks and "model" not in golden.head:
@@ -159,13 +164,13 @@ def outcome(golden: Golden) -> str:
     return "\n".join(sections)
 
 
-def summary(passes: Sequence[Pass], steps: Sequence[PassResult], ctx: Context) -> str:
-    """Sum up what passes did to a model: a line for each, then sizes and integers."""
+def summarize_passes(passes: Sequence[Pass], steps: Sequence[PassResult], ctx: Context) -> str:
+    """Summarize the passes on a model: a line for each, then sizes and integers."""
     lines = []
-    for one, (before, after) in zip(passes, pairwise(steps), strict=True):
+    for pass_, (before, after) in zip(passes, pairwise(steps), strict=True):
         changed = differs(before.graph, after.graph)
-        report = PassReport(str(one), 0.0, changed, after.remarks)
-        lines.append(f"{one}: {pass_summary(report)}")
+        report = PassReport(str(pass_), 0.0, changed, after.remarks)
+        lines.append(f"{pass_}: {pass_summary(report)}")
     first, last = (measure_sample(step.graph, ctx.ops, ctx.sizes) for step in (steps[0], steps[-1]))
     lines.append(f"nodes: {first.nodes} -> {last.nodes}")
     lines.append(f"parameters: {first.parameters} -> {last.parameters}")
@@ -177,9 +182,9 @@ def summary(passes: Sequence[Pass], steps: Sequence[PassResult], ctx: Context) -
     return "\n".join(lines)
 
 
-def _context(golden: Golden, graph: Graph, names: Catalogue) -> Context:
+def _make_context(golden: Golden, graph: Graph, names: Catalogue) -> Context:
     head = golden.head
-    sizes = default_sizes(graph) | _sizes(head.get("sizes", ""))
+    sizes = default_sizes(graph) | _parse_sizes(head.get("sizes", ""))
     data = Data.synthesize(graph, sizes, SEED, FEEDS)
     if "data" in head:
         data = Data.from_path(golden.path.parent / head["data"], graph)
@@ -188,20 +193,20 @@ def _context(golden: Golden, graph: Graph, names: Catalogue) -> Context:
     return Context(names.ops, target, data, sizes, SEED, names.scores)
 
 
-def _run(passes: Sequence[Pass], graph: Graph, ctx: Context) -> list[PassResult]:
+def _run_passes(passes: Sequence[Pass], graph: Graph, ctx: Context) -> list[PassResult]:
     steps = [PassResult(graph)]
-    for one in passes:
-        steps.append(_step(one, steps[-1].graph, ctx))
+    for pass_ in passes:
+        steps.append(_run_pass(pass_, steps[-1].graph, ctx))
     return steps
 
 
-def _step(one: Pass, graph: Graph, ctx: Context) -> PassResult:
-    result = one.run(graph, ctx)
+def _run_pass(pass_: Pass, graph: Graph, ctx: Context) -> PassResult:
+    result = pass_.run(graph, ctx)
     verify(result.graph)
     return result
 
 
-def _input(golden: Golden, names: Catalogue) -> Graph:
+def _input_graph(golden: Golden, names: Catalogue) -> Graph:
     if "model" in golden.head:
         graph = read(golden.path.parent / golden.head["model"])
     else:
@@ -210,7 +215,7 @@ def _input(golden: Golden, names: Catalogue) -> Graph:
     return graph if typed else retype(graph, names.ops)
 
 
-def _sizes(text: str) -> dict[str, int]:
+def _parse_sizes(text: str) -> dict[str, int]:
     pairs = (word.split("=") for word in text.replace(",", " ").split())
     try:
         return {name: int(size) for name, size in pairs}
@@ -228,22 +233,22 @@ def _check_values(text: str, steps: list[PassResult], data: Data) -> None:
     pairs = [(steps[0].graph, steps[-1].graph)]
     if match[1] == "masked":
         pairs = [(after.expected or before.graph, after.graph) for before, after in pairwise(steps)]
-    for wanted, got in pairs:
-        for output, apart in differences(wanted, got, data.head(FEEDS)).items():
-            if not apart <= bound:
+    for expected, result in pairs:
+        for output, error in differences(expected, result, data.head(FEEDS)).items():
+            if not error <= bound:
                 raise GoldenError(
-                    f"values differ: output '{output}' is off by {apart:.3g} of its largest "
-                    f"magnitude, more than {bound:g}\n{to_text(got, 'short')}"
+                    f"values differ: output '{output}' is off by {error:.3g} of its largest "
+                    f"magnitude, more than {bound:g}\n{to_text(result, 'short')}"
                 )
 
 
-def region(graph: Graph, patterns: list[str]) -> Graph:
-    """Return the part of a graph whose nodes' names match a pattern, as a graph of its own."""
+def extract_nodes(graph: Graph, patterns: list[str]) -> Graph:
+    """Return the part of a graph whose node names match a pattern, as a graph of its own."""
     nodes = tuple(n for n in graph.nodes if any(fnmatchcase(n.name, p) for p in patterns))
     if not nodes:
         raise GoldenError(f"no node matches {' '.join(patterns)}")
-    made = {v for node in nodes for v in node.outputs if v}
-    read_here = dict.fromkeys(v for node in nodes for v in node.reads if v not in made)
+    produced = {v for node in nodes for v in node.outputs if v}
+    read_here = dict.fromkeys(v for node in nodes for v in node.reads if v not in produced)
     inside = {node.name for node in nodes}
     leaves = [
         v
@@ -251,7 +256,7 @@ def region(graph: Graph, patterns: list[str]) -> Graph:
         for v in node.outputs
         if v in graph.outputs or any(u.name not in inside for u in graph.users.get(v, ()))
     ]
-    known = made | set(read_here)
+    known = produced | set(read_here)
     return replace(
         graph,
         inputs=tuple(v for v in read_here if v not in graph.constants),

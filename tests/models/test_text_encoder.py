@@ -10,8 +10,8 @@ from text_encoder import WIDTH, sentences, text_encoder
 
 import slimc
 from slimc.execute.oracles.ask import ask_onnxruntime
-from slimc.ir.pairs import LARGEST_PAIR, pair_sums
-from slimc.ops.qdq import SUMS
+from slimc.ir.pairs import MAX_PAIR_SUM, sum_pairs
+from slimc.ops.qdq import MATMUL_INTEGER
 
 LAYERS = 1
 PRODUCTS = 6 * LAYERS + 1  # with constant weights
@@ -65,6 +65,6 @@ def test_one_kernel_quantizes_queries_keys_and_values_once(tmp_path: Path) -> No
 
 def test_no_pair_of_weights_saturates_without_vnni() -> None:
     made = slimc.compile(text_encoder(1), "quant{scheme=int8-dynamic}", "cpu-avx2", sentences(16))
-    held = [made.graph.array(n.inputs[1]) for n in made.graph.nodes if n.op == SUMS]
+    held = [made.graph.array(n.inputs[1]) for n in made.graph.nodes if n.op == MATMUL_INTEGER]
     assert len(held) == PRODUCTS
-    assert max(pair_sums(w.astype(int), (0,)).max() for w in held) <= LARGEST_PAIR
+    assert max(sum_pairs(w.astype(int), (0,)).max() for w in held) <= MAX_PAIR_SUM

@@ -77,7 +77,7 @@ def with_copies(graph: Graph, seed: int, gone: list[int]) -> Graph:
     editor = Editor(graph)
     editor.set_constant("w", w)
     editor.set_constant("b", b)
-    return editor.done()
+    return editor.finish()
 
 
 def cut(graph: Graph, gone: list[int]) -> tuple[Coupling, np.ndarray]:

@@ -18,13 +18,13 @@ from test_ops_shapes import executed
 
 from slimc.analysis.shapes import Facts, call_of, infer
 from slimc.ops import OPS
-from slimc.ops.axes import Axis, Bound
+from slimc.ops.axes import Axis, BoundSignature
 
 CLOSE = 1e-5  # f32 sums of a few dozen numbers around one, in another order
 Axes = tuple[Axis, ...] | None
 
 
-def sizes_of(bound: Bound) -> dict[str, int]:
+def sizes_of(bound: BoundSignature) -> dict[str, int]:
     return {name: size for name, size in bound.sizes.items() if isinstance(size, int)}
 
 
@@ -162,7 +162,7 @@ def test_a_removed_index_is_a_masked_index(example: Example, name: str) -> None:
 
 
 def refitted(
-    example: Example, bound: Bound, arrays: Arrays, after: Mapping[str, int]
+    example: Example, bound: BoundSignature, arrays: Arrays, after: Mapping[str, int]
 ) -> tuple[Arrays, Mapping[str, object]]:
     """Return operands and attributes as the row's refit wants them."""
     refit = OPS.rows[example.kind].refit
@@ -170,13 +170,13 @@ def refitted(
         return arrays, example.attrs
     graph = graph_of(example, example.arrays(), example.attrs)
     wanted = refit(call_of(graph, infer(graph, OPS), graph.nodes[0]), bound, after)
-    made = arrays + [None] * (max(wanted.whole, default=-1) + 1 - len(arrays))
+    made = arrays + [None] * (max(wanted.operands, default=-1) + 1 - len(arrays))
     for operand, elements in wanted.elements.items():
         for position, number in elements.items():
             changed = np.array(made[operand])
             changed.reshape(-1)[position] = number
             made[operand] = changed
-    for operand, array in wanted.whole.items():
+    for operand, array in wanted.operands.items():
         made[operand] = array
     attrs = {**example.attrs, **wanted.attrs}
     return made, {k: v for k, v in attrs.items() if v is not None}

@@ -14,7 +14,7 @@ from slimc.analysis.removal_cost import constant_uses
 from slimc.analysis.shapes import default_sizes, infer, retype
 from slimc.calib.data import Data
 from slimc.execute.ort import Session
-from slimc.fit.repair import Repaired, repair
+from slimc.fit.repair import RepairResult, repair_layers
 from slimc.ir.constant import Constant
 from slimc.ir.graph import Graph
 from slimc.ir.text import parse_text
@@ -288,7 +288,7 @@ def error(teacher: Graph, student: Graph, feeds: Sequence[Feed]) -> float:
 
 def repaired(
     teacher: Graph, batches: Sequence[int], store_bytes: int = 1 << 30
-) -> tuple[Graph, Repaired]:
+) -> tuple[Graph, RepairResult]:
     """Cut and repair; return the graph that was cut, and what became of it."""
     coupling = coupling_of(teacher)
     removed = np.zeros(len(coupling.pinned), bool)
@@ -297,7 +297,7 @@ def repaired(
     kept = kept_of_values(coupling, removed)
     data = Data.from_feeds(feeds_of(teacher, batches, 0), teacher)
     sizes = default_sizes(teacher)
-    return student, repair(teacher, student, kept, OPS, data, sizes, store_bytes=store_bytes)
+    return student, repair_layers(teacher, student, kept, OPS, data, sizes, store_bytes=store_bytes)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -14,7 +14,7 @@ from slimc.ir.graph import Graph
 from slimc.ir.text import parse_text
 from slimc.ops import OPS
 from slimc.passes.context import Context
-from slimc.passes.lower.insert_qdq import place
+from slimc.passes.lower.insert_qdq import insert_qdq
 from slimc.passes.quant.assign_scales import AssignScales
 from slimc.pipeline.compiler import compile
 from slimc.targets.generic import GENERIC_ONNX
@@ -80,8 +80,8 @@ def test_a_file_computes_what_its_records_say(scheme: str, seed: int, tmp_path: 
     marked = AssignScales(scheme=scheme, min_elements=0, calibrator="minmax").run(graph, ctx).graph
     placement = GENERIC_ONNX.placement
     assert placement is not None
-    stored = place(marked, OPS, placement).graph
-    rounded = place(marked, OPS, replace(placement, weights="rounded")).graph
+    stored = insert_qdq(marked, OPS, placement).graph
+    rounded = insert_qdq(marked, OPS, replace(placement, weights="rounded")).graph
     assert off(run(stored, optimize=False), run(rounded, optimize=False)) < 1e-5  # order of sums
     passes = f"assign-scales{{scheme={scheme},min_elements=0,calibrator=minmax}}"
     file = tmp_path / "small.onnx"
@@ -97,7 +97,7 @@ def test_measured_data_are_near_the_floats(seed: int) -> None:
     assert sum(node.integer for node in marked.nodes) == 2
     placement = GENERIC_ONNX.placement
     assert placement is not None
-    made = place(marked, OPS, placement).graph
+    made = insert_qdq(marked, OPS, placement).graph
     assert off(run(made), run(graph)) < 2 * NEAR  # two products, one after the other
 
 
@@ -132,8 +132,8 @@ def test_schemes_stand_side_by_side() -> None:
     assert marked.records["u"].dtype.text == "i4"
     placement = GENERIC_ONNX.placement
     assert placement is not None
-    made = place(marked, OPS, placement).graph
-    rounded = place(marked, OPS, replace(placement, weights="rounded")).graph
+    made = insert_qdq(marked, OPS, placement).graph
+    rounded = insert_qdq(marked, OPS, replace(placement, weights="rounded")).graph
     assert off(run(made), run(rounded, optimize=False)) < 2 * NEAR
 
 

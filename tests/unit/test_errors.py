@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import slimc
-from slimc.errors import LISTED, SlimcError, did_you_mean
+from slimc.errors import MAX_LISTED, SlimcError, did_you_mean
 
 ROOT = Path(slimc.__file__).parent
 
@@ -56,5 +56,5 @@ def test_an_error_says_what_where_and_how_to_mend() -> None:
 def test_the_nearest_name_comes_first_and_of_many_names_a_screen_full() -> None:
     assert did_you_mean("hed", ["head", "neck"]) == "did you mean 'head'? known: head, neck"
     assert did_you_mean("x", []) == "there are none"
-    many = did_you_mean("stage", [f"conv{i}" for i in range(LISTED + 5)])
-    assert many.endswith(f"conv{LISTED - 1} and 5 more")
+    many = did_you_mean("stage", [f"conv{i}" for i in range(MAX_LISTED + 5)])
+    assert many.endswith(f"conv{MAX_LISTED - 1} and 5 more")

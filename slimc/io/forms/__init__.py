@@ -1,4 +1,4 @@
-"""What became of operators from opset to opset, group by group, with the ways up and down."""
+"""Changes of operators from opset to opset, with adapters up and down."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["CHANGES", "Change", "Site"]
 
 
 def _by_op(*groups: tuple[Change, ...]) -> dict[str, tuple[Change, ...]]:
-    found: dict[str, list[Change]] = {}
+    changes_by_op: dict[str, list[Change]] = {}
     for change in sorted((c for g in groups for c in g), key=lambda c: c.since):
-        found.setdefault(change.op, []).append(change)
-    return {op: tuple(changes) for op, changes in found.items()}
+        changes_by_op.setdefault(change.op, []).append(change)
+    return {op: tuple(changes) for op, changes in changes_by_op.items()}
 
 
 CHANGES = _by_op(

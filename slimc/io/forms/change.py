@@ -1,4 +1,4 @@
-"""The form of a change: what a newer opset made of an operator, and both ways over it."""
+"""A change of an operator in an opset, with adapters in both directions."""
 
 from __future__ import annotations
 
@@ -16,20 +16,25 @@ from slimc.ir.types import DType, Shape, TensorType, ValueType
 
 @dataclass(frozen=True)
 class Site:
-    """A node on its way over a change.
+    """A node that an adapter converts.
 
-    A change edits the node; the nodes it adds are in the form of the IR's opset, both ways.
-    `upward`: which way it goes; `opset`: that of the file. `types`, `constants`: those of
-    enclosing graphs, for what a body captures. `added`: names of the nodes added.
+    An adapter edits the node; the nodes it adds are in the IR's opset, in both directions.
     """
 
     editor: Editor
+    """Editor of the graph."""
     name: str
+    """Name of the node."""
     opset: int
+    """Opset of the file."""
     upward: bool
+    """Whether the node is converted from the file's opset to the IR's, or back."""
     types: Mapping[str, ValueType]
+    """Types of values of enclosing graphs, for captured values."""
     constants: Mapping[str, Constant]
+    """Constants of enclosing graphs, for captured values."""
     added: list[str] = field(default_factory=list)
+    """Names of the nodes that were added."""
 
     @property
     def node(self) -> Node:
@@ -52,15 +57,15 @@ class Site:
         return self.known_types(self.node).get(value) if value else None
 
     def known_types(self, node: Node) -> dict[str, ValueType]:
-        """Return the types of operands and results of a node, as far as they are known."""
-        found = {}
+        """Return the known types of operands and results of a node."""
+        types = {}
         for value in (*node.inputs, *node.outputs):
             kind = self.editor.type_of(value) or self.types.get(value)
             if kind is None and value in self.constants:
                 kind = self.constants[value].type
             if kind is not None:
-                found[value] = kind
-        return found
+                types[value] = kind
+        return types
 
     def shape(self, i: int) -> Shape | None:
         """Return the shape of operand i as far as it is known."""
@@ -73,7 +78,7 @@ class Site:
         return None if shape is None else len(shape)
 
     def dtype(self, i: int) -> DType:
-        """Return the element type of operand i. Raises the error of the way if not known."""
+        """Return the element type of operand i. Raises `refusal` if it is not known."""
         kind = self.type_of(i)
         if isinstance(kind, TensorType):
             return kind.dtype
@@ -93,40 +98,42 @@ class Site:
         attrs: Mapping[str, Attr] | None = None,
         outputs: Sequence[str] = (),
     ) -> str:
-        """Add a node beside this one and return its first result."""
+        """Add a node next to this one and return its first result."""
         name = f"{self.name}.{op.lower()}"
-        made = self.editor.add(op, inputs, outputs=outputs, attrs=attrs, name=name, near=self.name)
-        maker = self.editor.producer(next(filter(None, made)))
-        self.added.append(maker.name if maker else "")
-        return made[0]
+        results = self.editor.add(
+            op, inputs, outputs=outputs, attrs=attrs, name=name, near=self.name
+        )
+        producer = self.editor.producer(next(filter(None, results)))
+        self.added.append(producer.name if producer else "")
+        return results[0]
 
     def set_attrs(self, **attrs: Attr) -> None:
-        """Set attributes; None takes one away."""
+        """Set attributes; None removes one."""
         merged = {k: v for k, v in {**self.node.attrs, **attrs}.items() if v is not None}
         self.editor.update(self.name, attrs=merged)
 
-    def take(self, key: str, default: Attr = None) -> Attr:
-        """Take an attribute away and return its value."""
+    def pop_attr(self, key: str, default: Attr = None) -> Attr:
+        """Remove an attribute and return its value."""
         value = self.node.attrs.get(key, default)
         if key in self.node.attrs:
             self.set_attrs(**{key: None})
         return value
 
-    def need(self, key: str) -> Attr:
-        """Take an attribute away that the operator cannot do without, and return its value."""
-        value = self.take(key)
+    def pop_required_attr(self, key: str) -> Attr:
+        """Remove a required attribute and return its value. Raises `refusal` if it is missing."""
+        value = self.pop_attr(key)
         if value is None:
             raise self.refusal(f"it lacks the attribute '{key}'")
         return value
 
     def axis(self, value: Attr, rank: int) -> int:
-        """Return an axis counted from the front. Raises the error of the way if there is none."""
+        """Return an axis counted from the front. Raises `refusal` if it is out of range."""
         if not isinstance(value, int) or not -rank <= value < rank:
-            raise self.refusal(f"axis {value} is none of {rank} axes")
+            raise self.refusal(f"axis {value} is out of range for rank {rank}")
         return value % rank
 
     def set_operand(self, i: int, value: str) -> None:
-        """Let operand i be another value; trailing absent operands go."""
+        """Set operand i; trailing absent operands are removed."""
         inputs = [*self.node.inputs, *([""] * (i + 1 - len(self.node.inputs)))]
         inputs[i] = value
         while inputs and not inputs[-1]:
@@ -134,37 +141,40 @@ class Site:
         self.editor.update(self.name, inputs=tuple(inputs))
 
     def detach(self, output: int, hint: str) -> tuple[str, str]:
-        """Let the node make a fresh value instead of result `output`; return (old name, fresh)."""
+        """Rename result `output` of the node to a fresh value; return (old name, fresh name)."""
         old = self.node.outputs[output]
-        fresh = self.editor.fresh(f"{old}.{hint}")
+        fresh = self.editor.fresh_name(f"{old}.{hint}")
         outputs = tuple(fresh if i == output else o for i, o in enumerate(self.node.outputs))
         self.editor.update(self.name, outputs=outputs)
         return old, fresh
 
     def refusal(self, message: str, help: str = "") -> SlimcError:
-        """Make the error of the way: "upgrade-impossible" or "opset-cannot-express"."""
+        """Make the error "upgrade-impossible" or, downward, "opset-cannot-express"."""
         where = f"node '{self.name}' ({self.node.op}), opset {self.opset}"
         if self.upward:
             return SlimcError("upgrade-impossible", message, where, help)
         return SlimcError("opset-cannot-express", message, where, help)
 
 
-Way = Callable[[Site], None]
+Adapter = Callable[[Site], None]
 
 
 @dataclass(frozen=True)
 class Change:
-    """What became of an operator in opset `since`.
-
-    up: from the form before to this one. down: back; None: there is no way back in general, so the
-    operator is not expressible below `since` (unless by the body of its ONNX function).
-    """
+    """A change of an operator in opset `since`."""
 
     op: str
+    """Operator type."""
     since: int
-    up: Way
-    down: Way | None = None
+    """Opset of the change."""
+    up: Adapter
+    """Adapter from the older form to the newer one."""
+    down: Adapter | None = None
+    """Adapter back; None: there is none in general.
+
+    The operator then has no older form, except the body of its ONNX function.
+    """
 
 
-def keep(_: Site) -> None:
-    """Change nothing: the older form means the same."""
+def keep_node(_: Site) -> None:
+    """Keep the node: both forms mean the same."""

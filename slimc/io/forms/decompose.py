@@ -1,19 +1,19 @@
-"""Normalisations that older opsets lack, in terms of operators that they have."""
+"""Normalisations that older opsets lack, decomposed into operators that they have."""
 
 from __future__ import annotations
 
-from slimc.io.forms.change import Change, Site, keep
+from slimc.io.forms.change import Change, Site, keep_node
 from slimc.ir.types import DType
 
 
 def _layer_norm(site: Site) -> None:
     """Y = (x - mean) / sqrt(var + epsilon) * scale + bias; results: y, mean, 1 / sqrt(...)."""
-    data, axes, dtype = _prepared(site)
+    data, axes, dtype = _prepare(site)
     mean = site.add("ReduceMean", [data, axes])
     centred = site.add("Sub", [data, mean])
     variance = site.add("ReduceMean", [site.add("Mul", [centred, centred]), axes])
     inverse = _inverse_root(site, variance)
-    _scaled(site, site.add("Mul", [centred, inverse]), dtype)
+    _scale_and_shift(site, site.add("Mul", [centred, inverse]), dtype)
     for result, value in zip(site.node.outputs[1:], (mean, inverse), strict=False):
         if result:
             site.add("Identity", [value], outputs=[result])
@@ -22,13 +22,13 @@ def _layer_norm(site: Site) -> None:
 
 def _rms_norm(site: Site) -> None:
     """Y = x / sqrt(mean of squares + epsilon) * scale."""
-    data, axes, dtype = _prepared(site)
+    data, axes, dtype = _prepare(site)
     squares = site.add("ReduceMean", [site.add("Mul", [data, data]), axes])
-    _scaled(site, site.add("Mul", [data, _inverse_root(site, squares)]), dtype)
+    _scale_and_shift(site, site.add("Mul", [data, _inverse_root(site, squares)]), dtype)
     site.editor.remove(site.name)
 
 
-def _prepared(site: Site) -> tuple[str, str, DType]:
+def _prepare(site: Site) -> tuple[str, str, DType]:
     """Return the data in the type of computation, the axes from `axis` on, and that type."""
     axis, rank = site.node.attrs.get("axis", -1), site.rank(0)
     if not isinstance(axis, int) or (axis >= 0 and rank is None):
@@ -49,7 +49,7 @@ def _inverse_root(site: Site, variance: str) -> str:
     return site.add("Reciprocal", [root])
 
 
-def _scaled(site: Site, normal: str, dtype: DType) -> None:
+def _scale_and_shift(site: Site, normal: str, dtype: DType) -> None:
     """Scale and shift in the type of the data, as the operators do."""
     if dtype is not site.dtype(0):
         normal = site.add("Cast", [normal], {"to": site.dtype(0).code})
@@ -61,6 +61,6 @@ def _scaled(site: Site, normal: str, dtype: DType) -> None:
 
 
 DECOMPOSED: tuple[Change, ...] = (
-    Change("LayerNormalization", 17, keep, _layer_norm),
-    Change("RMSNormalization", 23, keep, _rms_norm),
+    Change("LayerNormalization", 17, keep_node, _layer_norm),
+    Change("RMSNormalization", 23, keep_node, _rms_norm),
 )

@@ -1,4 +1,4 @@
-"""Scan 8, which had a batch axis -> two Scans of today, one in the other."""
+"""Scan 8, which had a batch axis -> two nested Scans."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from slimc.ir.types import TensorType
 
 
 def _scan_without_batch(site: Site) -> None:
-    """Let an outer Scan run over the batch axis, and the old one, on one sample, inside it."""
+    """Run an outer Scan over the batch axis, and the old one inside it on one sample."""
     if site.operand(0):
-        raise site.refusal("its sequences have lengths of their own (sequence_lens)")
+        raise site.refusal("its sequences have different lengths (sequence_lens)")
     node, editor = site.node, site.editor
-    samples = tuple(editor.fresh(f"{site.name}.{i}.sample") for i in node.inputs[1:])
-    results = tuple(editor.fresh(f"{site.name}.{o}.sample") if o else "" for o in node.outputs)
+    samples = tuple(editor.fresh_name(f"{site.name}.{i}.sample") for i in node.inputs[1:])
+    results = tuple(editor.fresh_name(f"{site.name}.{o}.sample") if o else "" for o in node.outputs)
     attrs = dict(node.attrs)
     if "directions" in attrs:
         attrs["scan_input_directions"] = attrs.pop("directions")
-    inner = Node(node.op, samples, results, editor.fresh(f"{site.name}.sample"), attrs)
+    inner = Node(node.op, samples, results, editor.fresh_name(f"{site.name}.sample"), attrs)
     types = {
         sample: TensorType(kind.dtype, None if kind.shape is None else kind.shape[1:])
         for i, sample in enumerate(samples, 1)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from slimc.io.forms.change import Change, Site, Way, keep
+from slimc.io.forms.change import Adapter, Change, Site, keep_node
 from slimc.ir.graph import Attr
 from slimc.ir.types import DType, TensorType
 
@@ -14,11 +14,11 @@ _GRID_MODES: dict[Attr, Attr] = {b"bilinear": b"linear", b"bicubic": b"cubic"}
 
 
 def _softmax_of_matrix(site: Site) -> None:
-    """Softmax 1 and 11 see a matrix: the axes before `axis`, and those from it on.
+    """Softmax 1 and 11 flatten to a matrix: the axes before `axis`, and those from it on.
 
-    The same as the newer one over the last axis if it is the last; else the matrix is made.
+    The same as the newer one if `axis` is the last axis; else the operand is flattened.
     """
-    axis, shape = site.take("axis", 1), site.shape(0)
+    axis, shape = site.pop_attr("axis", 1), site.shape(0)
     if shape is not None and axis != len(shape):
         axis = site.axis(axis, len(shape))
         if all(d == 1 for d in shape[axis + 1 :]):
@@ -33,14 +33,14 @@ def _softmax_of_matrix(site: Site) -> None:
 
 
 def _spatial_batch_norm(site: Site) -> None:
-    if site.take("spatial", 1) != 1:
-        raise site.refusal("it normalises every element for itself (spatial=0)")
+    if site.pop_attr("spatial", 1) != 1:
+        raise site.refusal("it normalises every element separately (spatial=0)")
 
 
 def _inference_batch_norm(site: Site) -> None:
     if any(site.node.outputs[1:]):
         help = "export the model in eval mode"
-        raise site.refusal("it has the results of training", help)
+        raise site.refusal("it has training results", help)
     site.editor.update(site.name, outputs=site.node.outputs[:1])
 
 
@@ -49,9 +49,9 @@ def _group_norm_by_channel(site: Site) -> None:
     groups, shape = site.node.attrs.get("num_groups"), site.shape(0)
     channels = shape[1] if shape is not None and len(shape) > 1 else None
     if not isinstance(channels, int):
-        raise site.refusal("the number of its channels is not known")
+        raise site.refusal("its number of channels is not known")
     if not isinstance(groups, int) or groups < 1 or channels % groups:
-        raise site.refusal(f"{channels} channels are not {groups} groups")
+        raise site.refusal(f"{channels} channels do not divide into {groups} groups")
     for i, hint in ((1, "scale"), (2, "bias")):
         array = site.elements(i)
         if array is not None:
@@ -72,42 +72,42 @@ def _grid_sample_up(site: Site) -> None:
 
 def _grid_sample_down(site: Site) -> None:
     if site.rank(0) != 4:
-        raise site.refusal("it samples other than images, which came with opset 20")
+        raise site.refusal("its data is not 4-D, which came with opset 20")
     mode = site.node.attrs.get("mode", b"linear")
     site.set_attrs(mode={new: old for old, new in _GRID_MODES.items()}.get(mode, mode))
 
 
 def _roi_align_up(site: Site) -> None:
-    """RoiAlign 10 does not shift the boxes by half a pixel, later ones do unless told."""
+    """RoiAlign 10 does not shift boxes by half a pixel; later ones do by default."""
     site.set_attrs(coordinate_transformation_mode=b"output_half_pixel")
 
 
 def _roi_align_down(site: Site) -> None:
-    if site.take("coordinate_transformation_mode", b"half_pixel") != b"output_half_pixel":
+    if site.pop_attr("coordinate_transformation_mode", b"half_pixel") != b"output_half_pixel":
         raise site.refusal("it shifts boxes by half a pixel, which came with opset 16")
 
 
-def _rename(op: str) -> Way:
-    def way(site: Site) -> None:
+def _rename(op: str) -> Adapter:
+    def adapter(site: Site) -> None:
         site.editor.update(site.name, op=op)
 
-    return way
+    return adapter
 
 
-def _no_reduction(*came: bytes) -> Way:
+def _no_reduction(*reductions: bytes) -> Adapter:
     """Refuse the reductions that came with the change."""
 
-    def way(site: Site) -> None:
+    def adapter(site: Site) -> None:
         reduction = site.node.attrs.get("reduction", b"none")
-        if reduction in came:
+        if reduction in reductions:
             raise site.refusal(f"its reduction {reduction!r} came with a later opset")
 
-    return way
+    return adapter
 
 
 def _without_saturation(site: Site) -> None:
-    """`saturate` is about 8-bit floats, which came with it."""
-    site.take("saturate")
+    """`saturate` applies to 8-bit floats only, which came with it."""
+    site.pop_attr("saturate")
 
 
 def _no_float_mod(site: Site) -> None:
@@ -116,8 +116,8 @@ def _no_float_mod(site: Site) -> None:
 
 
 def _quantize_by_zero_point(site: Site) -> None:
-    """State the integer type by a zero point: QuantizeLinear 19 has no `output_dtype`."""
-    code = site.take("output_dtype", 0)
+    """State the integer type with a zero point: QuantizeLinear 19 has no `output_dtype`."""
+    code = site.pop_attr("output_dtype", 0)
     if not code or site.operand(2) or not isinstance(code, int):
         return
     kind = site.type_of(1)
@@ -133,17 +133,17 @@ def _changes() -> Iterator[Change]:
     for op in ("Softmax", "LogSoftmax", "Hardmax"):
         yield Change(op, 13, _softmax_of_matrix)
     yield Change("BatchNormalization", 9, _spatial_batch_norm)
-    yield Change("BatchNormalization", 14, _inference_batch_norm, keep)
+    yield Change("BatchNormalization", 14, _inference_batch_norm, keep_node)
     yield Change("GroupNormalization", 21, _group_norm_by_channel)
     yield Change("GridSample", 20, _grid_sample_up, _grid_sample_down)
     yield Change("RoiAlign", 16, _roi_align_up, _roi_align_down)
     yield Change("Scatter", 11, _rename("ScatterElements"))
     for op in ("ScatterElements", "ScatterND"):
-        yield Change(op, 18, keep, _no_reduction(b"min", b"max"))
+        yield Change(op, 18, keep_node, _no_reduction(b"min", b"max"))
     for op in ("Cast", "CastLike", "QuantizeLinear"):
-        yield Change(op, 19, keep, _without_saturation)
-    yield Change("Mod", 28, keep, _no_float_mod)
-    yield Change("QuantizeLinear", 21, keep, _quantize_by_zero_point)
+        yield Change(op, 19, keep_node, _without_saturation)
+    yield Change("Mod", 28, keep_node, _no_float_mod)
+    yield Change("QuantizeLinear", 21, keep_node, _quantize_by_zero_point)
 
 
 MEANING: tuple[Change, ...] = tuple(_changes())

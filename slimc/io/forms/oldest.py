@@ -1,4 +1,4 @@
-"""Operators of opsets 1 to 6: broadcasting by attributes, hints on memory, types as texts."""
+"""Operators of opsets 1 to 6: broadcast attributes, memory hints, types as strings."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from onnx import TensorProto, defs
 
-from slimc.io.forms.change import Change, Site, Way
+from slimc.io.forms.change import Adapter, Change, Site
 from slimc.ir.types import DType
 
 _BROADCAST = ("Add", "Sub", "Mul", "Div", "Pow", "And", "Or", "Xor", "Equal", "Greater", "Less")
@@ -14,9 +14,9 @@ _SELU = {"alpha": 1.673200011253357, "gamma": 1.0506999492645264}  # defaults of
 
 
 def _broadcast_by_rank(site: Site) -> None:
-    """Give the second operand the axes that it lacks at its end: `axis` says where it begins."""
-    axis = site.take("axis")
-    if not site.take("broadcast", 0) or axis is None:
+    """Append axes to the second operand: `axis` says where it is aligned."""
+    axis = site.pop_attr("axis")
+    if not site.pop_attr("broadcast", 0) or axis is None:
         return
     rank, other = site.rank(0), site.rank(1)
     if rank is None or other is None:
@@ -28,26 +28,26 @@ def _broadcast_by_rank(site: Site) -> None:
 
 
 def _in_test_mode(site: Site) -> None:
-    if not site.take("is_test", 0):
+    if not site.pop_attr("is_test", 0):
         raise site.refusal("it is in training mode (is_test=0)", "export the model in eval mode")
 
 
-def _without(attribute: str) -> Way:
-    """Make a way that takes away an attribute that says nothing more: a hint."""
+def _without(attribute: str) -> Adapter:
+    """Make an adapter that removes an attribute without meaning, such as a hint."""
 
-    def way(site: Site) -> None:
-        site.take(attribute)
+    def adapter(site: Site) -> None:
+        site.pop_attr(attribute)
 
-    return way
+    return adapter
 
 
 def _selu_defaults(site: Site) -> None:
-    site.take("consumed_inputs")
+    site.pop_attr("consumed_inputs")
     site.set_attrs(**{k: site.node.attrs.get(k, default) for k, default in _SELU.items()})
 
 
 def _cast_to_code(site: Site) -> None:
-    name = site.take("to", b"")
+    name = site.pop_attr("to", b"")
     codes = dict(TensorProto.DataType.items())
     if not isinstance(name, bytes) or name.decode() not in codes:
         raise site.refusal(f"its type {name!r} is unknown")
@@ -55,8 +55,8 @@ def _cast_to_code(site: Site) -> None:
 
 
 def _reshape_by_operand(site: Site) -> None:
-    site.take("consumed_inputs")
-    site.set_operand(1, site.constant(site.take("shape", ()), DType.I64, "shape"))
+    site.pop_attr("consumed_inputs")
+    site.set_operand(1, site.constant(site.pop_attr("shape", ()), DType.I64, "shape"))
 
 
 def _concat_axis(site: Site) -> None:
@@ -64,7 +64,7 @@ def _concat_axis(site: Site) -> None:
 
 
 def _pad_name(site: Site) -> None:
-    site.set_attrs(pads=site.need("paddings"))
+    site.set_attrs(pads=site.pop_required_attr("paddings"))
 
 
 def _changes() -> Iterator[Change]:
@@ -74,7 +74,7 @@ def _changes() -> Iterator[Change]:
     for op in ("BatchNormalization", "Dropout"):
         yield Change(op, 7, _in_test_mode)
     for op in ("RNN", "LSTM", "GRU"):
-        yield Change(op, 7, _without("output_sequence"))  # results that are read say the same
+        yield Change(op, 7, _without("output_sequence"))  # the outputs of the node say the same
     yield Change("Selu", 6, _selu_defaults)
     yield Change("Cast", 6, _cast_to_code)
     yield Change("Reshape", 5, _reshape_by_operand)

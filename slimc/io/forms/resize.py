@@ -1,16 +1,16 @@
-"""Upsample and Resize: six forms in twelve opsets."""
+"""Changes of Upsample and Resize."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from slimc.io.forms.change import Change, Site, keep
+from slimc.io.forms.change import Change, Site, keep_node
 from slimc.ir.graph import Attr
 from slimc.ir.types import DType, Shape
 
 
 def _upsample_scales(site: Site) -> None:
-    site.set_operand(1, site.constant(site.need("scales"), DType.F32, "scales"))
+    site.set_operand(1, site.constant(site.pop_required_attr("scales"), DType.F32, "scales"))
 
 
 def _upsample_to_resize(site: Site) -> None:
@@ -28,18 +28,18 @@ def _resize_10_to_11(site: Site) -> None:
     shrinks = array is not None and bool((array <= 1).all())
     grows = array is not None and bool((array >= 1).all())
     if site.node.attrs.get("mode", b"nearest") == b"nearest" and not (shrinks or grows):
-        one = site.constant(1, DType.F32, "one")
-        grown = [data, "", site.add("Max", [scales, one])]
-        data = site.add("Resize", grown, {**asymmetric, "nearest_mode": b"floor"})
-        scales, shrinks = site.add("Min", [scales, one]), True
+        unit = site.constant(1, DType.F32, "one")
+        inputs = [data, "", site.add("Max", [scales, unit])]
+        data = site.add("Resize", inputs, {**asymmetric, "nearest_mode": b"floor"})
+        scales, shrinks = site.add("Min", [scales, unit]), True
     site.editor.update(site.name, inputs=(data, "", scales))
     site.set_attrs(**asymmetric, nearest_mode=b"ceil" if shrinks else b"floor")
 
 
 def _resize_11_to_13(site: Site) -> None:
-    """Resize 11 takes empty tensors for absent regions and scales; later ones, no operand."""
+    """Resize 11 has empty tensors for absent regions and scales; later ones, no operand."""
     if site.node.attrs.get("coordinate_transformation_mode") == b"tf_half_pixel_for_nn":
-        raise site.refusal("its mode 'tf_half_pixel_for_nn' ended with opset 11")
+        raise site.refusal("its mode 'tf_half_pixel_for_nn' was removed after opset 11")
     for i in (1, 2, 3):
         array = site.elements(i)
         if array is not None and not array.size:
@@ -47,15 +47,15 @@ def _resize_11_to_13(site: Site) -> None:
 
 
 def _resize_every_axis(site: Site) -> None:
-    """Spell out scales or sizes of all axes; Resize 13 has no choice of axes."""
-    if site.take("keep_aspect_ratio_policy", b"stretch") != b"stretch" and site.operand(3):
+    """State scales or sizes of all axes; Resize 13 has no `axes`."""
+    if site.pop_attr("keep_aspect_ratio_policy", b"stretch") != b"stretch" and site.operand(3):
         raise site.refusal("it keeps the aspect ratio, which came with opset 18")
-    axes = site.take("axes")
+    axes = site.pop_attr("axes")
     if not isinstance(axes, tuple):
         return
     shape = site.shape(0)
     if shape is None or site.operand(1):
-        raise site.refusal("it resizes or crops chosen axes of a value, as from opset 18 on")
+        raise site.refusal("it resizes or crops only some axes, which came with opset 18")
     if site.operand(2):
         _spread(site, 2, axes, (1,) * len(shape), np.float32, "scales")
     if site.operand(3):
@@ -65,15 +65,15 @@ def _resize_every_axis(site: Site) -> None:
 def _spread(
     site: Site, i: int, axes: tuple[Attr, ...], rest: Shape, dtype: type[np.generic], hint: str
 ) -> None:
-    """Make operand i, which is of `axes`, one of all axes; those left out have `rest`."""
-    whole: list[object] = list(rest)
-    chosen = site.elements(i)
-    known = chosen if chosen is not None and chosen.size == len(axes) else [None] * len(axes)
+    """Extend operand i from `axes` to all axes; the others get `rest`."""
+    values: list[object] = list(rest)
+    elements = site.elements(i)
+    known = elements if elements is not None and elements.size == len(axes) else [None] * len(axes)
     for axis, size in zip(axes, known, strict=True):
-        whole[site.axis(axis, len(rest))] = size
-    if any(size is None or isinstance(size, str) for size in whole):
-        raise site.refusal(f"it resizes chosen axes; before opset 18 all {hint} must be known")
-    site.set_operand(i, site.editor.add_constant(np.array(whole, dtype), f"{site.name}.{hint}"))
+        values[site.axis(axis, len(rest))] = size
+    if any(size is None or isinstance(size, str) for size in values):
+        raise site.refusal(f"it resizes only some axes; before opset 18 all {hint} must be known")
+    site.set_operand(i, site.editor.add_constant(np.array(values, dtype), f"{site.name}.{hint}"))
 
 
 def _no_symmetric_pixels(site: Site) -> None:
@@ -86,6 +86,6 @@ RESIZE: tuple[Change, ...] = (
     Change("Upsample", 10, _upsample_to_resize),
     Change("Resize", 11, _resize_10_to_11),
     Change("Resize", 13, _resize_11_to_13),
-    Change("Resize", 18, keep, _resize_every_axis),
-    Change("Resize", 19, keep, _no_symmetric_pixels),
+    Change("Resize", 18, keep_node, _resize_every_axis),
+    Change("Resize", 19, keep_node, _no_symmetric_pixels),
 )

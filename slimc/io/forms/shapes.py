@@ -1,25 +1,25 @@
-"""Splits, pads, shapes and reshapes: what newer opsets added to them."""
+"""Changes of Split, Pad, Shape, Reshape and pooling."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from slimc.io.forms.change import Change, Site, keep
+from slimc.io.forms.change import Change, Site, keep_node
 from slimc.ir.types import DType
 
 
 def _split_evenly(site: Site) -> None:
-    """Without sizes, the number of results says how many parts there are."""
+    """Without sizes, the number of results is the number of parts."""
     if not site.operand(1):
         site.set_attrs(num_outputs=len(site.node.outputs))
 
 
 def _split_by_sizes(site: Site) -> None:
-    """State the sizes where the parts are not equal; Split 13 makes equal ones by itself.
+    """State the sizes if the parts are not equal; by default Split 13 makes equal ones.
 
-    Where the size is not known, the runtime refuses what does not divide.
+    If the size is not known, the runtime refuses one that does not divide.
     """
-    count = site.take("num_outputs")
+    count = site.pop_attr("num_outputs")
     shape = site.shape(0)
     if not isinstance(count, int) or shape is None:
         return
@@ -31,12 +31,12 @@ def _split_by_sizes(site: Site) -> None:
 
 
 def _pad_every_axis(site: Site) -> None:
-    """Spell out the pads of all axes; Pad 13 has no choice of axes."""
+    """State the pads of all axes; Pad 13 has no `axes`."""
     if not site.operand(3):
         return
     axes, pads, rank = site.elements(3), site.elements(1), site.rank(0)
     if axes is None or pads is None or rank is None or pads.size != 2 * axes.size:
-        raise site.refusal("it pads chosen axes; here axes and pads must be constant")
+        raise site.refusal("it pads only some axes; before opset 18 axes and pads must be constant")
     full = np.zeros((2, rank), np.int64)
     full[:, [site.axis(int(axis), rank) for axis in axes.ravel()]] = pads.reshape(2, -1)
     site.set_operand(3, "")
@@ -49,8 +49,8 @@ def _no_wrap(site: Site) -> None:
 
 
 def _whole_shape(site: Site) -> None:
-    """Cut what Shape 15 leaves out by a Slice."""
-    start, end = site.take("start", 0), site.take("end")
+    """Replace `start` and `end` of Shape 15 by a Slice."""
+    start, end = site.pop_attr("start", 0), site.pop_attr("end")
     if start == 0 and end is None:
         return
     old, fresh = site.detach(0, "whole")
@@ -60,24 +60,24 @@ def _whole_shape(site: Site) -> None:
 
 
 def _without_allowed_zeros(site: Site) -> None:
-    """`allowzero` matters only where the wanted shape has a 0."""
-    wanted = site.elements(1)
-    if site.take("allowzero", 0) and (wanted is None or (wanted == 0).any()):
-        raise site.refusal("its shape has a 0 that means 0 (allowzero=1), as from opset 14 on")
+    """`allowzero` matters only if the new shape has a 0."""
+    shape = site.elements(1)
+    if site.pop_attr("allowzero", 0) and (shape is None or (shape == 0).any()):
+        raise site.refusal("its shape has a 0 that means 0 (allowzero=1), which came with opset 14")
 
 
 def _without_unit_dilations(site: Site) -> None:
-    dilations = site.take("dilations", ())
+    dilations = site.pop_attr("dilations", ())
     if isinstance(dilations, tuple) and any(d != 1 for d in dilations):
         raise site.refusal("its dilations came with a later opset")
 
 
 SHAPES: tuple[Change, ...] = (
     Change("Split", 18, _split_evenly, _split_by_sizes),
-    Change("Pad", 18, keep, _pad_every_axis),
-    Change("Pad", 19, keep, _no_wrap),
-    Change("Shape", 15, keep, _whole_shape),
-    Change("Reshape", 14, keep, _without_allowed_zeros),
-    Change("AveragePool", 19, keep, _without_unit_dilations),
-    Change("LpPool", 18, keep, _without_unit_dilations),
+    Change("Pad", 18, keep_node, _pad_every_axis),
+    Change("Pad", 19, keep_node, _no_wrap),
+    Change("Shape", 15, keep_node, _whole_shape),
+    Change("Reshape", 14, keep_node, _without_allowed_zeros),
+    Change("AveragePool", 19, keep_node, _without_unit_dilations),
+    Change("LpPool", 18, keep_node, _without_unit_dilations),
 )

@@ -13,7 +13,7 @@ from slimc.analysis.shapes import retype
 from slimc.errors import SlimcError, did_you_mean
 from slimc.ir import dims
 from slimc.ir.constant import Constant
-from slimc.ir.editor import with_bodies
+from slimc.ir.editor import map_bodies
 from slimc.ir.graph import Graph
 from slimc.ir.types import DType, TensorType, ValueType, static_shape
 from slimc.passes.base import Pass, PassResult, option
@@ -135,7 +135,7 @@ def with_sizes(graph: Graph, sizes: Mapping[str, int]) -> Graph:
     if not sizes:
         return graph
     nodes = tuple(
-        replace(node, attrs=with_bodies(node, lambda body: with_sizes(body, sizes)))
+        replace(node, attrs=map_bodies(node, lambda body: with_sizes(body, sizes)))
         if node.bodies
         else node
         for node in graph.nodes

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from slimc.ir.editor import without_dead
+from slimc.ir.editor import remove_dead_code
 from slimc.ir.graph import Form, Graph, Node
 from slimc.passes.base import Pass, PassResult, option
 from slimc.passes.canonical.fold_batch_norm import FoldBatchNorm
@@ -67,7 +67,7 @@ class Canonicalize(Pass):
         said: list[Remark] = []
         removed = dict.fromkeys((one.name for one in passes), 0)
         left: Sequence[Remark] = ()
-        graph = without_dead(graph)
+        graph = remove_dead_code(graph)
         for _ in range(ROUNDS):
             before, left = graph, []
             for one in passes:

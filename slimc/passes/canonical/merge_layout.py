@@ -49,7 +49,7 @@ def _both_to_result(m: Match) -> Made | None:
     """Let two such nodes be one Reshape, unless the last only copies (an output has two names)."""
     between, after = m.sizes_of("inner"), m.sizes()
     copied = between is not None and after is not None and len(between) == len(after)
-    if copied and all(map(dims.same, between or (), after or ())):
+    if copied and all(map(dims.are_equal, between or (), after or ())):
         return None
     return _to_result(m)
 
@@ -124,7 +124,7 @@ def _softmax_of_matrix(m: Match) -> Made | None:
     along = m.scope.ops.rows[softmax.kind].along
     if before is None or flat is None or softmax.attrs.get(along, -1) not in (-1, len(flat) - 1):
         return None
-    if not before or not flat or not (dims.same(before[-1], flat[-1]) or _keeps_last(m)):
+    if not before or not flat or not (dims.are_equal(before[-1], flat[-1]) or _keeps_last(m)):
         return None
     if not m.has_node("Shape") and not m.same_type("x"):
         return None
@@ -143,7 +143,7 @@ def _keeps_last(m: Match) -> bool:
 def _same(a: Shape, b: Shape) -> bool:
     """Tell whether two shapes differ in axes of size one at most."""
     longer_a, longer_b = ([size for size in shape if size != 1] for shape in (a, b))
-    return len(longer_a) == len(longer_b) and all(map(dims.same, longer_a, longer_b))
+    return len(longer_a) == len(longer_b) and all(map(dims.are_equal, longer_a, longer_b))
 
 
 def _slice(m: Match) -> Made | None:

@@ -19,22 +19,22 @@ def emit_lookups(graph: Graph, ops: OpTable, made_by: str) -> tuple[Graph, list[
     rows of 384 in onnxruntime, which folds no DQ. A table whose scales do not lie along what is
     looked up, or with zero points, gets that DQ all the same (see insert-qdq).
     """
-    nodes = [n for n in graph.nodes if not n.integer and _table(graph, ops, n) is not None]
+    nodes = [n for n in graph.nodes if not n.integer and _table_operand(graph, ops, n) is not None]
     if not nodes:
         return graph, []
     facts, editor = infer(graph, ops), Editor(graph, made_by=made_by)
     stored: dict[str, tuple[str, str]] = {}
     remarks = []
     for node in nodes:
-        operand = _table(graph, ops, node)
+        operand = _table_operand(graph, ops, node)
         if operand is not None and _is_plain(graph, facts, node, operand):
-            _emit(editor, graph, node, operand, stored)
+            _emit_lookup(editor, graph, node, operand, stored)
             kind = graph.records[node.inputs[operand]].dtype.text
             remarks.append(applied(node.name, f"looks up {kind}, and scales what it finds"))
-    return editor.done(), remarks
+    return editor.finish(), remarks
 
 
-def _table(graph: Graph, ops: OpTable, node: Node) -> int | None:
+def _table_operand(graph: Graph, ops: OpTable, node: Node) -> int | None:
     """Return the operand of a node that is a table with a record."""
     row = ops.get(node.kind)
     operand = row.table if row is not None else None
@@ -49,13 +49,13 @@ def _is_plain(graph: Graph, facts: Facts, node: Node, operand: int) -> bool:
     record, bound = graph.records[node.inputs[operand]], facts.bounds.get(node.name)
     if record.block or record.zero_point.any() or not record.dtype.in_numpy or bound is None:
         return False
-    made = labels_of(bound.outputs[0])
+    produced = labels_of(bound.outputs[0])
     axes = bound.inputs[operand] or ()
-    looked_up = [i for i, a in enumerate(axes) if not made & {x.name for t in a for x in t}]
+    looked_up = [i for i, a in enumerate(axes) if not produced & {x.name for t in a for x in t}]
     return record.axis is None or looked_up == [record.axis]
 
 
-def _emit(
+def _emit_lookup(
     editor: Editor, graph: Graph, node: Node, operand: int, stored: dict[str, tuple[str, str]]
 ) -> None:
     value, result = node.inputs[operand], node.outputs[0]
@@ -72,10 +72,10 @@ def _emit(
         )
     integers, scale_name = stored[value]
     shape = graph.shape_of(result)
-    found = editor.fresh(f"{result}.q")
+    rows = editor.fresh_name(f"{result}.q")
     editor.set_input(node.name, operand, integers)
-    editor.update(node.name, outputs=(found,))
-    editor.set_type(found, TensorType(record.dtype, shape))
+    editor.update(node.name, outputs=(rows,))
+    editor.set_type(rows, TensorType(record.dtype, shape))
     if record.axis is not None:
         inputs = tuple(scale_name if i == operand else v for i, v in enumerate(node.inputs))
         (scale_name,) = editor.add(
@@ -83,7 +83,7 @@ def _emit(
         )
     (real,) = editor.add(
         "Cast",
-        (found,),
+        (rows,),
         types=[TensorType(dtype, shape)],
         attrs={"to": dtype.code},
         name=f"{node.name}.cast",

@@ -13,7 +13,7 @@ from math import prod
 import numpy as np
 
 from slimc.analysis.shapes import Facts
-from slimc.io.element_types import accepts
+from slimc.io.element_types import accepts_dtype
 from slimc.io.schemas import schema_of
 from slimc.ir.arrays import Singles
 from slimc.ir.graph import OPSET, Graph, Node, is_f32
@@ -27,7 +27,7 @@ LARGEST = float(np.finfo(np.float16).max)
 SMALLEST_NORMAL = float(np.finfo(np.float16).smallest_normal)
 # An exponential makes of an absolute error d a relative one of d; rounding makes d = |x| u.
 EXPONENT_ERROR = 2.0**-7
-_UNIT = {DType.F16: 2.0**-11, DType.BF16: 2.0**-8}  # u: largest relative error of rounding
+_UNIT_ROUNDOFF = {DType.F16: 2.0**-11, DType.BF16: 2.0**-8}  # u: largest relative error of rounding
 _SCALE_ERROR = 2.0**-8  # of a scale as f16: then its integers stand for other numbers
 
 
@@ -50,12 +50,12 @@ class Guards:
         """Say why a node with f32 operands or results stays in f32; None: it can be lowered."""
         row = self.ctx.ops.get(node.kind)
         newest = BFLOAT16_OPSET if dtype is DType.BF16 else 0
-        taken = _takes(node, dtype, max(self.ctx.target.opset_max, newest))
+        accepted = _accepted_operands(node, dtype, max(self.ctx.target.opset_max, newest))
         if (why := self._no_kernel(node)) is not None:
             return why
-        if taken is None or row is None:
+        if accepted is None or row is None:
             return f"nothing says that {node.kind} takes {dtype.text}"
-        inputs, outputs = taken
+        inputs, outputs = accepted
         results = [v for v in node.outputs if is_f32(self.graph, v)]
         if any(is_f32(self.graph, v) and not t for v, t in zip(node.outputs, outputs, strict=True)):
             return f"{node.op} makes no {dtype.text}"
@@ -84,10 +84,10 @@ class Guards:
         """Only f16 has bounds that constants of networks reach."""
         for value in read if dtype is DType.F16 else ():
             array = self.graph.array(value)
-            if array is not None and (why := _unfit(array)):
+            if array is not None and (why := _constant_problem(array)):
                 return f"constant '{value}' {why}"
             record = self.graph.records.get(value)
-            if record is not None and (why := _unfit_scale(record.scale)):
+            if record is not None and (why := _scale_problem(record.scale)):
                 return f"{why} of '{value}'"
         return None
 
@@ -96,7 +96,7 @@ class Guards:
             most = self.measured.get(value, 0.0)
             if most > self.data_max:
                 return f"'{value}' reaches {most:.3g} on the samples, above {self.data_max:g}"
-        bound = EXPONENT_ERROR / _UNIT[dtype]
+        bound = EXPONENT_ERROR / _UNIT_ROUNDOFF[dtype]
         for value in read[:1] if row.growth == "exponential" else ():
             most = self.measured.get(value, 0.0)
             if most > bound:
@@ -127,16 +127,16 @@ class Guards:
         bound = self.facts.bounds.get(node.name)
         if bound is None:
             return None
-        read, made = (
+        read, produced = (
             {label.name for axes in side for axis in axes or () for term in axis for label in term}
             for side in (bound.inputs, bound.outputs)
         )
-        sizes = [bound.sizes.get(name) for name in sorted(read - made)]
+        sizes = [bound.sizes.get(name) for name in sorted(read - produced)]
         numbers = [size for size in sizes if isinstance(size, int)]
         return prod(numbers) if len(numbers) == len(sizes) else None
 
 
-def _takes(
+def _accepted_operands(
     node: Node, dtype: DType, opset: int
 ) -> tuple[tuple[bool, ...], tuple[bool, ...]] | None:
     """Tell which operands and results may be of a type at an opset; None: nothing is known.
@@ -144,10 +144,10 @@ def _takes(
     An operator newer than the opset is judged as it is now: it will be expressed by others.
     """
     known = schema_of(node, opset) is not None
-    return accepts(node, dtype, opset if known else OPSET)
+    return accepts_dtype(node, dtype, opset if known else OPSET)
 
 
-def _unfit(array: Singles) -> str:
+def _constant_problem(array: Singles) -> str:
     """Say why f16 does not carry a constant; empty: it does (infinity too: masks have it)."""
     size = np.abs(array.astype(np.float32))
     finite = size[np.isfinite(size)]
@@ -159,7 +159,7 @@ def _unfit(array: Singles) -> str:
     return ""
 
 
-def _unfit_scale(scale: Singles) -> str:
+def _scale_problem(scale: Singles) -> str:
     """Say why f16 does not carry scales: of those that matter, one is off by too much."""
     near = scale.astype(np.float16).astype(np.float32)
     off = (np.abs(near - scale) > _SCALE_ERROR * scale) & (scale > scale.max() * _SCALE_ERROR)

@@ -17,7 +17,7 @@ from slimc.passes.context import Context
 from slimc.passes.lower.emit_dynamic import emit_dynamic
 from slimc.passes.lower.emit_lookups import emit_lookups
 from slimc.passes.lower.qdq_emitter import Emitter
-from slimc.passes.lower.ranges_in_file import leave_beside
+from slimc.passes.lower.ranges_in_file import keep_ranges
 from slimc.remarks import Remark, applied, skipped
 from slimc.targets.onnxruntime.guarded_floats import guard_floats, hold_behind
 from slimc.targets.target import Placement, Target
@@ -37,7 +37,9 @@ class InsertQdq(Pass):
     promise: ClassVar[Promise] = "integers"
 
     def run(self, graph: Graph, ctx: Context) -> PassResult:
-        if not graph.records and all(_has_integers(graph, n) for n in graph.nodes if n.integer):
+        if not graph.records and all(
+            _reads_dequantized(graph, n) for n in graph.nodes if n.integer
+        ):
             return PassResult(graph)
         placement = ctx.target.placement
         if placement is None:
@@ -48,18 +50,18 @@ class InsertQdq(Pass):
                 help="leave out quant for this target",
             )
         if placement.beside:
-            return leave_beside(graph, ctx.ops, ctx.target)
-        return place(graph, ctx.ops, placement)
+            return keep_ranges(graph, ctx.ops, ctx.target)
+        return insert_qdq(graph, ctx.ops, placement)
 
 
 def as_computed(graph: Graph, ops: OpTable, target: Target) -> Graph:
     """Return a lowered graph as the target computes it: with Q/DQ for ranges beside the file."""
     if target.placement is None or not graph.records:
         return graph
-    return place(graph, ops, target.placement).graph
+    return insert_qdq(graph, ops, target.placement).graph
 
 
-def place(graph: Graph, ops: OpTable, placement: Placement) -> PassResult:
+def insert_qdq(graph: Graph, ops: OpTable, placement: Placement) -> PassResult:
     """Insert Q/DQ in the style of a placement. Raises SlimcError "record-missing"."""
     graph, remarks = emit_dynamic(graph, ops, InsertQdq.name)
     graph, looked_up = emit_lookups(graph, ops, InsertQdq.name)
@@ -68,17 +70,17 @@ def place(graph: Graph, ops: OpTable, placement: Placement) -> PassResult:
     if placement.activation == "absorb":
         graph, absorbed = absorb_clamps(graph, ops)
         remarks += absorbed
-    made, said = _insert(graph, ops, placement, floats)
+    lowered, inserted = _insert(graph, ops, placement, floats)
     if placement.guard_floats:
-        made, guarded = guard_floats(made, ops, InsertQdq.name)
-        said = [*said, *guarded]
+        lowered, guarded = guard_floats(lowered, ops, InsertQdq.name)
+        inserted = [*inserted, *guarded]
     if placement.hold_behind:
-        made, held = hold_behind(made, placement.hold_behind, InsertQdq.name)
-        said = [*said, *held]
-    return PassResult(made, (*remarks, *said))
+        lowered, held = hold_behind(lowered, placement.hold_behind, InsertQdq.name)
+        inserted = [*inserted, *held]
+    return PassResult(lowered, (*remarks, *inserted))
 
 
-def _has_integers(graph: Graph, node: Node) -> bool:
+def _reads_dequantized(graph: Graph, node: Node) -> bool:
     """Tell whether a node reads from a DQ: then Q/DQ are already there."""
     makers = (graph.producers.get(value) for value in node.inputs)
     return any(maker is not None and maker.op == DEQUANTIZE for maker in makers)
@@ -99,7 +101,7 @@ def absorb_clamps(graph: Graph, ops: OpTable) -> tuple[Graph, list[Remark]]:
             continue
         value, result = node.inputs[0], node.outputs[0]
         record = graph.records.get(result)
-        if record is None or not _alone(editor, value):
+        if record is None or not _has_one_reader(editor, value):
             continue
         if not same_record(graph.records.get(value, record), record):
             continue
@@ -114,10 +116,10 @@ def absorb_clamps(graph: Graph, ops: OpTable) -> tuple[Graph, list[Remark]]:
         remarks.append(
             applied(node.name, f"deleted: the integers of '{result}' stay in its bounds")
         )
-    return editor.done(), remarks
+    return editor.finish(), remarks
 
 
-def _alone(editor: Editor, value: str) -> bool:
+def _has_one_reader(editor: Editor, value: str) -> bool:
     return len(editor.users(value)) == 1 and not editor.is_output(value)
 
 
@@ -139,7 +141,7 @@ def _insert(
             if node.integer:
                 emitter.quantize_results(node)
     for name in floats:
-        remarks += _store_weight(emitter, graph, ops, name)
+        remarks += _dequantize_weight(emitter, graph, ops, name)
     for node in graph.nodes:
         if not node.integer:
             continue
@@ -151,10 +153,10 @@ def _insert(
     for node, value in emitter.dequantize_captured():
         kind = graph.records[value].dtype.text
         remarks.append(applied(node.name, f"its bodies read '{value}' rounded to {kind}"))
-    return emitter.done(), remarks
+    return emitter.finish(), remarks
 
 
-def _store_weight(emitter: Emitter, graph: Graph, ops: OpTable, name: str) -> Iterator[Remark]:
+def _dequantize_weight(emitter: Emitter, graph: Graph, ops: OpTable, name: str) -> Iterator[Remark]:
     """Put a DQ between a node that computes in floats and its weight, where that has a record."""
     node = graph.by_name.get(name)
     operand = ops.parameter(node) if node is not None else None
@@ -202,11 +204,11 @@ def _quantize_operands(
 
 def _fused_operand(graph: Graph, ops: OpTable, node: Node, order: dict[str, int]) -> int | None:
     """Return the operand that the last contraction before a node makes for it alone."""
-    found = dict(_made_by_contraction(graph, ops, node))
-    return max(found, key=lambda i: order[found[i].name], default=None)
+    sources = dict(_contraction_operands(graph, ops, node))
+    return max(sources, key=lambda i: order[sources[i].name], default=None)
 
 
-def _made_by_contraction(graph: Graph, ops: OpTable, node: Node) -> Iterator[tuple[int, Node]]:
+def _contraction_operands(graph: Graph, ops: OpTable, node: Node) -> Iterator[tuple[int, Node]]:
     for i, value in enumerate(node.inputs):
         source = graph.producers.get(value)
         if source is None or not source.integer or value in graph.outputs:

@@ -66,7 +66,7 @@ class LowerFloat16(Pass):
 
     def run(self, graph: Graph, ctx: Context) -> PassResult:
         """Raise SlimcError: scheme-unsupported, bad-option-value, unknown-node."""
-        wanted = float_types(
+        types = float_types(
             graph, ctx.target, self.scheme, self.rest, self.mixed, self.keep, self.name
         )
         ends = DType.of_text(self.io)
@@ -74,11 +74,11 @@ class LowerFloat16(Pass):
             raise SlimcError(
                 "scheme-unsupported",
                 f"target {ctx.target.name} computes in "
-                f"{', '.join(one.text for one in ctx.target.floats)}, not in {self.io}",
+                f"{', '.join(dtype.text for dtype in ctx.target.floats)}, not in {self.io}",
                 f"option io of pass {self.name}",
                 "leave io out",
             )
-        if not wanted and ends is DType.F32:
+        if not types and ends is DType.F32:
             return PassResult(graph)
         data = ctx.data.first_samples(SAMPLES)
         measured = self._measured(graph, data)
@@ -87,34 +87,34 @@ class LowerFloat16(Pass):
         reasons = {
             node.name: reason
             for node in graph.nodes
-            if (reason := _reason(guards, node, wanted)) is not None
+            if (reason := _reason(guards, node, types)) is not None
         }
-        kinds = {name: dtype for name, dtype in wanted.items() if name not in reasons}
-        reasons |= _stranded(graph, ctx, kinds)
-        made = _finite(graph, ctx, kinds, ends, reasons, measured)
-        return PassResult(made, _remarks(graph, made, kinds, reasons, ctx.data))
+        kinds = {name: dtype for name, dtype in types.items() if name not in reasons}
+        reasons |= _drop_stranded(graph, ctx, kinds)
+        lowered = _lower_finite(graph, ctx, kinds, ends, reasons, measured)
+        return PassResult(lowered, _remarks(graph, lowered, kinds, reasons, ctx.data))
 
     def _measured(self, graph: Graph, data: Data) -> Mapping[str, float]:
-        made = [v for node in graph.nodes for v in node.outputs]
-        values = [v for v in (*graph.inputs, *made) if is_f32(graph, v)]
+        results = [v for node in graph.nodes for v in node.outputs]
+        values = [v for v in (*graph.inputs, *results) if is_f32(graph, v)]
         return magnitudes(graph, data, values)
 
 
-def _reason(guards: Guards, node: Node, wanted: Mapping[str, DType]) -> str | None:
+def _reason(guards: Guards, node: Node, types: Mapping[str, DType]) -> str | None:
     """Say why a node that has to do with f32 stays in it."""
     if not any(is_f32(guards.graph, v) for v in (*node.reads, *node.outputs)):
         return None
-    if node.name not in wanted:
+    if node.name not in types:
         return "kept by option"
-    return guards.reason(node, wanted[node.name])
+    return guards.reason(node, types[node.name])
 
 
-def _stranded(graph: Graph, ctx: Context, kinds: dict[str, DType]) -> dict[str, str]:
+def _drop_stranded(graph: Graph, ctx: Context, kinds: dict[str, DType]) -> dict[str, str]:
     """Leave in f32 what only moves elements from nodes in f32 to nodes in f32: it saves two Casts.
 
     Takes them out of `kinds`.
     """
-    found: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     for node in graph.nodes:
         if node.name not in kinds or ctx.ops.quant(node) is not Quant.PASS_THROUGH:
             continue
@@ -123,12 +123,12 @@ def _stranded(graph: Graph, ctx: Context, kinds: dict[str, DType]) -> dict[str, 
         readers = [user for v in node.outputs for user in graph.users.get(v, ())]
         single = all(m is None or m.name not in kinds for m in floats)
         if single and not any(user.name in kinds for user in readers):
-            found[node.name] = "it moves elements between nodes in f32"
+            reasons[node.name] = "it moves elements between nodes in f32"
             del kinds[node.name]
-    return found
+    return reasons
 
 
-def _finite(
+def _lower_finite(
     graph: Graph,
     ctx: Context,
     kinds: dict[str, DType],
@@ -143,10 +143,10 @@ def _finite(
     data = ctx.data.first_samples(SAMPLES)
     while True:
         borders = Borders(graph, ctx.ops, kinds, ends)
-        made = borders.lowered()
+        lowered = borders.lower()
         names = {v: borders.native.get(v, v) for v, most in measured.items() if most < inf}
-        found = magnitudes(made, data, names.values())
-        lost = {v for v, name in names.items() if found[name] == inf}
+        largest = magnitudes(lowered, data, names.values())
+        lost = {v for v, name in names.items() if largest[name] == inf}
         guilty = {
             name: value
             for node in graph.nodes
@@ -156,33 +156,33 @@ def _finite(
             for name in _lowered_before(graph, node, kinds)
         }
         if not guilty:
-            return made
+            return lowered
         for name, value in guilty.items():
             reasons[name] = f"'{value}' is not finite on the samples in {kinds.pop(name).text}"
 
 
 def _lowered_before(graph: Graph, node: Node, kinds: Mapping[str, DType]) -> list[str]:
     """Return a node that is lowered, or else the nearest such nodes that it depends on."""
-    todo, seen, found = [node], {node.name}, []
-    while todo:
-        one = todo.pop()
-        if one.name in kinds:
-            found.append(one.name)
+    pending, seen, names = [node], {node.name}, []
+    while pending:
+        current = pending.pop()
+        if current.name in kinds:
+            names.append(current.name)
             continue
-        makers = [graph.producers[v] for v in one.reads if v in graph.producers]
-        todo += [maker for maker in makers if maker.name not in seen]
+        makers = [graph.producers[v] for v in current.reads if v in graph.producers]
+        pending += [maker for maker in makers if maker.name not in seen]
         seen.update(maker.name for maker in makers)
-    return found
+    return names
 
 
 def _remarks(
     graph: Graph,
-    made: Graph,
+    result: Graph,
     kinds: Mapping[str, DType],
     reasons: Mapping[str, str],
     data: Data,
 ) -> tuple[Remark, ...]:
-    casts = sum((n.op == "Cast") for n in made.nodes) - sum((n.op == "Cast") for n in graph.nodes)
+    casts = sum((n.op == "Cast") for n in result.nodes) - sum((n.op == "Cast") for n in graph.nodes)
     lowered = [
         dtype.text
         for node in graph.nodes
@@ -190,16 +190,16 @@ def _remarks(
         and any(is_f32(graph, v) for v in (*node.reads, *node.outputs))
     ]
     names = " or ".join(dict.fromkeys(lowered)) or "16 bits"
-    said = [
+    notes = [
         note(
             f"{len(lowered)} of {len(lowered) + len(reasons)} floating nodes compute in {names}, "
             f"with {casts} Casts between types"
         )
     ]
     if data.synthetic:
-        said.append(note("magnitudes were measured on made-up samples"))
-    left = [skipped(name, f"stays in f32: {why}") for name, why in reasons.items()]
-    return (*said, *left)
+        notes.append(note("magnitudes were measured on made-up samples"))
+    float_remarks = [skipped(name, f"stays in f32: {why}") for name, why in reasons.items()]
+    return (*notes, *float_remarks)
 
 
 def magnitudes(graph: Graph, data: Data, values: Iterable[str]) -> dict[str, float]:
@@ -225,7 +225,7 @@ def magnitudes(graph: Graph, data: Data, values: Iterable[str]) -> dict[str, flo
         names[value] = editor.add("Add", [most, sound], types=[TensorType(DType.F32, ())])[0]
     if not names:
         return {}
-    session = Session(editor.done(keep_dead=True), list(names.values()))
+    session = Session(editor.finish(keep_dead=True), list(names.values()))
     found = dict.fromkeys(names, 0.0)
     for feed in data:
         results = session.run(feed)

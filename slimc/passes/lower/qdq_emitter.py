@@ -17,11 +17,11 @@ from slimc.targets.target import Placement
 
 _ALMOST_HALF = 0.49  # of a step: rounds to the integer before
 # Of a bias in steps of its scale: the 32-bit sum that it starts has half its range left.
-LARGEST_BIAS = float(np.iinfo(np.int32).max) / 2
+MAX_BIAS_STEPS = float(np.iinfo(np.int32).max) / 2
 
 
 @dataclass(frozen=True)
-class _Kept:
+class _Dequantized:
     """What the DQ of a value gives. The record is held, so that its id stays its own."""
 
     record: Quantization
@@ -39,12 +39,12 @@ class Emitter:
         self.ops = ops
         self.placement = placement
         self._editor = Editor(graph, made_by=made_by)
-        self._kept: dict[tuple[str, int], _Kept] = {}
+        self._dequantized: dict[tuple[str, int], _Dequantized] = {}
         self._constants: dict[tuple[int, DType], tuple[Quantization, str, str]] = {}
 
-    def done(self) -> Graph:
+    def finish(self) -> Graph:
         """Make the graph; its records are used up."""
-        return replace(self._editor.done(), records={})
+        return replace(self._editor.finish(), records={})
 
     def leave_float(self, node: Node) -> None:
         """Take back that a node is to run in integers."""
@@ -58,13 +58,13 @@ class Emitter:
                 continue
             source = value
             if self._editor.is_output(value):
-                source = self._renamed(node.name, value)
+                source = self._rename_output(node.name, value)
             quantized = self._quantize(source, value, record, node.name)
             real = self._dequantize(quantized, value, record, node.name, value != source)
             if source == value:
                 maker = self._editor.producer(quantized)
                 self._editor.redirect(value, real, keep=[maker.name] if maker else [])
-            self._kept[value, id(record)] = _Kept(record, real)
+            self._dequantized[value, id(record)] = _Dequantized(record, real)
 
     def quantize_operand(self, node: Node, index: int) -> None:
         """Let an operand of `node`, constant or computed, read its integers."""
@@ -80,14 +80,14 @@ class Emitter:
             self._read_integers(node, weighted.weight, value, record)
             return
         data = self.graph.records[node.inputs[weighted.data]]
-        record = with_room_for(record, bias.elements / data.scale)
+        record = fit_bias(record, bias.elements / data.scale)
         self._read_integers(node, weighted.weight, value, record)
         scale = (data.scale * record.scale).astype(np.float32)
         elements = np.broadcast_to(bias.elements, scale.shape or bias.elements.shape)
         zero = np.zeros(scale.shape, np.int32)
         axis = 0 if scale.ndim else None
         steps = Quantization(DType.I32, scale, zero, *DType.I32.span, axis=axis)
-        real = self._stored(bias.reader.inputs[bias.index], elements, steps, node.name)
+        real = self._store_constant(bias.reader.inputs[bias.index], elements, steps, node.name)
         self._editor.set_input(bias.reader.name, bias.index, real)
 
     def dequantize_captured(self) -> Iterator[tuple[Node, str]]:
@@ -102,13 +102,13 @@ class Emitter:
                 if record is None or array is None:
                     continue
                 if floats := self._floats_of(value):
-                    self._editor.reread_inside(node.name, {value: floats})
+                    self._editor.rename_captures(node.name, {value: floats})
                     continue
-                kept = self._kept.get((value, id(record)))
-                if kept is None:
-                    real = self._stored(value, array, record, node.name)
-                    kept = self._kept[value, id(record)] = _Kept(record, real)
-                self._editor.reread_inside(node.name, {value: kept.real})
+                dequantized = self._dequantized.get((value, id(record)))
+                if dequantized is None:
+                    real = self._store_constant(value, array, record, node.name)
+                    dequantized = self._dequantized[value, id(record)] = _Dequantized(record, real)
+                self._editor.rename_captures(node.name, {value: dequantized.real})
                 yield node, value
 
     # --- inside ------------------------------------------------------------------------------
@@ -124,15 +124,15 @@ class Emitter:
                 return None
             if not np.isfinite(array).all():
                 return None  # -inf masks a channel, and is no integer
-            found = Bias(node, index, array.astype(np.float32).reshape(-1))
+            bias = Bias(node, index, array.astype(np.float32).reshape(-1))
         else:
-            behind = bias_behind(self.graph, self.ops, node, weighted)
-            if behind is None or node.outputs[0] in self.graph.records:
+            added = bias_behind(self.graph, self.ops, node, weighted)
+            if added is None or node.outputs[0] in self.graph.records:
                 return None
-            found = behind
+            bias = added
         scale = self.graph.records[node.inputs[weighted.weight]].scale
-        fits = not scale.ndim or found.elements.size in (1, scale.size)
-        return found if fits else None
+        fits = not scale.ndim or bias.elements.size in (1, scale.size)
+        return bias if fits else None
 
     def _floats_of(self, value: str) -> str:
         """Return the name under which a node outside of bodies reads the floats of a constant."""
@@ -144,17 +144,17 @@ class Emitter:
         users = self._editor.users(value)
         return self._editor.is_output(value) or any(value in user.inputs for user in users)
 
-    def _renamed(self, node: str, output: str) -> str:
+    def _rename_output(self, node: str, output: str) -> str:
         """Give the result of a node that is a graph output another name: the DQ gets this one."""
-        name = self._editor.fresh(f"{output}.float")
-        made = self._editor.node(node).outputs
-        self._editor.update(node, outputs=tuple(name if o == output else o for o in made))
+        name = self._editor.fresh_name(f"{output}.float")
+        outputs = self._editor.node(node).outputs
+        self._editor.update(node, outputs=tuple(name if o == output else o for o in outputs))
         self._editor.set_type(name, self.graph.type_of(output))
         return name
 
     def _read_integers(self, node: Node, index: int, value: str, record: Quantization) -> None:
-        kept = self._kept.get((value, id(record)))
-        if kept is None:
+        dequantized = self._dequantized.get((value, id(record)))
+        if dequantized is None:
             array = self.graph.array(value)
             if array is None:
                 source = self.graph.producers.get(value)
@@ -162,21 +162,25 @@ class Emitter:
                 quantized = self._quantize(value, value, record, near)
                 real = self._dequantize(quantized, value, record, near)
             else:
-                real = self._stored(value, array, record, node.name)
-            kept = self._kept[value, id(record)] = _Kept(record, real)
-        self._editor.set_input(node.name, index, kept.real)
+                real = self._store_constant(value, array, record, node.name)
+            dequantized = self._dequantized[value, id(record)] = _Dequantized(record, real)
+        self._editor.set_input(node.name, index, dequantized.real)
 
-    def _stored(self, value: str, array: np.ndarray, record: Quantization, near: str) -> str:
+    def _store_constant(
+        self, value: str, array: np.ndarray, record: Quantization, near: str
+    ) -> str:
         """Return the result of a DQ on a constant, stored as the target wants it."""
         if self.placement.weights == "rounded":
-            return self._rounded(value, array, record)
+            return self._round_weight(value, array, record)
         if self.placement.weights == "fp32-qdq" and record.dtype is not DType.I32:
-            integers = self._quantize(self._within(value, array, record), value, record, near)
+            integers = self._quantize(
+                self._clip_to_integers(value, array, record), value, record, near
+            )
         else:
             integers = self._editor.add_constant(record.quantize(array), f"{value}.q")
         return self._dequantize(integers, value, record, near)
 
-    def _within(self, value: str, array: np.ndarray, record: Quantization) -> str:
+    def _clip_to_integers(self, value: str, array: np.ndarray, record: Quantization) -> str:
         """Return a constant whose numbers Q maps to the integers in use; itself if it is one.
 
         A runtime's Q knows the ends of the type alone: it makes -128 of what is to be -127.
@@ -189,7 +193,7 @@ class Emitter:
             return value
         return self._editor.add_constant(inside, f"{value}.clipped")
 
-    def _rounded(self, value: str, array: np.ndarray, record: Quantization) -> str:
+    def _round_weight(self, value: str, array: np.ndarray, record: Quantization) -> str:
         """Return a constant of floats that are numbers of the grid; it keeps its name if it can."""
         numbers = record.nearest(array).astype(array.dtype)
         if self._editor.count_users(value) > 1 or self._editor.is_output(value):
@@ -226,42 +230,42 @@ class Emitter:
         dtype = record.dtype if op == QUANTIZE else self._editor.dtype_of(inputs[1]) or DType.F32
         shape = self._editor.shape_of(inputs[0])
         if result not in self.graph.outputs:
-            result = self._editor.fresh(result)
-        (made,) = self._editor.add(
+            result = self._editor.fresh_name(result)
+        (output,) = self._editor.add(
             op,
             inputs,
             outputs=[result],
             types=[TensorType(dtype, shape)],
-            attrs=_attrs(record),
+            attrs=_qdq_attrs(record),
             name=name,
             near=near,
         )
-        return made
+        return output
 
     def _parameters(self, hint: str, record: Quantization) -> tuple[str, str]:
         """Return the constants of scale (of the float type of the value) and zero point."""
         dtype = self.graph.dtype_of(hint) or DType.F32
-        held, scale, zero = self._constants.get((id(record), dtype), (None, "", ""))
-        if held is None:
+        cached, scale, zero = self._constants.get((id(record), dtype), (None, "", ""))
+        if cached is None:
             scale = self._editor.add_constant(record.scale.astype(dtype.numpy), f"{hint}.scale")
             zero = self._editor.add_constant(record.zero_point, f"{hint}.zero")
             self._constants[id(record), dtype] = record, scale, zero
         return scale, zero
 
 
-def _attrs(record: Quantization) -> dict[str, Attr]:
+def _qdq_attrs(record: Quantization) -> dict[str, Attr]:
     """Return the attributes of a Q or DQ."""
     if record.axis is None:
         return {}
     return {"axis": record.axis, **({"block_size": record.block} if record.block else {})}
 
 
-def with_room_for(record: Quantization, bias: np.ndarray) -> Quantization:
+def fit_bias(record: Quantization, bias: np.ndarray) -> Quantization:
     """Raise the scales of a weight where the bias, over the data's scale, would not fit 32 bits.
 
     That is so where a channel of weights is all but zero: then its scale says little anyway.
     """
-    least = np.abs(bias).astype(np.float64) / LARGEST_BIAS
+    least = np.abs(bias).astype(np.float64) / MAX_BIAS_STEPS
     least = np.broadcast_to(
         least if record.scale.ndim else least.max(initial=0), record.scale.shape
     )

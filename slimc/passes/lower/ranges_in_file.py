@@ -18,7 +18,7 @@ from slimc.targets.target import Target
 MADE_BY = "insert-qdq"
 
 
-def leave_beside(graph: Graph, ops: OpTable, target: Target) -> PassResult:
+def keep_ranges(graph: Graph, ops: OpTable, target: Target) -> PassResult:
     """Keep the records of a graph, and let its weights be what the runtime makes of them.
 
     The runtime rounds weights by itself: per output channel, scale = max |w| / 127, to the nearest.
@@ -31,21 +31,21 @@ def leave_beside(graph: Graph, ops: OpTable, target: Target) -> PassResult:
     remarks: list[Remark] = []
     for node in _integer_clamps(graph, ops, target):
         editor.update(node.name, integer=True)
-    found = list(_weights(graph, ops))
-    times = Counter(node.inputs[parts.weight] for node, parts in found)
-    for node, parts in found:
+    weights = list(_weights(graph, ops))
+    times = Counter(node.inputs[parts.weight] for node, parts in weights)
+    for node, parts in weights:
         weight = node.inputs[parts.weight]
         record, numbers = graph.records[weight], graph.constants[weight].array
         if len(graph.users[weight]) == times[weight] and weight not in graph.outputs:
-            editor.set_constant(weight, settled(numbers, record))
+            editor.set_constant(weight, round_to_grid(numbers, record))
         else:
-            own = editor.add_constant(settled(numbers, record), f"{node.name}.weight")
-            editor.set_input(node.name, parts.weight, own)
-            editor.set_record(own, record)
+            copy = editor.add_constant(round_to_grid(numbers, record), f"{node.name}.weight")
+            editor.set_input(node.name, parts.weight, copy)
+            editor.set_record(copy, record)
             editor.set_record(weight, None)
         data = graph.records[node.inputs[parts.data]].dtype.text
         remarks.append(applied(node.name, f"runs in integers: {data} data, ranges beside the file"))
-    return PassResult(editor.done(), tuple(remarks))
+    return PassResult(editor.finish(), tuple(remarks))
 
 
 def _weights(graph: Graph, ops: OpTable) -> Iterator[tuple[Node, Weighted]]:
@@ -57,16 +57,16 @@ def _weights(graph: Graph, ops: OpTable) -> Iterator[tuple[Node, Weighted]]:
             yield node, weighted
 
 
-def settled(array: np.ndarray, record: Quantization) -> np.ndarray:
+def round_to_grid(array: np.ndarray, record: Quantization) -> np.ndarray:
     """Return the numbers of a weight's grid, the largest of each channel at the end of the grid."""
     integers = record.quantize(array)
     axis = record.axis or 0
     moved = np.moveaxis(integers, axis, 0)
     channels = moved.reshape(1 if record.axis is None else len(moved), -1).copy()
     magnitudes = np.abs(channels.astype(np.int32))
-    at = magnitudes.argmax(axis=1)
+    largest = magnitudes.argmax(axis=1)
     rows = np.flatnonzero(magnitudes.max(axis=1, initial=0))  # what is all zero has no scale
-    channels[rows, at[rows]] = np.sign(channels[rows, at[rows]]) * record.high
+    channels[rows, largest[rows]] = np.sign(channels[rows, largest[rows]]) * record.high
     numbers = record.dequantize(np.moveaxis(channels.reshape(moved.shape), 0, axis))
     return numbers.astype(array.dtype)
 
@@ -75,7 +75,7 @@ def _integer_clamps(graph: Graph, ops: OpTable, target: Target) -> list[Node]:
     """Return the clamps (Relu, Clip) of results of integer nodes, which have a record."""
     facts = infer(graph, ops)
     integer = {node.name for node in graph.nodes if node.integer}
-    found: list[Node] = []
+    clamps: list[Node] = []
     for node in graph.nodes:
         clamp = ops.clamp(node)
         maker = graph.producers.get(node.inputs[0]) if node.inputs else None
@@ -86,5 +86,5 @@ def _integer_clamps(graph: Graph, ops: OpTable, target: Target) -> list[Node]:
         call = call_of(graph, facts, node)
         if clamp(call) is not None and not (target.misfit and target.misfit(call)):
             integer.add(node.name)
-            found.append(node)
-    return found
+            clamps.append(node)
+    return clamps

@@ -1,4 +1,4 @@
-"""What the plug-in EfficientNMS_TRT computes, in operators of ONNX."""
+"""The computation of the plug-in EfficientNMS_TRT in ONNX operators."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from slimc.ir.graph import Graph
 from slimc.ir.parse import parse_text
 from slimc.ir.types import DType
 
-# Texts of a graph: %given_boxes [B,N,4] and %given_scores [B,N,C] go in.
+# Texts of a graph with inputs %given_boxes [B,N,4] and %given_scores [B,N,C].
 _CONSTANTS = """\
   %most = constant i64[1] [{most}]
   %overlap = constant f32[1] [{overlap}]
@@ -25,12 +25,12 @@ _CONSTANTS = """\
   %boxes_cast = Cast(%given_boxes) {{to=1}}
   %scores_cast = Cast(%given_scores) {{to=1}}
 """
-_SOME = """\
+_SOME_BOXES = """\
   %boxes_in = Identity(%boxes_cast)
   %scores_in = Identity(%scores_cast)
 """
-# An image may have no box: there is always one to take from, that is never picked.
-_PERHAPS_NONE = """\
+# An image may have no box: a box is appended that is never picked.
+_MAYBE_NO_BOX = """\
   %row = constant i64[6] [0, 0, 0, 0, 1, 0]
   %boxes_in = Pad(%boxes_cast, %row)
   %scores_in = Pad(%scores_cast, %row, %unscored)
@@ -67,8 +67,8 @@ _BEST_CLASS = """\
 _EACH_CLASS = """\
   %s = Identity(%meant)
 """
-# A pair of box and class that is picked keeps its score, all others have none: -inf. The K highest
-# of an image are its detections; K more without a score stand behind them, for images with fewer.
+# A pair of box and class that is picked keeps its score, all others get -inf. The K highest of an
+# image are its detections; K more without a score follow them, for images with fewer.
 _PICK = """\
   %by_class = Transpose(%s) {perm=[0,2,1]}
   %picked: i64[?,3] = NonMaxSuppression(%b, %by_class, %most, %overlap, %least)
@@ -106,36 +106,43 @@ _RESULTS = """\
 
 @dataclass(frozen=True)
 class Suppression:
-    """How to suppress: thresholds of score and overlap, detections per image, and the rest.
+    """Parameters of the suppression."""
 
-    background: the class that is none, of so many `classes`; None: there is none. may_be_none: how
-    many boxes there are is not known, there may be none.
-    """
-
-    least: float
-    overlap: float
-    most: int
+    score_threshold: float
+    """Boxes with lower scores are dropped."""
+    iou_threshold: float
+    """Overlap from which the lower score is dropped."""
+    max_boxes: int
+    """Detections per image."""
     centers: bool
+    """Whether boxes are [x,y,w,h] of their centres, not corners."""
     logits: bool
-    agnostic: bool
+    """Whether scores need a sigmoid."""
+    class_agnostic: bool
+    """Whether boxes suppress those of other classes too."""
     background: int | None
+    """The background class; None: there is none."""
     classes: int
-    may_be_none: bool
+    """Number of classes."""
+    may_be_empty: bool
+    """Whether an image may have no box: their number is unknown."""
 
     def graph(self, dtype: DType) -> Graph:
-        """Return it as a graph, of boxes and scores of an element type."""
+        """Return the suppression as a graph. dtype: of boxes and scores."""
         but = ["-inf" if i == self.background else "0" for i in range(self.classes)]
         parts = (
-            _CONSTANTS.format(most=self.most, overlap=self.overlap, least=self.least),
-            _PERHAPS_NONE if self.may_be_none else _SOME,
+            _CONSTANTS.format(
+                most=self.max_boxes, overlap=self.iou_threshold, least=self.score_threshold
+            ),
+            _MAYBE_NO_BOX if self.may_be_empty else _SOME_BOXES,
             _CENTERS if self.centers else _CORNERS,
             _SIGMOID if self.logits else _NO_SIGMOID,
             _NO_BACKGROUND
             if self.background is None
             else _BACKGROUND.format(classes=self.classes, but=", ".join(but)),
-            _BEST_CLASS if self.agnostic else _EACH_CLASS,
+            _BEST_CLASS if self.class_agnostic else _EACH_CLASS,
             _PICK,
-            _CLASS_FOUND if self.agnostic else _CLASS_BY_PLACE,
+            _CLASS_FOUND if self.class_agnostic else _CLASS_BY_PLACE,
             _RESULTS.format(dtype=dtype.code),
         )
         inputs = f"%given_boxes: {dtype.text}[B,N,4], %given_scores: {dtype.text}[B,N,C]"
@@ -143,15 +150,17 @@ class Suppression:
         return parse_text(head + "".join(parts))
 
 
-def put_in(editor: Editor, graph: Graph, operands: Sequence[str], results: Sequence[str]) -> None:
-    """Add the nodes of a graph, which reads `operands` and makes values of the names `results`."""
+def inline_graph(
+    editor: Editor, graph: Graph, operands: Sequence[str], results: Sequence[str]
+) -> None:
+    """Add the nodes of a graph, with `operands` as its inputs and `results` as its outputs."""
     names = dict(zip(graph.inputs, operands, strict=True))
     names |= dict(zip(graph.outputs, results, strict=True))
     for value, constant in graph.constants.items():
         names[value] = editor.add_constant(constant, f"nms.{value}")
     for node in graph.nodes:
         for value in node.outputs:
-            names.setdefault(value, editor.fresh(f"nms.{value}"))
+            names.setdefault(value, editor.fresh_name(f"nms.{value}"))
         editor.add(
             node.op,
             [names[value] for value in node.inputs],

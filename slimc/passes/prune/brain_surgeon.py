@@ -40,7 +40,7 @@ class Reader:
 
 
 @dataclass(frozen=True, eq=False)
-class Sum:
+class UncorrectedReader:
     """A reader of which nothing is corrected when units leave: their shares add up.
 
     shares: f64[width], of each unit in the energy of the outputs.
@@ -49,7 +49,9 @@ class Sum:
     shares: Floats
 
 
-def eliminate(readers: Sequence[Reader | Sum], width: int, rounds: int = ROUNDS) -> Ranking:
+def eliminate(
+    readers: Sequence[Reader | UncorrectedReader], width: int, rounds: int = ROUNDS
+) -> Ranking:
     """Return in which order units go, and the relative error of the readers as they do.
 
     damage[k]: the squared error of least squares on the units that stay, as a share of each
@@ -57,33 +59,33 @@ def eliminate(readers: Sequence[Reader | Sum], width: int, rounds: int = ROUNDS)
     costs what the readers have left: all of it is lost. Readers of nothing but a constant lose
     nothing.
     """
-    states = [state for one in readers if (state := _state(one)) is not None]
+    states = [state for reader in readers if (state := _make_state(reader)) is not None]
     alive = np.ones(width, bool)
     order: list[int] = []
     damage = [0.0]
-    each = max(1, width // rounds)
+    round_size = max(1, width // rounds)
     while alive.any():
         units = np.flatnonzero(alive)
         costs = sum((s.costs(units) for s in states), np.zeros(len(units)))
-        gone = units[np.argsort(costs, kind="stable")[: min(each, len(units))]]
-        steps = np.sort(costs)[: len(gone)]
-        lost = sum(state.take(gone) for state in states)
+        removed = units[np.argsort(costs, kind="stable")[: min(round_size, len(units))]]
+        steps = np.sort(costs)[: len(removed)]
+        lost = sum(state.remove(removed) for state in states)
         scale = lost / steps.sum() if steps.sum() > 0 else 0.0
         damage += (damage[-1] + np.cumsum(steps) * scale).tolist()
-        order += gone.tolist()
-        alive[gone] = False
+        order += removed.tolist()
+        alive[removed] = False
     return Ranking(np.array(order, np.int64), np.maximum.accumulate(np.array(damage)))
 
 
-def _state(one: Reader | Sum) -> _State | _Fixed | None:
-    if isinstance(one, Sum):
-        return _Fixed(one.shares)
-    energy = one.energy
-    return _State.of(one, energy) if energy > np.finfo(np.float32).tiny else None
+def _make_state(reader: Reader | UncorrectedReader) -> _ReaderState | _FixedState | None:
+    if isinstance(reader, UncorrectedReader):
+        return _FixedState(reader.shares)
+    energy = reader.energy
+    return _ReaderState.of(reader, energy) if energy > np.finfo(np.float32).tiny else None
 
 
 @dataclass(eq=False)
-class _Fixed:
+class _FixedState:
     """Shares that no elimination changes."""
 
     shares: Floats
@@ -92,13 +94,13 @@ class _Fixed:
         """Return the share of each unit."""
         return self.shares[units]
 
-    def take(self, units: Ints) -> float:
+    def remove(self, units: Ints) -> float:
         """Return the share of all these units."""
         return float(self.shares[units].sum())
 
 
 @dataclass(eq=False)
-class _State:
+class _ReaderState:
     """A reader while units leave. b: [p, o]; inverse: of the damped h; both of what is left.
 
     place: where a column of the reader stands in them.
@@ -111,7 +113,7 @@ class _State:
     energy: float
 
     @classmethod
-    def of(cls, reader: Reader, energy: float) -> _State:
+    def of(cls, reader: Reader, energy: float) -> _ReaderState:
         h = reader.h.astype(np.float64)
         damped = h + RIDGE * (float(np.trace(h)) / len(h)) * np.eye(len(h))
         b = reader.w.T.astype(np.float64)
@@ -126,17 +128,17 @@ class _State:
         losses: Floats = np.einsum("uko,uko->u", b, step) / self.energy
         return losses
 
-    def take(self, units: Ints) -> float:
+    def remove(self, units: Ints) -> float:
         """Let units leave, correct the rest, and return what that adds to the error."""
-        gone = self.place[self.columns[units]].reshape(-1)
+        removed = self.place[self.columns[units]].reshape(-1)
         stays = np.ones(len(self.b), bool)
-        stays[gone] = False
-        block = np.linalg.inv(self.inverse[np.ix_(gone, gone)])
-        step = block @ self.b[gone]
-        lost = float(np.einsum("ko,ko->", self.b[gone], step)) / self.energy
-        beside = self.inverse[np.ix_(stays, gone)]
-        self.b = self.b[stays] - beside @ step
+        stays[removed] = False
+        block = np.linalg.inv(self.inverse[np.ix_(removed, removed)])
+        step = block @ self.b[removed]
+        lost = float(np.einsum("ko,ko->", self.b[removed], step)) / self.energy
+        cross = self.inverse[np.ix_(stays, removed)]
+        self.b = self.b[stays] - cross @ step
         self.inverse = self.inverse[np.ix_(stays, stays)]
-        self.inverse -= beside @ block @ beside.T
+        self.inverse -= cross @ block @ cross.T
         self.place = np.where(stays, np.cumsum(stays) - 1, -1)[self.place]
         return max(lost, 0.0)

@@ -20,8 +20,8 @@ import numpy as np
 
 from slimc.analysis.removal_cost import Cost, Tally
 from slimc.ir.arrays import Floats, Ints
-from slimc.passes.prune.cost_tables import Tables, tables
-from slimc.passes.prune.widths import Range, cut_to_budget, losses
+from slimc.passes.prune.cost_tables import CostTables, expand_cost
+from slimc.passes.prune.widths import WidthRange, compute_losses, cut_to_budget
 
 if TYPE_CHECKING:
     from scipy.sparse import csc_array
@@ -33,7 +33,7 @@ Constraint: TypeAlias = "tuple[csc_array, float, float]"  # matrix, least, most
 _SLACK = 2e-6  # HiGHS takes constraints as met within 1e-6
 
 
-def cut_exactly(ranges: Sequence[Range], cost: Cost, ratio: float, latency: Cost) -> Ints:
+def cut_exactly(ranges: Sequence[WidthRange], cost: Cost, ratio: float, latency: Cost) -> Ints:
     """Return the units each family loses with the least damage among candidate widths.
 
     The first candidates include the greedy choice, so the result does no more damage than it. What
@@ -45,40 +45,46 @@ def cut_exactly(ranges: Sequence[Range], cost: Cost, ratio: float, latency: Cost
         return best
     for _ in range(ROUNDS):
         tally = Tally(latency)
-        kept = [
-            _candidates(tally, number, one, one.width - lost)
-            for number, (one, lost) in enumerate(zip(ranges, best.tolist(), strict=True))
+        candidates = [
+            _candidate_widths(tally, number, range_, range_.width - lost)
+            for number, (range_, lost) in enumerate(zip(ranges, best.tolist(), strict=True))
         ]
-        found = tables(cost, [r.width - k for r, k in zip(ranges, kept, strict=True)])
-        damages = [r.damage[r.width - k] for r, k in zip(ranges, kept, strict=True)]
+        tables = expand_cost(cost, [r.width - k for r, k in zip(ranges, candidates, strict=True)])
+        damages = [r.damage[r.width - k] for r, k in zip(ranges, candidates, strict=True)]
         for slack in (0.0, _SLACK):
-            chosen = _solve(damages, found, goal * (1 - slack), _damage(ranges, best))
-            lost = losses(ranges, [int(k[i]) for k, i in zip(kept, chosen, strict=True)])
+            chosen = _solve(damages, tables, goal * (1 - slack), _total_damage(ranges, best))
+            lost = compute_losses(
+                ranges, [int(k[i]) for k, i in zip(candidates, chosen, strict=True)]
+            )
             if cost.of(lost) <= goal:
-                best = min(best, lost, key=lambda one: _damage(ranges, one))
+                best = min(best, lost, key=lambda losses: _total_damage(ranges, losses))
                 break
     return best
 
 
-def _damage(ranges: Sequence[Range], lost: Ints) -> float:
+def _total_damage(ranges: Sequence[WidthRange], lost: Ints) -> float:
     return float(sum(r.damage[k] for r, k in zip(ranges, lost.tolist(), strict=True)))
 
 
-def _candidates(tally: Tally, number: int, one: Range, around: int) -> Ints:
+def _candidate_widths(tally: Tally, number: int, range_: WidthRange, best_width: int) -> Ints:
     """Return widths to choose from, the largest first; narrower ones only if they are faster."""
-    allowed = one.allowed()
+    allowed = range_.allowed_widths()
     if len(allowed) > CANDIDATES:
-        at = allowed.index(around)
+        position = allowed.index(best_width)
         spread = np.linspace(0, len(allowed) - 1, CANDIDATES - 3).round().astype(int).tolist()
-        near = [i for i in (at - 1, at, at + 1) if 0 <= i < len(allowed)]
+        near = [i for i in (position - 1, position, position + 1) if 0 <= i < len(allowed)]
         allowed = [allowed[i] for i in sorted({*spread, *near})]
     faster = [
-        w for w in allowed if w in (one.start, around) or tally.saved(number, one.width - w) > 0
+        w
+        for w in allowed
+        if w in (range_.start, best_width) or tally.saved(number, range_.width - w) > 0
     ]
     return np.array(faster, np.int64)
 
 
-def _solve(damages: Sequence[Floats], found: Tables, goal: float, scale: float) -> Sequence[int]:
+def _solve(
+    damages: Sequence[Floats], tables: CostTables, goal: float, scale: float
+) -> Sequence[int]:
     """Return the number of the candidate that each family gets: the first of each if none is fit.
 
     scale: the damage that is known to be enough; the objective counts in it.
@@ -86,16 +92,16 @@ def _solve(damages: Sequence[Floats], found: Tables, goal: float, scale: float) 
     from scipy.optimize import milp
 
     first = np.cumsum([0, *(len(d) for d in damages)])  # of the choices x of each family
-    costs = [*found.single, *(table.ravel() for table in found.pairs.values())]
+    costs = [*tables.single, *(table.ravel() for table in tables.pairs.values())]
     cost, weight = np.concatenate(costs), np.zeros(sum(len(c) for c in costs))
     weight[: first[-1]] = np.concatenate(damages) / (scale or 1.0)
     result = milp(
         weight,
         integrality=(np.arange(len(cost)) < first[-1]).astype(int),
         constraints=[
-            _one_of_each(first, len(cost)),
-            _pairs_follow(first, found, len(cost)),
-            (cost[None] / goal, -np.inf, 1 - found.constant / goal),
+            _choice_constraint(first, len(cost)),
+            _pair_constraint(first, tables, len(cost)),
+            (cost[None] / goal, -np.inf, 1 - tables.constant / goal),
         ],
         options={"node_limit": NODES, "mip_rel_gap": 0.0},
     )
@@ -104,7 +110,7 @@ def _solve(damages: Sequence[Floats], found: Tables, goal: float, scale: float) 
     return [int(np.argmax(result.x[a:b])) for a, b in pairwise(first.tolist())]
 
 
-def _one_of_each(first: Ints, count: int) -> Constraint:
+def _choice_constraint(first: Ints, count: int) -> Constraint:
     """Return sum_w x[f, w] = 1 for every family f."""
     from scipy.sparse import coo_array
 
@@ -114,14 +120,14 @@ def _one_of_each(first: Ints, count: int) -> Constraint:
     return matrix.tocsc(), 1, 1
 
 
-def _pairs_follow(first: Ints, found: Tables, count: int) -> Constraint:
+def _pair_constraint(first: Ints, tables: CostTables, count: int) -> Constraint:
     """Return sum_v y[f, w, g, v] = x[f, w] and sum_w y[f, w, g, v] = x[g, v] for every pair."""
     from scipy.sparse import coo_array
 
-    rows, columns, values, row, at = [0], [0], [0.0], 0, int(first[-1])
-    for (f, g), table in found.pairs.items():
-        y = np.arange(at, at + table.size).reshape(table.shape)
-        at += table.size
+    rows, columns, values, row, offset = [0], [0], [0.0], 0, int(first[-1])
+    for (f, g), table in tables.pairs.items():
+        y = np.arange(offset, offset + table.size).reshape(table.shape)
+        offset += table.size
         for family, runs in ((f, y), (g, y.T)):
             for choice, run in enumerate(runs, int(first[family])):
                 rows += [row] * (len(run) + 1)

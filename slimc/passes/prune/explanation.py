@@ -13,7 +13,7 @@ from slimc.analysis.index_space import AxisOf, LabelOf, Place
 from slimc.analysis.prune_groups import Family, channel_labels, role, weighted_nodes
 from slimc.ir.arrays import Ints
 from slimc.ir.graph import Node
-from slimc.remarks import LISTED, listed
+from slimc.remarks import LISTED, join_names
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,16 +31,16 @@ class Explanation:
     def explain(self, node: Node) -> tuple[str, ...]:
         """Say for each kind of channel of a weighted node what may leave, or what pins it."""
         if self.coupling.bound_of(node) is None:
-            return (f"'{node.name}' {self.not_understood(node)}",)
+            return (f"'{node.name}' {self.describe_unknown(node)}",)
         labels = channel_labels(self.coupling, node)
-        return tuple(f"'{node.name}' {self.may_leave(place)}" for place in labels)
+        return tuple(f"'{node.name}' {self.describe_channels(place)}" for place in labels)
 
-    def not_understood(self, node: Node) -> str:
+    def describe_unknown(self, node: Node) -> str:
         """Say why nothing is known of the channels of a node."""
         why = self.coupling.facts.opaque.get(node.name, "the sizes of its axes are not known")
         return f"cannot lose channels: {why}"
 
-    def may_leave(self, place: LabelOf) -> str:
+    def describe_channels(self, place: LabelOf) -> str:
         """Say what of a label "can" leave, or why it "cannot"."""
         units = self.coupling.units_at(place)
         what = role(self.coupling, place)
@@ -54,7 +54,7 @@ class Explanation:
             return f"cannot lose {what}: {many}"
         members = dict.fromkeys(n for f in families for n in self.weighted_in(f))
         others = [name for name in members if name != place.node]
-        tied = f" together with {listed(others)}" if others else ""
+        tied = f" together with {join_names(others)}" if others else ""
         widths = ", ".join(f"'{f.name}' ({f.width} wide)" for f in families[:LISTED])
         soft = f"; approximate: {self.why_soft(place)}" if any(f.soft for f in families) else ""
         return f"can lose {amount}{tied}, as family {widths}{soft}"
@@ -66,8 +66,8 @@ class Explanation:
     def families_at(self, place: Place) -> tuple[Family, ...]:
         """Return the families that have indices in a place."""
         units = self.coupling.units_at(place)
-        found = dict.fromkeys(self._family_of[units].tolist())
-        return tuple(self.families[i] for i in found if i >= 0)
+        indices = dict.fromkeys(self._family_of[units].tolist())
+        return tuple(self.families[i] for i in indices if i >= 0)
 
     def why_pinned(self, place: Place) -> str:
         """Say what pins a place, and through which nodes it is reached."""
@@ -92,7 +92,7 @@ class Explanation:
         through = [t for t in through if not reason.startswith(t)]
         axes = [p for p in places if isinstance(p, AxisOf)]
         subject = f"axis {axes[0].axis} of value '{axes[0].value}'" if axes else "it"
-        via = f" through {listed(through, quoted=True)}" if through else ""
+        via = f" through {join_names(through, quoted=True)}" if through else ""
         return f"{subject} reaches {reason}{via}"
 
     def _place_of(self, index: int) -> Place:
@@ -121,7 +121,7 @@ class Explanation:
 
     @cached_property
     def _family_of(self) -> Ints:
-        found = np.full(len(self.coupling.pinned), -1)
+        indices = np.full(len(self.coupling.pinned), -1)
         for number, family in enumerate(self.families):
-            found[family.units] = number
-        return found
+            indices[family.units] = number
+        return indices

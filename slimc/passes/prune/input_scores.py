@@ -13,12 +13,12 @@ from slimc.analysis.index_space import LabelOf
 from slimc.analysis.prune_groups import Family, indices_of, role
 from slimc.analysis.shapes import infer
 from slimc.calib.random_fields import or_fields
-from slimc.fit.activation_products import Energies
+from slimc.fit.activation_products import ProductEnergies
 from slimc.fit.input_moments import Read, collect_reads
 from slimc.ir.arrays import Ints
 from slimc.ir.graph import Graph
 from slimc.passes.context import Context
-from slimc.passes.prune.brain_surgeon import Reader, Sum, eliminate
+from slimc.passes.prune.brain_surgeon import Reader, UncorrectedReader, eliminate
 from slimc.passes.prune.refit import refit_readers
 from slimc.passes.prune.slice_axes import Sliced
 
@@ -41,7 +41,9 @@ class ReaderRankings(AbstractContextManager["ReaderRankings"]):
         """Run the samples of the context through the graph of the coupling."""
         self.coupling = coupling
         self.families = families
-        self._reads_of = [list(_reads(coupling, f)) if f.width > 1 else [] for f in families]
+        self._reads_of = [
+            list(_consuming_labels(coupling, f)) if f.width > 1 else [] for f in families
+        ]
         nodes = {place.node for places in self._reads_of for place in places}
         graph = coupling.opened.whole
         sizes = ctx.sizes_of(graph)
@@ -63,39 +65,45 @@ class ReaderRankings(AbstractContextManager["ReaderRankings"]):
         return refit_readers(self.coupling.opened.whole, sliced, self._reads)
 
     def _ranking(self, family: Family, places: Sequence[LabelOf], score: str) -> Ranking | None:
-        readers = [one for place in places for one in self._readers(family, place, score)]
+        readers = [reader for place in places for reader in self._readers(family, place, score)]
         return eliminate(readers, family.width) if readers else None
 
-    def _readers(self, family: Family, place: LabelOf, score: str) -> Iterator[Reader | Sum]:
+    def _readers(
+        self, family: Family, place: LabelOf, score: str
+    ) -> Iterator[Reader | UncorrectedReader]:
         read = self._reads.get(place.node)
         columns = indices_of(self.coupling, family, place)
-        if isinstance(read, Energies):
+        if isinstance(read, ProductEnergies):
             shares = read.shares.get(place.label)
             if shares is not None:
-                yield Sum(shares[columns].sum(axis=1))
+                yield UncorrectedReader(shares[columns].sum(axis=1))
         elif read is not None and read.linear.ins == (place.label,):
             for group in range(read.linear.group_count):
                 yield self._reader(read, group, columns, score)
 
-    def _reader(self, read: Read, group: int, units: Ints, score: str) -> Reader | Sum:
+    def _reader(
+        self, read: Read, group: int, units: Ints, score: str
+    ) -> Reader | UncorrectedReader:
         """Return one group of a node as a reader. units: i64[width, k], its input channels."""
-        one = read.linear
-        w = one.matrix(self.coupling.graph.constants[one.weight].array)[group].astype(np.float64)
+        linear = read.linear
+        w = linear.matrix(self.coupling.graph.constants[linear.weight].array)[group].astype(
+            np.float64
+        )
         h = read.h[group]
         if read.level != "columns":  # the taps are seen as outputs
-            w = w.reshape(len(w), -1, one.taps).transpose(0, 2, 1).reshape(-1, len(h))
-        elif one.taps > 1:
-            taps = np.arange(one.taps)
-            units = (units[:, :, None] * one.taps + taps).reshape(len(units), -1)
+            w = w.reshape(len(w), -1, linear.taps).transpose(0, 2, 1).reshape(-1, len(h))
+        elif linear.taps > 1:
+            taps = np.arange(linear.taps)
+            units = (units[:, :, None] * linear.taps + taps).reshape(len(units), -1)
         if score == "obs" and read.level != "diagonal":
             return Reader(w, h, units)
         variance = h if read.level == "diagonal" else np.diagonal(h)
         shares = np.square(w).sum(axis=0) * variance
         total = float(shares.sum()) or 1.0
-        return Sum((shares / total)[units].sum(axis=1))
+        return UncorrectedReader((shares / total)[units].sum(axis=1))
 
 
-def _reads(coupling: Coupling, family: Family) -> Iterator[LabelOf]:
+def _consuming_labels(coupling: Coupling, family: Family) -> Iterator[LabelOf]:
     """Yield the labels over which contractions sum the channels of a family."""
     for member in family.labels:
         row = coupling.ops.rows[coupling.graph.by_name[member.place.node].kind]

@@ -10,7 +10,7 @@ from slimc.ir.arrays import Mask
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import DType
-from slimc.ops.axes import Bound, labels_of
+from slimc.ops.axes import BoundSignature, labels_of
 
 
 def mask_axes(coupling: Coupling, removed: Mask, made_by: str) -> Graph | None:
@@ -27,28 +27,30 @@ def mask_axes(coupling: Coupling, removed: Mask, made_by: str) -> Graph | None:
         bound = None if node.name in coupling.opened.borders else coupling.bound_of(node)
         if bound is not None and not _reads_sizes(coupling, node):
             _mask_node(coupling, removed, editor, node, bound)
-    return coupling.opened.closed(editor.done(keep_dead=True))
+    return coupling.opened.closed(editor.finish(keep_dead=True))
 
 
-def _mask_node(coupling: Coupling, removed: Mask, editor: Editor, node: Node, bound: Bound) -> None:
+def _mask_node(
+    coupling: Coupling, removed: Mask, editor: Editor, node: Node, bound: BoundSignature
+) -> None:
     """Let the removed indices of summed labels add zeros."""
     contraction = bool(coupling.ops.rows[node.kind].macs)
     names = [
         name
-        for name in _summed(bound, contraction)
+        for name in _summed_labels(bound, contraction)
         if removed[coupling.units_at(LabelOf(node.name, name))].any()
     ]
     covered: set[str] = set()
     for operand in range(len(bound.inputs) if contraction and names else 0):
-        covered.update(_zero(coupling, removed, editor, node, operand, names))
+        covered.update(_zero_constant(coupling, removed, editor, node, operand, names))
     for name in names:
         if name not in covered:
-            places = _places(bound, name)
+            places = _operands_with(bound, name)
             for operand, axis in places[:1] if contraction else places:
-                _multiply(coupling, removed, editor, node, operand, axis)
+                _multiply_by_mask(coupling, removed, editor, node, operand, axis)
 
 
-def _zero(
+def _zero_constant(
     coupling: Coupling,
     removed: Mask,
     editor: Editor,
@@ -69,8 +71,8 @@ def _zero(
     for axis, terms in enumerate(axes):
         here = [name for name in labels_of((terms,)) if name in names]
         if here:
-            gone = removed[coupling.units_at(coupling.axis(node, operand, axis))]
-            masked[(slice(None),) * axis + (np.flatnonzero(gone),)] = 0
+            is_removed = removed[coupling.units_at(coupling.axis(node, operand, axis))]
+            masked[(slice(None),) * axis + (np.flatnonzero(is_removed),)] = 0
             covered += here
     if covered:
         name = editor.add_constant(masked, f"{value}.masked")
@@ -84,34 +86,34 @@ def _reads_sizes(coupling: Coupling, node: Node) -> bool:
     return all(coupling.facts.values.get(o) is not None for o in node.outputs if o)
 
 
-def _summed(bound: Bound, contraction: bool) -> list[str]:
+def _summed_labels(bound: BoundSignature, contraction: bool) -> list[str]:
     """Return labels that no result has.
 
     Of a contraction: that its first result does not have (attention passes its keys on as well), or
     that an operand has twice (recurrence: the result of one index enters the sum of all).
     """
     outs = labels_of(*(bound.outputs[:1] if contraction else bound.outputs))
-    found = [name for name in labels_of(*bound.inputs) if name not in outs]
+    names = [name for name in labels_of(*bound.inputs) if name not in outs]
     for axes in bound.inputs if contraction else ():
         seen: set[str] = set()
         for axis in axes or ():
             here = labels_of((axis,))
-            found += [name for name in here if name in seen and name not in found]
+            names += [name for name in here if name in seen and name not in names]
             seen.update(here)
-    return found
+    return names
 
 
-def _places(bound: Bound, name: str) -> list[tuple[int, int]]:
+def _operands_with(bound: BoundSignature, name: str) -> list[tuple[int, int]]:
     """Return (operand, axis) for each operand that has a label."""
-    found: dict[int, int] = {}
+    places: dict[int, int] = {}
     for operand, axes in enumerate(bound.inputs):
         for axis, terms in enumerate(axes or ()):
             if name in labels_of((terms,)):
-                found.setdefault(operand, axis)
-    return list(found.items())
+                places.setdefault(operand, axis)
+    return list(places.items())
 
 
-def _multiply(
+def _multiply_by_mask(
     coupling: Coupling,
     removed: Mask,
     editor: Editor,
@@ -128,14 +130,14 @@ def _multiply(
     if not dtype.is_float and dtype not in (DType.I32, DType.I64):
         return
     rank = len(coupling.facts.shape(node.inputs[operand]) or ())
-    gone = removed[coupling.units_at(coupling.axis(node, operand, axis))]
+    is_removed = removed[coupling.units_at(coupling.axis(node, operand, axis))]
     shape = [-1 if a == axis else 1 for a in range(rank)]
-    mask = np.where(gone, 0, 1).astype(dtype.numpy).reshape(shape)
-    made = editor.add(
+    mask = np.where(is_removed, 0, 1).astype(dtype.numpy).reshape(shape)
+    outputs = editor.add(
         "Mul",
         [value, editor.add_constant(mask, f"{node.name}.mask")],
         types=[coupling.graph.type_of(node.inputs[operand])],
         name=f"{node.name}.masked",
         near=node.name,
     )
-    editor.set_input(node.name, operand, made[0])
+    editor.set_input(node.name, operand, outputs[0])

@@ -34,17 +34,17 @@ def calibrate(ranking: Ranking, curve: Curve) -> Ranking:
     if not lost:
         return ranking
     counts = np.array([0, *lost])
-    errors = np.array([0.0, *(max(0.0, error) for error in monotone(list(lost.values())))])
+    errors = np.array([0.0, *(max(0.0, error) for error in fit_monotone(list(lost.values())))])
     damage = np.zeros(ranking.width + 1)
     for i, (first, last) in enumerate(pairwise(counts.tolist())):
-        way = _way(ranking.damage[first : last + 1])
-        damage[first : last + 1] = errors[i] + (errors[i + 1] - errors[i]) * way
+        fraction = _rise_fraction(ranking.damage[first : last + 1])
+        damage[first : last + 1] = errors[i] + (errors[i + 1] - errors[i]) * fraction
     last = int(counts[-1])
-    damage[last:] = errors[-1] * _growth(ranking.damage, last)
+    damage[last:] = errors[-1] * _growth_factor(ranking.damage, last)
     return Ranking(ranking.order, damage)
 
 
-def monotone(errors: Sequence[float]) -> list[float]:
+def fit_monotone(errors: Sequence[float]) -> list[float]:
     """Return the never-falling numbers that are nearest in least squares.
 
     Neighbours that fall are pooled to their mean (pool adjacent violators).
@@ -60,7 +60,7 @@ def monotone(errors: Sequence[float]) -> list[float]:
     return [mean for mean, count in pools for _ in range(count)]
 
 
-def _way(damage: Floats) -> Floats:
+def _rise_fraction(damage: Floats) -> Floats:
     """Return how far each entry is on the way from the first to the last, 0..1."""
     rise = damage[-1] - damage[0]
     if rise <= 0:
@@ -69,7 +69,7 @@ def _way(damage: Floats) -> Floats:
     return curve
 
 
-def _growth(damage: Floats, last: int) -> Floats:
+def _growth_factor(damage: Floats, last: int) -> Floats:
     """Return by what factor the damage grows from entry `last` to each entry behind it, from 1."""
     if damage[last] <= 0:
         return np.arange(last, len(damage)) / last
@@ -77,7 +77,7 @@ def _growth(damage: Floats, last: int) -> Floats:
     return curve
 
 
-_SAID = {
+_DIFFERENCES = {
     "model": "another model, or other --bind and --shape",
     "data": "other samples",
     "score": "channels ordered by {old}, not {new}",
@@ -86,10 +86,10 @@ _SAID = {
     "samples": "{old} samples for a point, not {new}",
 }
 _WHERE = "measured curves, in pass remove-channels"
-_AGAIN = "measure this model: slimc sensitivity MODEL -o another.json"
+_MEASURE_HELP = "measure this model: slimc sensitivity MODEL -o another.json"
 
 
-def calibrated(
+def apply_curves(
     coupling: Coupling,
     families: Sequence[Family],
     rankings: Sequence[Ranking],
@@ -102,34 +102,43 @@ def calibrated(
     The curves must be of this graph, and along the order of this score. Nodes that are kept may
     pin families that were measured. Raises SlimcError "curves-mismatch".
     """
-    now = replace(curves.setup, model=digest(coupling.opened.whole), score=score, seed=seed)
-    help = f"{_AGAIN}, or order them alike: prune{{score={curves.setup.score}}}"
-    check_setup(curves.setup, now, _WHERE, _AGAIN if now.score == curves.setup.score else help)
+    current = replace(curves.setup, model=digest(coupling.opened.whole), score=score, seed=seed)
+    help = f"{_MEASURE_HELP}, or order them alike: prune{{score={curves.setup.score}}}"
+    check_setup(
+        curves.setup,
+        current,
+        _WHERE,
+        _MEASURE_HELP if current.score == curves.setup.score else help,
+    )
     for measured in curves.curves:
         if measured.family.partition("#")[0] not in coupling.graph.by_name:
-            raise _mismatch(f"the model has no family '{measured.family}'")
-    made = []
+            raise _mismatch_error(f"the model has no family '{measured.family}'")
+    result = []
     for family, ranking in zip(families, rankings, strict=True):
         curve = curves.of(family.name)
         if family.width > 1:
             if curve is None or not curve.points:
-                raise _mismatch(f"no point of family '{family.name}' is measured")
+                raise _mismatch_error(f"no point of family '{family.name}' is measured")
             if curve.width != family.width:
                 channels = f"{curve.width} channels, not {family.width}"
-                raise _mismatch(f"family '{family.name}' had {channels}, when it was measured")
-        made.append(ranking if curve is None else calibrate(ranking, curve))
-    return tuple(made)
+                raise _mismatch_error(
+                    f"family '{family.name}' had {channels}, when it was measured"
+                )
+        result.append(ranking if curve is None else calibrate(ranking, curve))
+    return tuple(result)
 
 
-def check_setup(known: Setup, now: Setup, where: str, help: str) -> None:
+def check_setup(known: Setup, current: Setup, where: str, help: str) -> None:
     """Raise SlimcError "curves-mismatch" with all that differs, if anything does."""
-    apart = [f.name for f in fields(Setup) if getattr(known, f.name) != getattr(now, f.name)]
-    if apart:
-        said = [_SAID[n].format(old=getattr(known, n), new=getattr(now, n)) for n in apart]
-        message = f"the curves were measured with {'; '.join(said)}"
+    names = [f.name for f in fields(Setup) if getattr(known, f.name) != getattr(current, f.name)]
+    if names:
+        differences = [
+            _DIFFERENCES[n].format(old=getattr(known, n), new=getattr(current, n)) for n in names
+        ]
+        message = f"the curves were measured with {'; '.join(differences)}"
         raise SlimcError("curves-mismatch", message, where, help)
 
 
-def _mismatch(message: str) -> SlimcError:
+def _mismatch_error(message: str) -> SlimcError:
     help = "slimc sensitivity MODEL -o FILE finishes a file, or begins another one"
     return SlimcError("curves-mismatch", message, _WHERE, help)

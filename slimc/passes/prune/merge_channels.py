@@ -21,22 +21,22 @@ from slimc.analysis.coupling import Coupling
 from slimc.analysis.index_space import LabelOf
 from slimc.analysis.shapes import infer
 from slimc.calib.data import Data
-from slimc.calib.random_fields import fields, sizes_in
+from slimc.calib.random_fields import sizes_from_facts, synthesize_random_fields
 from slimc.execute.ort import Session
-from slimc.fit.layer import Layer, affected, layers_of
-from slimc.fit.moments import Fit, Moments, Split
+from slimc.fit.layer import LayerPair, find_changed_values, pair_layers
+from slimc.fit.moments import Fit, Moments, SplitMoments
 from slimc.ir.arrays import Floats, Ints, Mask
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph
 from slimc.ops.axes import labels_of
-from slimc.passes.prune.reconstruction import RIDGE, StandIn, error_left, stand_in
+from slimc.passes.prune.reconstruction import RIDGE, Reconstruction, reconstruct, remaining_error
 from slimc.passes.prune.slice_axes import Sliced
 from slimc.remarks import Remark, note, skipped
 from slimc.rewrite.kept import Kept, staying, take
 
-PLACES = 512  # places looked at in a feed
+MAX_ROWS = 512  # places looked at in a feed
 ROWS_PER_CHANNEL = 4  # with fewer rows, all copies of a channel (a flattened map) share one B
-WIDEST = 4608  # channels whose second moments are taken
+MAX_CHANNELS = 4608  # channels whose second moments are taken
 MOMENT_BYTES = 1 << 29  # of second moments in memory; what needs more is summed in further runs
 
 
@@ -59,56 +59,60 @@ def merge(coupling: Coupling, removed: Mask, sliced: Sliced, seed: int = 0) -> M
     2025, and those of `calib.stand_in`. Raises SlimcError as `Data.synthesize`.
     """
     graph, ops = coupling.opened.whole, coupling.ops
-    sizes = sizes_in(graph, coupling.facts)
+    sizes = sizes_from_facts(graph, coupling.facts)
     facts = coupling.facts, infer(sliced.graph, ops, sizes)
-    changed = affected(graph, sliced.graph)
-    layers, said = layers_of(graph, sliced.graph, ops, facts, changed)
-    data = fields(graph, sizes, seed)
-    each = [_reader(coupling, removed, sliced, one, data.count) for one in layers]
-    readers = [one for one in each if one is not None]
-    said += [
-        skipped(r.node, f"not merged: it reads more than {WIDEST} channels")
-        for r in readers
-        if r.width > WIDEST
+    changed = find_changed_values(graph, sliced.graph)
+    layers, remarks = pair_layers(graph, sliced.graph, ops, facts, changed)
+    data = synthesize_random_fields(graph, sizes, seed)
+    readers_or_none = [
+        _make_reader(coupling, removed, sliced, layer, data.count) for layer in layers
     ]
-    said += _inside_bodies(coupling, removed)
+    readers = [reader for reader in readers_or_none if reader is not None]
+    remarks += [
+        skipped(r.node, f"not merged: it reads more than {MAX_CHANNELS} channels")
+        for r in readers
+        if r.width > MAX_CHANNELS
+    ]
+    remarks += _body_remarks(coupling, removed)
     editor, table = Editor(sliced.graph), []
-    for reader, halves in _moments(graph, [r for r in readers if r.width <= WIDEST], data, seed):
+    for reader, halves in _collect_moments(
+        graph, [r for r in readers if r.width <= MAX_CHANNELS], data, seed
+    ):
         if not all(half.count and half.is_finite for half in halves):
-            said.append(
+            remarks.append(
                 skipped(reader.node, "not merged: on made-up samples what it reads is not finite")
             )
             continue
-        lost = reader.weight[:, :, reader.gone]
-        left = error_left(halves, reader.gone, reader.constant, lost)
-        if left < 1:
-            found = stand_in(halves[0] + halves[1], reader.gone, reader.constant)
-            reader.apply(editor, sliced.graph, found)
+        lost = reader.weight[:, :, reader.removed]
+        error = remaining_error(halves, reader.removed, reader.constant, lost)
+        if error < 1:
+            reconstruction = reconstruct(halves[0] + halves[1], reader.removed, reader.constant)
+            reader.apply(editor, sliced.graph, reconstruction)
         else:
             why = "not merged: on made-up samples that comes no nearer to what it was"
-            said.append(skipped(reader.node, why))
-        table.append(reader.row(left))
-    loud = (_loud(table),) if table else ()
-    return Merged(editor.done(), tuple(table), (*loud, *said))
+            remarks.append(skipped(reader.node, why))
+        table.append(reader.row(error))
+    loud = (_merge_note(table),) if table else ()
+    return Merged(editor.finish(), tuple(table), (*loud, *remarks))
 
 
-def _inside_bodies(coupling: Coupling, removed: Mask) -> list[Remark]:
+def _body_remarks(coupling: Coupling, removed: Mask) -> list[Remark]:
     """Say which contractions inside bodies of nodes lose channels: they do not run on their own."""
-    said = []
+    remarks = []
     for node in coupling.graph.nodes:
         row, bound = coupling.ops.get(node.kind), coupling.bound_of(node)
         if node.name in coupling.opened.whole.by_name or bound is None or row is None:
             continue
-        made = labels_of(*bound.outputs)
-        summed = [name for name in labels_of(*bound.inputs) if name not in made]
+        produced = labels_of(*bound.outputs)
+        summed = [name for name in labels_of(*bound.inputs) if name not in produced]
         if row.macs and any(
             removed[coupling.units_at(LabelOf(node.name, name))].any() for name in summed
         ):
-            said.append(skipped(node.name, "not merged: it stands inside the body of a node"))
-    return said
+            remarks.append(skipped(node.name, "not merged: it stands inside the body of a node"))
+    return remarks
 
 
-def _loud(table: list[dict[str, Any]]) -> Remark:
+def _merge_note(table: list[dict[str, Any]]) -> Remark:
     done = sum(row["merged"] for row in table)
     return note(
         "there are no samples: removed channels are merged into those that stay by what they have "
@@ -118,7 +122,7 @@ def _loud(table: list[dict[str, Any]]) -> Remark:
 
 
 @dataclass(frozen=True, eq=False)
-class _Reader:
+class _ReaderLayer:
     """A contraction that reads removed channels.
 
     weight: f64[g, o, channels, taps], as it was; gone: bool[channels], in every group; order:
@@ -126,9 +130,9 @@ class _Reader:
     the weight; outs: bool[g, o], results that stay.
     """
 
-    layer: Layer
+    layer: LayerPair
     weight: Floats
-    gone: Mask
+    removed: Mask
     order: Ints
     kept: Kept
     outs: Mask
@@ -148,93 +152,95 @@ class _Reader:
 
     def rows(self, x: np.ndarray, random: np.random.Generator) -> np.ndarray:
         """Return channels [r, g, channels] at some places of the data."""
-        found = self.layer.teacher.inputs(x)
-        if len(found) > PLACES:
-            found = found[random.choice(len(found), PLACES, replace=False)]
-        each = found[:, :, self.order]
-        return each.transpose(0, 3, 1, 2).reshape(-1, each.shape[1], self.width)
+        inputs = self.layer.teacher.inputs(x)
+        if len(inputs) > MAX_ROWS:
+            inputs = inputs[random.choice(len(inputs), MAX_ROWS, replace=False)]
+        ordered = inputs[:, :, self.order]
+        return ordered.transpose(0, 3, 1, 2).reshape(-1, ordered.shape[1], self.width)
 
-    def apply(self, editor: Editor, sliced: Graph, found: StandIn) -> None:
+    def apply(self, editor: Editor, sliced: Graph, reconstruction: Reconstruction) -> None:
         """Put merged weights and bias into the sliced graph."""
-        one = self.layer.teacher
-        w, lost = self.weight.copy(), self.weight[:, :, self.gone]
-        w[:, :, ~self.gone] += np.einsum("gort,grk->gokt", lost, found.b)
-        flat = np.empty((*w.shape[:2], one.columns // one.taps, one.taps))
-        flat[:, :, self.order] = w.reshape(*w.shape[:2], *self.order.shape, one.taps)
-        cut = take(one.array(flat.reshape(*w.shape[:2], -1)), self.kept)
+        linear = self.layer.teacher
+        w, lost = self.weight.copy(), self.weight[:, :, self.removed]
+        w[:, :, ~self.removed] += np.einsum("gort,grk->gokt", lost, reconstruction.b)
+        flat = np.empty((*w.shape[:2], linear.columns // linear.taps, linear.taps))
+        flat[:, :, self.order] = w.reshape(*w.shape[:2], *self.order.shape, linear.taps)
+        cut = take(linear.array(flat.reshape(*w.shape[:2], -1)), self.kept)
         _, bias = self.layer.weights(sliced)
-        shift = np.einsum("gort,gr->go", lost, found.c)[self.outs].reshape(bias.shape)
+        shift = np.einsum("gort,gr->go", lost, reconstruction.c)[self.outs].reshape(bias.shape)
         fit = Fit(self.layer.student.matrix(cut), bias + shift, RIDGE, 1.0, 1.0)
         self.layer.apply(editor, fit)
 
-    def row(self, left: float) -> dict[str, Any]:
+    def row(self, error: float) -> dict[str, Any]:
         """Return what the report's table says."""
         return {
             "node": self.node,
             "channels": self.width,
-            "removed": int(self.gone.sum()),
-            "error_left": round(left, 6),
-            "merged": left < 1,
+            "removed": int(self.removed.sum()),
+            "error_left": round(error, 6),
+            "merged": error < 1,
         }
 
 
-def _reader(
-    coupling: Coupling, removed: Mask, sliced: Sliced, layer: Layer, feeds: int
-) -> _Reader | None:
+def _make_reader(
+    coupling: Coupling, removed: Mask, sliced: Sliced, layer: LayerPair, feeds: int
+) -> _ReaderLayer | None:
     """Return a layer as a reader, None if it loses no channel of its input, or all of them."""
-    one = layer.teacher
+    linear = layer.teacher
     kept = sliced.kept.get(layer.student.weight)
-    if kept is None or len(one.ins) != 1:
+    if kept is None or len(linear.ins) != 1:
         return None
-    units = coupling.units_at(LabelOf(one.node.name, one.ins[0]))
-    gone = removed[units]
-    if not gone.any() or gone.all():
+    units = coupling.units_at(LabelOf(linear.node.name, linear.ins[0]))
+    is_removed = removed[units]
+    if not is_removed.any() or is_removed.all():
         return None
-    rows = feeds * np.prod(coupling.facts.shape(one.data) or (1,)) / one.group_count / len(units)
+    rows = (
+        feeds * np.prod(coupling.facts.shape(linear.data) or (1,)) / linear.group_count / len(units)
+    )
     order = np.arange(len(units))[:, None]
     counts = np.unique(units, return_counts=True)[1]
     if rows < ROWS_PER_CHANNEL * len(units) and (counts == counts[0]).all():
         order = np.argsort(units, kind="stable").reshape(len(counts), -1)
-    array = coupling.opened.whole.constants[one.weight].array
-    w = one.matrix(array).astype(np.float64)
-    split = w.reshape(*w.shape[:2], len(units), one.taps)[:, :, order]
-    return _Reader(
+    array = coupling.opened.whole.constants[linear.weight].array
+    w = linear.matrix(array).astype(np.float64)
+    split = w.reshape(*w.shape[:2], len(units), linear.taps)[:, :, order]
+    return _ReaderLayer(
         layer,
         split.reshape(*w.shape[:2], len(order), -1),
-        gone[order[:, 0]],
+        is_removed[order[:, 0]],
         order,
         kept,
-        np.asarray(one.matrix(staying(array.shape, kept)).any(axis=2)),
+        np.asarray(linear.matrix(staying(array.shape, kept)).any(axis=2)),
     )
 
 
-def _moments(
-    graph: Graph, readers: list[_Reader], data: Data, seed: int
-) -> Iterator[tuple[_Reader, tuple[Moments, Moments]]]:
+def _collect_moments(
+    graph: Graph, readers: list[_ReaderLayer], data: Data, seed: int
+) -> Iterator[tuple[_ReaderLayer, tuple[Moments, Moments]]]:
     """Yield each reader with moments of what it reads, on smooth samples and on edged ones."""
     while readers:
-        now: list[_Reader] = []
+        batch: list[_ReaderLayer] = []
         size = 0
-        while readers and (not now or size + _moment_bytes(readers[0]) <= MOMENT_BYTES):
+        while readers and (not batch or size + _moment_bytes(readers[0]) <= MOMENT_BYTES):
             size += _moment_bytes(readers[0])
-            now.append(readers.pop(0))
-        yield from zip(now, _summed(graph, now, data, seed), strict=True)
+            batch.append(readers.pop(0))
+        yield from zip(batch, _sum_moments(graph, batch, data, seed), strict=True)
 
 
-def _moment_bytes(reader: _Reader) -> int:
+def _moment_bytes(reader: _ReaderLayer) -> int:
     return 2 * 8 * reader.layer.teacher.group_count * reader.width**2
 
 
-def _summed(
-    graph: Graph, readers: list[_Reader], data: Data, seed: int
+def _sum_moments(
+    graph: Graph, readers: list[_ReaderLayer], data: Data, seed: int
 ) -> list[tuple[Moments, Moments]]:
     session = Session(graph, list(dict.fromkeys(r.layer.teacher.data for r in readers)))
     random = np.random.default_rng(seed)
-    found = [Split() for _ in readers]
+    splits = [SplitMoments() for _ in readers]
     for number, feed in enumerate(data):
-        made = session.run(feed)
+        values = session.run(feed)
         for i, reader in enumerate(readers):
-            rows = reader.rows(made[reader.layer.teacher.data], random)
+            rows = reader.rows(values[reader.layer.teacher.data], random)
             none = np.zeros((*rows.shape[:2], 0), rows.dtype)
-            found[i].add(rows, none, np.full(len(rows), number % 2 == 1))
-    return [(split.train, split.held) for split in found]
+            splits[i].add(rows, none, np.full(len(rows), number % 2 == 1))
+    return [(split.train, split.held) for split in splits]

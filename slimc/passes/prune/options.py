@@ -17,24 +17,24 @@ from slimc.ir.arrays import Mask
 from slimc.ir.graph import Graph
 
 _BOUND = re.compile(r"(?P<pattern>.+):(?:(?P<exact>\d+)|(?P<least>\d*)-(?P<most>\d*))", re.DOTALL)
-_ANY = 1 << 62  # no bound from above
+_UNBOUNDED = 1 << 62  # no bound from above
 
 
 @dataclass(frozen=True)
-class Bounds:
+class WidthBounds:
     """The fewest and the most units that a family keeps."""
 
     least: int = 1
-    most: int = _ANY
+    most: int = _UNBOUNDED
 
-    def within(self, other: Bounds) -> Bounds:
+    def within(self, other: WidthBounds) -> WidthBounds:
         """Return what holds if both do."""
-        return Bounds(max(self.least, other.least), min(self.most, other.most))
+        return WidthBounds(max(self.least, other.least), min(self.most, other.most))
 
 
-def named(found: Sequence[Family], names: Sequence[str], option: str) -> Mask:
+def mask_by_name(families: Sequence[Family], names: Sequence[str], option: str) -> Mask:
     """Return which families are named: bool[families]. Raises SlimcError "unknown-family"."""
-    known = [family.name for family in found]
+    known = [family.name for family in families]
     for name in names:
         if name not in known:
             raise SlimcError(
@@ -46,7 +46,7 @@ def named(found: Sequence[Family], names: Sequence[str], option: str) -> Mask:
     return np.array([name in names for name in known], bool)
 
 
-def matching(graph: Graph, pattern: str, option: str) -> frozenset[str]:
+def match_nodes(graph: Graph, pattern: str, option: str) -> frozenset[str]:
     """Return the names of the nodes that a pattern matches, by their own or the user's names.
 
     Raises SlimcError "unknown-node" if there is none.
@@ -55,9 +55,9 @@ def matching(graph: Graph, pattern: str, option: str) -> frozenset[str]:
     for node in graph.walk():
         for name in (node.name, *node.origins):
             known.setdefault(name, []).append(node.name)
-    found = [own for name, nodes in known.items() if fnmatchcase(name, pattern) for own in nodes]
-    if found:
-        return frozenset(found)
+    matches = [own for name, nodes in known.items() if fnmatchcase(name, pattern) for own in nodes]
+    if matches:
+        return frozenset(matches)
     near = get_close_matches(pattern, known, 1)
     raise SlimcError(
         "unknown-node",
@@ -69,68 +69,70 @@ def matching(graph: Graph, pattern: str, option: str) -> frozenset[str]:
 
 def kept_nodes(graph: Graph, keep: Sequence[str]) -> frozenset[str]:
     """Return the names of the nodes that `keep` matches."""
-    return frozenset(name for pattern in keep for name in matching(graph, pattern, "keep"))
+    return frozenset(name for pattern in keep for name in match_nodes(graph, pattern, "keep"))
 
 
-def bounds(
+def parse_bounds(
     coupling: Coupling,
     families: Sequence[Family],
     steps: Sequence[int],
     widths: Sequence[str],
     least: int,
-) -> tuple[Bounds, ...]:
+) -> tuple[WidthBounds, ...]:
     """Return the bounds of each family: `least`, and what the texts of `widths` say.
 
     Raises SlimcError "bad-option-value" for a text that cannot be read, that bounds nothing, or
     that leaves no width.
     """
-    found = [Bounds(least) for _ in families]
+    limits = [WidthBounds(least) for _ in families]
     for text in widths:
         pattern, bound = parse_width(text)
-        nodes = matching(coupling.graph, pattern, "widths")
-        numbers = [i for i, family in enumerate(families) if _makes(coupling, family, nodes)]
+        nodes = match_nodes(coupling.graph, pattern, "widths")
+        numbers = [i for i, family in enumerate(families) if _is_made_by(coupling, family, nodes)]
         if not numbers:
             message = f"'{pattern}' makes no channels that may leave"
-            raise _wrong(message, "slimc explain MODEL --pass prune says what pins them")
+            raise _widths_error(message, "slimc explain MODEL --pass prune says what pins them")
         for number in numbers:
-            found[number] = found[number].within(bound)
-            _check(families[number], steps[number], found[number])
-    return tuple(found)
+            limits[number] = limits[number].within(bound)
+            _check_bound(families[number], steps[number], limits[number])
+    return tuple(limits)
 
 
-def parse_width(text: str) -> tuple[str, Bounds]:
+def parse_width(text: str) -> tuple[str, WidthBounds]:
     """Read `conv1:8-32`: the nodes, and their bounds. Raises SlimcError "bad-option-value"."""
     match = _BOUND.fullmatch(text)
     if match is None:
-        raise _wrong(f"cannot read '{text}'", "write for example 'conv1:8-32', 'fc*:16-', 'head:8'")
+        raise _widths_error(
+            f"cannot read '{text}'", "write for example 'conv1:8-32', 'fc*:16-', 'head:8'"
+        )
     if match["exact"]:
-        return match["pattern"], Bounds(int(match["exact"]), int(match["exact"]))
-    bound = Bounds(int(match["least"] or 1), int(match["most"] or _ANY))
+        return match["pattern"], WidthBounds(int(match["exact"]), int(match["exact"]))
+    bound = WidthBounds(int(match["least"] or 1), int(match["most"] or _UNBOUNDED))
     if bound.least > bound.most:
-        raise _wrong(f"'{text}' allows no width", "the fewest come first: 'conv1:8-32'")
+        raise _widths_error(f"'{text}' allows no width", "the fewest come first: 'conv1:8-32'")
     return match["pattern"], bound
 
 
-def _makes(coupling: Coupling, family: Family, nodes: frozenset[str]) -> bool:
+def _is_made_by(coupling: Coupling, family: Family, nodes: frozenset[str]) -> bool:
     """Tell whether a family can be narrower, and is what one of the nodes makes."""
     return family.width > 1 and any(
         m.place.node in nodes and role(coupling, m.place) != "input channels" for m in family.labels
     )
 
 
-def _check(family: Family, step: int, bound: Bounds) -> None:
+def _check_bound(family: Family, step: int, bound: WidthBounds) -> None:
     """Raise if a family that must become narrower has no allowed width."""
     if bound.most >= family.width:
         return
     if max(1, -(-bound.least // step) * step) > bound.most // step * step:
         multiple = f" that is a multiple of {step}" if step > 1 else ""
-        raise _wrong(
+        raise _widths_error(
             f"family '{family.name}' has no width from {bound.least} to {bound.most}{multiple}",
             "widen the bounds, or set align=1",
         )
 
 
-def _wrong(message: str, help: str) -> SlimcError:
+def _widths_error(message: str, help: str) -> SlimcError:
     return SlimcError(
         "bad-option-value", message, where="option widths of pass remove-channels", help=help
     )

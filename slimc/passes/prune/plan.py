@@ -19,8 +19,8 @@ from slimc.ir.arrays import Floats, Ints, Mask
 from slimc.ir.types import Dim
 from slimc.passes.prune.exact_widths import cut_exactly
 from slimc.passes.prune.explanation import Explanation
-from slimc.passes.prune.widths import Range, cut_evenly, cut_to_budget
-from slimc.remarks import Remark, applied, listed, note, skipped
+from slimc.passes.prune.widths import WidthRange, cut_evenly, cut_to_budget
+from slimc.remarks import Remark, applied, join_names, note, skipped
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class Plan:
 
     coupling: Coupling
     families: tuple[Family, ...]
-    ranges: tuple[Range, ...]
+    ranges: tuple[WidthRange, ...]
     lost: Ints
     removed: Mask
     costs: Mapping[str, Cost]
@@ -49,12 +49,12 @@ class Plan:
         cost = self.costs[quantity]
         return cost.of(np.zeros_like(self.lost)), cost.of(self.lost)
 
-    def range_of(self, family: Family) -> Range:
+    def range_of(self, family: Family) -> WidthRange:
         """Return the widths that a family may have."""
         return self._ranges[family.name]
 
     @cached_property
-    def _ranges(self) -> dict[str, Range]:
+    def _ranges(self) -> dict[str, WidthRange]:
         return dict(zip((f.name for f in self.families), self.ranges, strict=True))
 
     @cached_property
@@ -63,16 +63,18 @@ class Plan:
         tally = Tally(self.costs["latency"])
         return tuple(
             family.name
-            for number, (family, one) in enumerate(zip(self.families, self.ranges, strict=True))
-            if one.floor < one.width and tally.saved(number, one.width - one.floor) <= 0
+            for number, (family, range_) in enumerate(zip(self.families, self.ranges, strict=True))
+            if range_.floor < range_.width and tally.saved(number, range_.width - range_.floor) <= 0
         )
 
     @cached_property
     def damage(self) -> Floats:
         """Per family, its share of the damage that the removal does: f64[families], 0..1."""
-        done = np.array([r.damage[k] for r, k in zip(self.ranges, self.lost.tolist(), strict=True)])
-        total = float(done.sum())
-        return done / total if total > 0 else np.zeros(len(done))
+        damages = np.array(
+            [r.damage[k] for r, k in zip(self.ranges, self.lost.tolist(), strict=True)]
+        )
+        total = float(damages.sum())
+        return damages / total if total > 0 else np.zeros(len(damages))
 
     def is_cut(self, place: LabelOf) -> bool:
         """Tell whether a label loses indices."""
@@ -85,69 +87,69 @@ def check_shapes(plan: Plan, shape_of: Callable[[str], Sequence[Dim] | None]) ->
         if not isinstance(place, AxisOf) or place.node:
             continue
         shape = shape_of(place.value)
-        left = extent - int(plan.removed[plan.coupling.units_at(place)].sum())
-        if shape is not None and shape[place.axis] != left:
+        expected = extent - int(plan.removed[plan.coupling.units_at(place)].sum())
+        if shape is not None and shape[place.axis] != expected:
             raise SlimcError(
                 "removal-inconsistent",
                 f"'{place.value}' has {shape[place.axis]} indices on axis {place.axis} after "
-                f"channels were removed, {left} were expected",
+                f"channels were removed, {expected} were expected",
                 where="pass remove-channels",
                 help="this is a bug of slimc: please report it with the model's text form",
             )
 
 
-def remarks(plan: Plan, explanation: Explanation, unchosen: str) -> tuple[Remark, ...]:
+def collect_remarks(plan: Plan, explanation: Explanation, unchosen: str) -> tuple[Remark, ...]:
     """Say per family what it lost, and per untouched weighted node why it is untouched.
 
     unchosen: why a node is whole though channels of it may leave.
     """
-    made: list[Remark] = []
+    result: list[Remark] = []
     for family, lost in zip(plan.families, plan.lost.tolist(), strict=True):
         if lost:
-            made.append(_cut(explanation, family, lost))
-    made += _refused(plan, explanation)
-    made += _inside_bodies(plan.coupling)
+            result.append(_cut_remark(explanation, family, lost))
+    result += _refusal_remarks(plan, explanation)
+    result += _body_remarks(plan.coupling)
     for node in explanation.weighted:
         if plan.coupling.bound_of(node) is None:
-            made.append(skipped(node.name, explanation.not_understood(node)))
+            result.append(skipped(node.name, explanation.describe_unknown(node)))
             continue
         labels = channel_labels(plan.coupling, node)
         if any(plan.is_cut(label) for label in labels):
             continue
-        sentences = [explanation.may_leave(label) for label in labels]
+        sentences = [explanation.describe_channels(label) for label in labels]
         pinned = [s for s in sentences if s.startswith("cannot")]
         if len(pinned) == len(sentences):
-            made.append(skipped(node.name, "; ".join(pinned)))
+            result.append(skipped(node.name, "; ".join(pinned)))
         else:
-            made.append(skipped(node.name, _why_whole(plan, explanation, labels) or unchosen))
-    return tuple(made)
+            result.append(skipped(node.name, _whole_reason(plan, explanation, labels) or unchosen))
+    return tuple(result)
 
 
-def _refused(plan: Plan, explanation: Explanation) -> Iterator[Remark]:
+def _refusal_remarks(plan: Plan, explanation: Explanation) -> Iterator[Remark]:
     """Say of refused families why they are whole, where no weighted node of theirs does."""
     for family in plan.families:
         if family.name in plan.refusals and not explanation.weighted_in(family):
             yield skipped(family.first_node, f"whole: {plan.refusals[family.name]}")
 
 
-def _inside_bodies(coupling: Coupling) -> list[Remark]:
+def _body_remarks(coupling: Coupling) -> list[Remark]:
     """Say of nodes with bodies how many weighted nodes these hold: they are left as they are."""
-    made: list[Remark] = []
+    result: list[Remark] = []
     for node in coupling.graph.nodes:
         inside = (n for body in node.bodies for n in body.walk())
         count = sum(coupling.ops.weighted(n) is not None for n in inside)
         if count:
-            made.append(
+            result.append(
                 skipped(
                     node.name,
                     f"its branches hold {count} weighted nodes, which keep their channels",
                     "fix what decides the branch, then it is inlined: --bind INPUT=VALUE",
                 )
             )
-    return made
+    return result
 
 
-def _why_whole(plan: Plan, explanation: Explanation, labels: Sequence[LabelOf]) -> str:
+def _whole_reason(plan: Plan, explanation: Explanation, labels: Sequence[LabelOf]) -> str:
     """Say that the families of labels have no narrower width; nothing if one has."""
     families = [f for label in labels for f in explanation.families_at(label) if f.width > 1]
     if not families:
@@ -155,17 +157,17 @@ def _why_whole(plan: Plan, explanation: Explanation, labels: Sequence[LabelOf]) 
     widest = families[0]
     if widest.name in plan.refusals:
         return f"whole: {plan.refusals[widest.name]}"
-    one = plan.range_of(widest)
+    range_ = plan.range_of(widest)
     if all(plan.range_of(f).floor == f.width for f in families):
-        if one.least > 1:
+        if range_.least > 1:
             return f"whole: {widest.width} units are the fewest that it keeps"
-        return f"whole: {widest.width} units are the least multiple of {one.step}"
+        return f"whole: {widest.width} units are the least multiple of {range_.step}"
     return ""
 
 
-def _cut(explanation: Explanation, family: Family, lost: int) -> Remark:
+def _cut_remark(explanation: Explanation, family: Family, lost: int) -> Remark:
     others = [n for n in explanation.weighted_in(family) if n != family.first_node]
-    tied = f", with {listed(others)}" if others else ""
+    tied = f", with {join_names(others)}" if others else ""
     text = f"width {family.width} -> {family.width - lost}{tied}"
     if family.soft:
         place = next(m.place for m in family.labels)
@@ -173,7 +175,7 @@ def _cut(explanation: Explanation, family: Family, lost: int) -> Remark:
     return applied(family.first_node, text)
 
 
-def approximate(plan: Plan) -> Remark | None:
+def approximate_note(plan: Plan) -> Remark | None:
     """Return a note if some family that lost units does so only approximately."""
     names = [
         f.name for f, lost in zip(plan.families, plan.lost.tolist(), strict=True) if lost and f.soft
@@ -181,16 +183,18 @@ def approximate(plan: Plan) -> Remark | None:
     if not names:
         return None
     return note(
-        f"statistics run over removed channels of {listed(names)}: the result is not the masked "
-        "original but an approximation of it"
+        f"statistics run over removed channels of {join_names(names)}: the result is not the "
+        "masked original but an approximation of it"
     )
 
 
-def not_faster(plan: Plan) -> Remark | None:
+def not_faster_note(plan: Plan) -> Remark | None:
     """Return a note on families that stay whole because the graph would be no faster."""
     if not plan.slow:
         return None
-    return note(f"whole, since no narrower width is predicted to be faster: {listed([*plan.slow])}")
+    return note(
+        f"whole, since no narrower width is predicted to be faster: {join_names([*plan.slow])}"
+    )
 
 
 def family_table(plan: Plan) -> list[dict[str, Any]]:
@@ -203,8 +207,8 @@ def family_table(plan: Plan) -> list[dict[str, Any]]:
             "name": family.name,
             "width": family.width,
             "kept": family.width - lost,
-            "least": one.floor,
-            "multiple_of": one.step,
+            "least": range_.floor,
+            "multiple_of": range_.step,
             "damage": round(float(damage), 6),
             "approximate": family.soft,
             "members": [
@@ -216,7 +220,7 @@ def family_table(plan: Plan) -> list[dict[str, Any]]:
                 for m in family.labels
             ],
         }
-        for family, lost, one, damage in zip(
+        for family, lost, range_, damage in zip(
             plan.families, plan.lost.tolist(), plan.ranges, plan.damage, strict=True
         )
     ]
@@ -245,7 +249,7 @@ def costs_of(
 
 
 def choose_widths(
-    ranges: Sequence[Range],
+    ranges: Sequence[WidthRange],
     costs: Mapping[str, Cost],
     budget: Budget,
     ratio: float,

@@ -12,15 +12,15 @@ from slimc.analysis.coupling import Coupling
 from slimc.analysis.group_view import FamilyView, Score, views
 from slimc.analysis.importance import Ranking, by_importance
 from slimc.analysis.prune_groups import Family, readers
-from slimc.calib.output_loss import Loss, unseen_error
-from slimc.calib.random_fields import or_fields, tells_channels_apart
+from slimc.calib.output_loss import Loss, held_out_error
+from slimc.calib.random_fields import distinguishes_channels, or_fields
 from slimc.errors import SlimcError, did_you_mean
 from slimc.ir.arrays import Floats
 from slimc.passes.context import Context
 from slimc.passes.prune.input_scores import READER_SCORES, SAMPLES, ReaderRankings
-from slimc.passes.prune.measured_damage import calibrate, calibrated
+from slimc.passes.prune.measured_damage import apply_curves, calibrate
 from slimc.passes.prune.scores import SCORES
-from slimc.passes.prune.sensitivity import CutFails, Refit, measure_curves
+from slimc.passes.prune.sensitivity import CutFails, RefitGraph, measure_curves
 from slimc.passes.traits import Trait
 
 AUTO = "auto"
@@ -40,7 +40,7 @@ def chosen_score(score: str, ctx: Context) -> str:
             help=did_you_mean(score, names),
         )
     if score == AUTO:
-        return "obs" if tells_channels_apart(ctx.data) else "magnitude"
+        return "obs" if distinguishes_channels(ctx.data) else "magnitude"
     return score
 
 
@@ -61,11 +61,11 @@ def rank(
     Where the context brings measured curves, the costs are those.
     """
     name = chosen_score(score, ctx)
-    with moments_if(name in READER_SCORES, coupling, families, ctx) as moments:
+    with open_moments(name in READER_SCORES, coupling, families, ctx) as moments:
         rankings = rank_with(coupling, families, name, ctx, moments)
     if ctx.curves is None:
         return rankings
-    return calibrated(coupling, families, rankings, name, ctx.seed, ctx.curves)
+    return apply_curves(coupling, families, rankings, name, ctx.seed, ctx.curves)
 
 
 def rank_by_outputs(
@@ -80,18 +80,18 @@ def rank_by_outputs(
     """
     name = chosen_score(score, ctx)
     data = or_fields(ctx.data, ctx.sizes_of(coupling.opened.whole), ctx.seed)
-    loss = unseen_error(coupling, data, SAMPLES)
+    loss = held_out_error(coupling, data, SAMPLES)
     repairs = Trait.REPAIRS in ctx.traits
-    wanted = repairs or name in READER_SCORES
-    with moments_if(wanted, coupling, families, ctx) as moments:
+    needs_moments = repairs or name in READER_SCORES
+    with open_moments(needs_moments, coupling, families, ctx) as moments:
         rankings = rank_with(coupling, families, name, ctx, moments)
         refit = moments.refit if repairs and moments is not None else None
         pairs = zip(families, rankings, strict=True)
-        return tuple(_measured(coupling, *pair, loss, refit) for pair in pairs)
+        return tuple(_measure_alone(coupling, *pair, loss, refit) for pair in pairs)
 
 
-def _measured(
-    coupling: Coupling, family: Family, ranking: Ranking, loss: Loss, refit: Refit | None
+def _measure_alone(
+    coupling: Coupling, family: Family, ranking: Ranking, loss: Loss, refit: RefitGraph | None
 ) -> Ranking:
     """Return the ranking of a family with the costs that are measured of it alone."""
     try:
@@ -101,11 +101,11 @@ def _measured(
     return calibrate(ranking, curve) if any(p.error > 0 for p in curve.points) else ranking
 
 
-def moments_if(
-    wanted: bool, coupling: Coupling, families: Sequence[Family], ctx: Context
+def open_moments(
+    needed: bool, coupling: Coupling, families: Sequence[Family], ctx: Context
 ) -> AbstractContextManager[ReaderRankings | None]:
     """Return the moments of what readers read where they are wanted: they take a walk."""
-    return ReaderRankings(coupling, families, ctx) if wanted else nullcontext()
+    return ReaderRankings(coupling, families, ctx) if needed else nullcontext()
 
 
 def rank_with(
@@ -117,11 +117,11 @@ def rank_with(
 ) -> tuple[Ranking, ...]:
     """Rank by the score of that name; without moments by one that needs none."""
     if moments is not None and name in READER_SCORES:
-        return _by_readers(coupling, families, name, ctx, moments)
-    return _by_weights(coupling, families, name, ctx)
+        return _rank_by_inputs(coupling, families, name, ctx, moments)
+    return _rank_by_weights(coupling, families, name, ctx)
 
 
-def _by_readers(
+def _rank_by_inputs(
     coupling: Coupling,
     families: Sequence[Family],
     name: str,
@@ -129,14 +129,14 @@ def _by_readers(
     moments: ReaderRankings,
 ) -> tuple[Ranking, ...]:
     """Rank by what readers lose; by magnitude where no moments of a reader are known."""
-    found = moments.rankings(name)
-    if all(ranking is not None for ranking in found):
-        return tuple(ranking for ranking in found if ranking is not None)
-    others = _by_weights(coupling, families, "magnitude", ctx)
-    return tuple(one or other for one, other in zip(found, others, strict=True))
+    rankings = moments.rankings(name)
+    if all(ranking is not None for ranking in rankings):
+        return tuple(ranking for ranking in rankings if ranking is not None)
+    others = _rank_by_weights(coupling, families, "magnitude", ctx)
+    return tuple(own or other for own, other in zip(rankings, others, strict=True))
 
 
-def _by_weights(
+def _rank_by_weights(
     coupling: Coupling,
     families: Sequence[Family],
     name: str,
@@ -144,48 +144,52 @@ def _by_weights(
 ) -> tuple[Ranking, ...]:
     """Rank family by family."""
     function = {**SCORES, **ctx.scores}[name]
-    return tuple(_ranked(name, function, view) for view in views(coupling, families, ctx.seed))
+    return tuple(_rank_group(name, function, view) for view in views(coupling, families, ctx.seed))
 
 
-def _ranked(name: str, function: Score, view: FamilyView) -> Ranking:
-    found = _called(name, function, view)
-    if isinstance(found, Ranking):
-        _check_ranking(name, found, view)
-        return found
-    importance = _numbers(name, found, view, view.width)
+def _rank_group(name: str, function: Score, view: FamilyView) -> Ranking:
+    result = _call_plugin(name, function, view)
+    if isinstance(result, Ranking):
+        _check_ranking(name, result, view)
+        return result
+    importance = _check_numbers(name, result, view, view.width)
     if (importance < 0).any():
-        raise _bad(name, view, f"importance {importance.min():g} is negative")
+        raise _bad_importance(name, view, f"importance {importance.min():g} is negative")
     return by_importance(importance, readers(view.coupling, view.family))
 
 
-def _called(name: str, function: Score, view: FamilyView) -> object:
+def _call_plugin(name: str, function: Score, view: FamilyView) -> object:
     try:
         return function(view)
     except SlimcError:
         raise
     except Exception as broken:  # the user's own code may raise anything
-        raise _bad(name, view, f"it raised {type(broken).__name__}: {broken}") from broken
+        raise _bad_importance(
+            name, view, f"it raised {type(broken).__name__}: {broken}"
+        ) from broken
 
 
 def _check_ranking(name: str, ranking: Ranking, view: FamilyView) -> None:
     if not np.array_equal(np.sort(ranking.order), np.arange(view.width)):
-        raise _bad(name, view, f"the order does not name each of {view.width} units once")
-    damage = _numbers(name, ranking.damage, view, view.width + 1)
+        raise _bad_importance(
+            name, view, f"the order does not name each of {view.width} units once"
+        )
+    damage = _check_numbers(name, ranking.damage, view, view.width + 1)
     if damage[0] != 0 or (np.diff(damage) < 0).any():
-        raise _bad(name, view, "the damage does not start at 0, or falls")
+        raise _bad_importance(name, view, "the damage does not start at 0, or falls")
 
 
-def _numbers(name: str, found: object, view: FamilyView, count: int) -> Floats:
-    array = np.asarray(found)
+def _check_numbers(name: str, result: object, view: FamilyView, count: int) -> Floats:
+    array = np.asarray(result)
     if array.shape != (count,) or array.dtype.kind not in "fiub":
         text = f"found {array.dtype}{list(array.shape)}, expected {count} numbers"
-        raise _bad(name, view, text)
+        raise _bad_importance(name, view, text)
     if not np.isfinite(array).all():
-        raise _bad(name, view, "some numbers are not finite")
+        raise _bad_importance(name, view, "some numbers are not finite")
     return array.astype(np.float64)
 
 
-def _bad(name: str, view: FamilyView, message: str) -> SlimcError:
+def _bad_importance(name: str, view: FamilyView, message: str) -> SlimcError:
     return SlimcError(
         "bad-score", message, where=f"score '{name}' of family '{view.name}', width {view.width}"
     )

@@ -18,57 +18,59 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from slimc.fit.moments import Moments, about_zero, least_squares
+from slimc.fit.moments import Moments, least_squares, second_moment
 from slimc.ir.arrays import Floats, Mask
 
 RIDGE = 1e-2  # times the mean of diag H_KK: accuracies of small nets are flat from 1e-3 to 1e-2
 
 
 @dataclass(frozen=True, eq=False)
-class StandIn:
+class Reconstruction:
     """b: [g, R, K], c: [g, R]; gone: bool[channels], which of them are R, in every group."""
 
-    gone: Mask
+    removed: Mask
     b: Floats
     c: Floats
 
     def error(self, moments: Moments, weight: Floats) -> float:
         """Return E |W_R (x_R - B x_K - c)|^2. weight: [g, o, R, taps], added up as if apart."""
-        a = np.zeros((*self.b.shape[:2], len(self.gone)))
-        a[:, :, self.gone], a[:, :, ~self.gone] = np.eye(self.b.shape[1]), -self.b
+        a = np.zeros((*self.b.shape[:2], len(self.removed)))
+        a[:, :, self.removed], a[:, :, ~self.removed] = np.eye(self.b.shape[1]), -self.b
         off = np.einsum("grx,gx->gr", a, moments.mean_x) - self.c
         spread = a @ moments.xx @ a.transpose(0, 2, 1) + off[:, :, None] * off[:, None, :]
         return float(np.einsum("gort,gost,grs->", weight, weight, spread, optimize=True))
 
 
-def nothing(moments: Moments, gone: Mask) -> StandIn:
+def zero_reconstruction(moments: Moments, removed: Mask) -> Reconstruction:
     """Return zeros: what stands in where channels are just cut."""
-    groups, count = len(moments.mean_x), int(gone.sum())
-    return StandIn(gone, np.zeros((groups, count, len(gone) - count)), np.zeros((groups, count)))
+    groups, count = len(moments.mean_x), int(removed.sum())
+    return Reconstruction(
+        removed, np.zeros((groups, count, len(removed) - count)), np.zeros((groups, count))
+    )
 
 
-def stand_in(moments: Moments, gone: Mask, constant: bool) -> StandIn:
+def reconstruct(moments: Moments, removed: Mask, constant: bool) -> Reconstruction:
     """Return least squares. constant: H is the covariance; else about zero, and c is 0."""
     h, mean = moments.xx, moments.mean_x
     if not constant:
-        h = about_zero(h, mean, mean)
-    lost, stays = np.flatnonzero(gone), np.flatnonzero(~gone)
+        h = second_moment(h, mean, mean)
+    lost, stays = np.flatnonzero(removed), np.flatnonzero(~removed)
     kk, rk = h[:, stays[:, None], stays], h[:, lost[:, None], stays]
     energy = np.maximum(np.einsum("gkk->gk", kk), np.finfo(np.float32).tiny)[:, None]
     best = (rk**2 / energy).argmax(axis=2, keepdims=True)
     b = np.where(np.arange(len(stays)) == best, rk / energy, 0)
     b = least_squares(b, kk, rk.transpose(0, 2, 1), RIDGE)
     c = mean[:, lost] - np.einsum("grk,gk->gr", b, mean[:, stays])
-    return StandIn(gone, b, c if constant else np.zeros_like(c))
+    return Reconstruction(removed, b, c if constant else np.zeros_like(c))
 
 
-def error_left(
-    halves: tuple[Moments, Moments], gone: Mask, constant: bool, weight: Floats
+def remaining_error(
+    halves: tuple[Moments, Moments], removed: Mask, constant: bool, weight: Floats
 ) -> float:
     """Return the share of the error of just cutting that is left, each half judging the other's."""
     shares = []
     for fitted, judged in (halves, halves[::-1]):
-        before = nothing(judged, gone).error(judged, weight)
-        after = stand_in(fitted, gone, constant).error(judged, weight)
+        before = zero_reconstruction(judged, removed).error(judged, weight)
+        after = reconstruct(fitted, removed, constant).error(judged, weight)
         shares.append(after / before if before else 1.0)
     return float(np.mean(shares))

@@ -6,7 +6,7 @@ import numpy as np
 
 from slimc.fit.input_moments import Read, Reads
 from slimc.fit.linear import Linear
-from slimc.fit.moments import about_zero, least_squares
+from slimc.fit.moments import least_squares, second_moment
 from slimc.ir.arrays import Floats
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph, Node
@@ -28,55 +28,64 @@ def refit_readers(uncut: Graph, sliced: Sliced, reads: Reads) -> Graph:
         read = reads.get(node.name)
         if not isinstance(read, Read) or read.level != "columns":
             continue
-        name = node.inputs[_operand(uncut, read.linear)]
+        name = node.inputs[_weight_operand(uncut, read.linear)]
         kept = sliced.kept.get(name)
         if kept is not None and editor.count_users(name) == 1:
-            _refit(uncut, editor, node, read, name, kept)
-    return editor.done()
+            _refit_weight(uncut, editor, node, read, name, kept)
+    return editor.finish()
 
 
-def _operand(graph: Graph, one: Linear) -> int:
-    return graph.by_name[one.node.name].inputs.index(one.weight)
+def _weight_operand(graph: Graph, linear: Linear) -> int:
+    return graph.by_name[linear.node.name].inputs.index(linear.weight)
 
 
-def _refit(uncut: Graph, editor: Editor, node: Node, read: Read, name: str, kept: Kept) -> None:
-    one = read.linear
-    old = uncut.constants[one.weight].array
+def _refit_weight(
+    uncut: Graph, editor: Editor, node: Node, read: Read, name: str, kept: Kept
+) -> None:
+    linear = read.linear
+    old = uncut.constants[linear.weight].array
     stays = staying(old.shape, kept)
-    columns = np.flatnonzero(one.matrix(stays).any(axis=(0, 1)))
-    if len(columns) == one.columns:
+    columns = np.flatnonzero(linear.matrix(stays).any(axis=(0, 1)))
+    if len(columns) == linear.columns:
         return
-    w = one.matrix(old).astype(np.float64)
-    free = _takes_bias(editor, node, one)
+    w = linear.matrix(old).astype(np.float64)
+    has_free_bias = _can_shift_bias(editor, node, linear)
     h, mean = read.h.astype(np.float64), read.mean
-    if not free:
-        h = about_zero(h, mean, mean)
+    if not has_free_bias:
+        h = second_moment(h, mean, mean)
     block = h[:, columns[:, None], columns[None, :]]
-    wanted = h[:, columns] @ w.transpose(0, 2, 1)
-    made = w.copy()
-    made[:, :, columns] = least_squares(w[:, :, columns], block, wanted, RIDGE)
-    editor.set_constant(name, take(one.array(made).astype(old.dtype), kept))
-    if free:
-        made[:, :, np.setdiff1d(np.arange(one.columns), columns)] = 0
-        shift = np.einsum("gop,gp->go", w - made, mean).reshape(-1)
-        outs = one.matrix(stays).any(axis=2).reshape(-1)
-        _shift_bias(editor, node, one, shift[outs], old.dtype)
+    cross = h[:, columns] @ w.transpose(0, 2, 1)
+    refitted = w.copy()
+    refitted[:, :, columns] = least_squares(w[:, :, columns], block, cross, RIDGE)
+    editor.set_constant(name, take(linear.array(refitted).astype(old.dtype), kept))
+    if has_free_bias:
+        refitted[:, :, np.setdiff1d(np.arange(linear.columns), columns)] = 0
+        shift = np.einsum("gop,gp->go", w - refitted, mean).reshape(-1)
+        outs = linear.matrix(stays).any(axis=2).reshape(-1)
+        _shift_bias(editor, node, linear, shift[outs], old.dtype)
 
 
-def _takes_bias(editor: Editor, node: Node, one: Linear) -> bool:
+def _can_shift_bias(editor: Editor, node: Node, linear: Linear) -> bool:
     """Tell whether a node has, or may have, a constant bias that is added as it is."""
-    if one.bias is None or one.bias_shape is None or one.channel_axis is None or one.is_scaled:
+    if (
+        linear.bias is None
+        or linear.bias_shape is None
+        or linear.channel_axis is None
+        or linear.is_scaled
+    ):
         return False
-    name = node.inputs[one.bias] if one.bias < len(node.inputs) else ""
+    name = node.inputs[linear.bias] if linear.bias < len(node.inputs) else ""
     return not name or editor.array(name) is not None
 
 
-def _shift_bias(editor: Editor, node: Node, one: Linear, shift: Floats, dtype: np.dtype) -> None:
+def _shift_bias(editor: Editor, node: Node, linear: Linear, shift: Floats, dtype: np.dtype) -> None:
     """Add to the bias of a node, which may have none. dtype: of a new one."""
-    assert one.bias is not None
-    assert one.bias_shape is not None
-    shape = tuple(len(shift) if size == one.channel_count else size for size in one.bias_shape)
-    name = node.inputs[one.bias] if one.bias < len(node.inputs) else ""
+    assert linear.bias is not None
+    assert linear.bias_shape is not None
+    shape = tuple(
+        len(shift) if size == linear.channel_count else size for size in linear.bias_shape
+    )
+    name = node.inputs[linear.bias] if linear.bias < len(node.inputs) else ""
     old = editor.array(name) if name else np.zeros(1, dtype)
     if old is None or old.size not in (1, len(shift)):
         return
@@ -84,4 +93,4 @@ def _shift_bias(editor: Editor, node: Node, one: Linear, shift: Floats, dtype: n
     if name and editor.count_users(name) == 1 and new.shape == old.shape:
         editor.set_constant(name, new)
     else:
-        editor.set_input(node.name, one.bias, editor.add_constant(new, f"{node.name}.bias"))
+        editor.set_input(node.name, linear.bias, editor.add_constant(new, f"{node.name}.bias"))

@@ -19,19 +19,19 @@ from slimc.passes.float_weights import check_float_weights
 from slimc.passes.give_back import measured_facts
 from slimc.passes.prune.explanation import Explanation
 from slimc.passes.prune.mask_axes import mask_axes
-from slimc.passes.prune.options import bounds, kept_nodes, named, parse_width
+from slimc.passes.prune.options import kept_nodes, mask_by_name, parse_bounds, parse_width
 from slimc.passes.prune.plan import Plan, check_shapes, choose_widths, costs_of, family_table
 from slimc.passes.prune.rankings import chosen_score, compares_outputs, rank, rank_by_outputs
 from slimc.passes.prune.repair_weights import RepairWeights
 from slimc.passes.prune.report import plan_remarks, removal_tables
 from slimc.passes.prune.slice_axes import kept_of_values, slice_axes
 from slimc.passes.prune.slow_removals import find_slow_removals, slow_removal_remarks
-from slimc.passes.prune.widths import Range
+from slimc.passes.prune.widths import WidthRange
 from slimc.passes.timing import Timing
 from slimc.passes.traits import Trait
 from slimc.remarks import Remark, note
 
-_IN_FLOATS = "give the model in floats, and put prune before quant: --passes prune,quant"
+_FLOAT_HELP = "give the model in floats, and put prune before quant: --passes prune,quant"
 
 
 @dataclass(frozen=True)
@@ -104,15 +104,15 @@ class RemoveChannels(Pass):
         coupling = self.coupled(graph, ctx)
         plan = self._plan(coupling, ctx)
         score = chosen_score(self.score, ctx)
-        said = plan_remarks(plan, self.budget, self.ratio, score, len(self.give_back))
+        remarks = plan_remarks(plan, self.budget, self.ratio, score, len(self.give_back))
         if not plan.removed.any():
-            return PassResult(graph, said, {"families": family_table(plan)})
+            return PassResult(graph, remarks, {"families": family_table(plan)})
         sliced = slice_axes(coupling, plan.removed, self.name)
         facts = infer(sliced.graph, ctx.ops, ctx.sizes_of(graph))
         check_shapes(plan, facts.shape)
         return PassResult(
             sliced.graph,
-            said,
+            remarks,
             removal_tables(plan, sliced, facts),
             mask_axes(coupling, plan.removed, self.name),
             kept_of_values(coupling, plan.removed),
@@ -123,11 +123,11 @@ class RemoveChannels(Pass):
         if self.steps < 2:
             return (self,)
         once = replace(self, steps=1)
-        found: list[Pass] = []
+        passes: list[Pass] = []
         for done in range(self.steps):
             share = self.ratio / self.steps
-            found += [replace(once, ratio=share / (1 - share * done)), RepairWeights()]
-        return tuple(found[:-1])
+            passes += [replace(once, ratio=share / (1 - share * done)), RepairWeights()]
+        return tuple(passes[:-1])
 
     @property
     def ignores_curves(self) -> str:
@@ -160,38 +160,42 @@ class RemoveChannels(Pass):
     def explain(self, graph: Graph, ctx: Context) -> tuple[Remark, ...]:
         """Say for each weighted node which channels may leave, or what pins them, and how."""
         coupling = self.coupled(graph, ctx)
-        said = Explanation(coupling, families(coupling))
-        return tuple(note(text, n.name) for n in said.weighted for text in said.explain(n))
+        explanation = Explanation(coupling, families(coupling))
+        return tuple(
+            note(text, n.name) for n in explanation.weighted for text in explanation.explain(n)
+        )
 
     def coupled(self, graph: Graph, ctx: Context) -> Coupling:
         """Tie and pin the channels of a graph; the nodes of `keep` are pinned."""
         check_float_weights(
-            graph, ctx.ops, "channels cannot leave", f"pass {self.name}", _IN_FLOATS
+            graph, ctx.ops, "channels cannot leave", f"pass {self.name}", _FLOAT_HELP
         )
         facts = infer(graph, ctx.ops, ctx.sizes_of(graph))
         return couple(graph, ctx.ops, facts, kept_nodes(graph, self.keep))
 
     def _plan(self, coupling: Coupling, ctx: Context) -> Plan:
         """Choose how many units each family loses, and which."""
-        found, align = families(coupling), self.align or ctx.align
-        steps = [step(coupling, family, align) for family in found]
-        limits = bounds(coupling, found, steps, self.widths, self.min_channels)
+        prune_groups, align = families(coupling), self.align or ctx.align
+        steps = [step(coupling, family, align) for family in prune_groups]
+        limits = parse_bounds(coupling, prune_groups, steps, self.widths, self.min_channels)
         by_outputs = self.compare == "outputs"
         if self.compare == "auto" and self.budget != "channels":
             by_outputs = compares_outputs(coupling, ctx)
-        ranked = rank_by_outputs if by_outputs else rank
-        rankings = ranked(coupling, found, self.score, ctx)
+        rank_groups = rank_by_outputs if by_outputs else rank
+        rankings = rank_groups(coupling, prune_groups, self.score, ctx)
         free = tuple(
-            Range(
+            WidthRange(
                 ranking.damage, step, ranking.width if ranking.refusal else limit.least, limit.most
             )
             for ranking, step, limit in zip(rankings, steps, limits, strict=True)
         )
-        costs = costs_of(coupling, found, ctx.target.speed, align, ctx.integers)
+        costs = costs_of(coupling, prune_groups, ctx.target.speed, align, ctx.integers)
         lost = choose_widths(free, costs, self.budget, self.ratio, self.choose)
-        lost = np.where(named(found, self.give_back, "give_back"), 0, lost)
+        lost = np.where(mask_by_name(prune_groups, self.give_back, "give_back"), 0, lost)
         removed = np.zeros(len(coupling.pinned), bool)
-        for family, ranking, count in zip(found, rankings, lost.tolist(), strict=True):
+        for family, ranking, count in zip(prune_groups, rankings, lost.tolist(), strict=True):
             removed[family.units[ranking.order[:count]]] = True
-        refusals = {f.name: r.refusal for f, r in zip(found, rankings, strict=True) if r.refusal}
-        return Plan(coupling, found, free, lost, removed, costs, refusals)
+        refusals = {
+            f.name: r.refusal for f, r in zip(prune_groups, rankings, strict=True) if r.refusal
+        }
+        return Plan(coupling, prune_groups, free, lost, removed, costs, refusals)

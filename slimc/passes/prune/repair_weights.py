@@ -11,8 +11,8 @@ import numpy as np
 from slimc.analysis.coupling import Coupling, couple
 from slimc.analysis.index_space import AxisOf
 from slimc.analysis.shapes import infer
-from slimc.calib.random_fields import or_fields, tells_channels_apart
-from slimc.fit.repair import SAMPLES, repair
+from slimc.calib.random_fields import distinguishes_channels, or_fields
+from slimc.fit.repair import SAMPLES, repair_layers
 from slimc.ir.arrays import Mask
 from slimc.ir.graph import Graph
 from slimc.passes.base import Pass, PassResult, Promise, option
@@ -20,7 +20,7 @@ from slimc.passes.context import Context, Reference
 from slimc.passes.float_weights import check_float_weights
 from slimc.passes.prune.merge_channels import Merged, merge
 from slimc.passes.prune.slice_axes import slice_axes
-from slimc.passes.sparsify.sparse_layers import with_zeros
+from slimc.passes.sparsify.sparse_layers import copy_zeros
 from slimc.passes.traits import Trait
 from slimc.remarks import Remark, note
 
@@ -58,13 +58,13 @@ class RepairWeights(Pass):
         facts: dict[str, Any] = {}
         merged = Merged(graph, (), ())
         if ctx.data.synthetic:
-            merged = _merged(reference, ctx)
-            merged = replace(merged, graph=with_zeros(merged.graph, graph, ctx))
+            merged = _merge_removed(reference, ctx)
+            merged = replace(merged, graph=copy_zeros(merged.graph, graph, ctx))
             facts["merged"] = list(merged.table)
-            if not tells_channels_apart(ctx.data):
+            if not distinguishes_channels(ctx.data):
                 return PassResult(merged.graph, merged.remarks, facts)
         sizes = ctx.sizes_of(reference.graph)
-        made = repair(
+        repaired = repair_layers(
             reference.graph,
             merged.graph,
             reference.kept,
@@ -75,36 +75,36 @@ class RepairWeights(Pass):
             self.samples,
             progress=partial(ctx.progress, "repairing layers"),
         )
-        facts |= {"layers": list(made.table), "samples": made.samples}
-        said = (_FIELDS,) if ctx.data.synthetic else ()
-        remarks = dict.fromkeys((*said, *merged.remarks, *made.remarks))  # each once
-        return PassResult(made.graph, tuple(remarks), facts)
+        facts |= {"layers": list(repaired.table), "samples": repaired.samples}
+        notes = (_RANDOM_FIELDS_NOTE,) if ctx.data.synthetic else ()
+        remarks = dict.fromkeys((*notes, *merged.remarks, *repaired.remarks))  # each once
+        return PassResult(repaired.graph, tuple(remarks), facts)
 
     def explain(self, graph: Graph, ctx: Context) -> tuple[Remark, ...]:
         """Say what is repaired: which nodes, only a removal tells."""
         return (note("every weighted node behind removed channels is refitted"),)
 
 
-_FIELDS = note(
+_RANDOM_FIELDS_NOTE = note(
     "there are no samples: weights are repaired on random fields",
     help="give samples, --calib: repair with them keeps more of the accuracy",
 )
 
 
-def _merged(reference: Reference, ctx: Context) -> Merged:
+def _merge_removed(reference: Reference, ctx: Context) -> Merged:
     """Cut the reference again, and merge what leaves into what stays."""
-    coupling = _coupling(reference, ctx)
-    removed = _removed(coupling, reference)
+    coupling = _couple_reference(reference, ctx)
+    removed = _removed_units(coupling, reference)
     sliced = slice_axes(coupling, removed, RepairWeights.name)
     return merge(coupling, removed, sliced, ctx.seed)
 
 
-def _coupling(reference: Reference, ctx: Context) -> Coupling:
+def _couple_reference(reference: Reference, ctx: Context) -> Coupling:
     graph = reference.graph
     return couple(graph, ctx.ops, infer(graph, ctx.ops, ctx.sizes_of(graph)))
 
 
-def _removed(coupling: Coupling, reference: Reference) -> Mask:
+def _removed_units(coupling: Coupling, reference: Reference) -> Mask:
     """Return which units of the reference have left."""
     removed = np.zeros(len(coupling.pinned), bool)
     for value, axes in reference.kept.items():

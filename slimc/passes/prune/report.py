@@ -7,7 +7,13 @@ from typing import Any
 from slimc.analysis.cost import macs, parameters, size_bytes
 from slimc.analysis.shapes import Facts
 from slimc.passes.prune.explanation import Explanation
-from slimc.passes.prune.plan import Plan, approximate, family_table, not_faster, remarks
+from slimc.passes.prune.plan import (
+    Plan,
+    approximate_note,
+    collect_remarks,
+    family_table,
+    not_faster_note,
+)
 from slimc.passes.prune.rankings import WEIGHT_SCORES
 from slimc.passes.prune.slice_axes import Sliced
 from slimc.remarks import Remark, note
@@ -22,14 +28,14 @@ def plan_remarks(
     if budget == "channels":  # every family is asked, for itself
         unchosen = f"whole: {ratio:.0%} of its channels are no whole step, or save no time"
     unchosen += ", or its family is given back" if given_back else ""
-    made = remarks(plan, Explanation(plan.coupling, plan.families), unchosen)
+    group_remarks = collect_remarks(plan, Explanation(plan.coupling, plan.families), unchosen)
     notes = [
-        approximate(plan),
-        _shortfall(plan, budget, ratio, given_back),
-        not_faster(plan),
-        _folded(plan, score),
+        approximate_note(plan),
+        _shortfall_note(plan, budget, ratio, given_back),
+        not_faster_note(plan),
+        _folded_note(plan, score),
     ]
-    return (*(n for n in notes if n is not None), *made)
+    return (*(n for n in notes if n is not None), *group_remarks)
 
 
 def removal_tables(plan: Plan, sliced: Sliced, facts: Facts) -> dict[str, Any]:
@@ -38,27 +44,27 @@ def removal_tables(plan: Plan, sliced: Sliced, facts: Facts) -> dict[str, Any]:
     facts: of the sliced graph.
     """
     coupling, ops = plan.coupling, plan.coupling.ops
-    whole = coupling.opened.whole
+    graph = coupling.opened.whole
     return {
         "families": family_table(plan),
         "macs": [
-            sum(macs(whole, ops, coupling.facts).values()),
+            sum(macs(graph, ops, coupling.facts).values()),
             sum(macs(sliced.graph, ops, facts).values()),
         ],
-        "parameters": [parameters(whole), parameters(sliced.graph)],
-        "bytes": [size_bytes(whole), size_bytes(sliced.graph)],
+        "parameters": [parameters(graph), parameters(sliced.graph)],
+        "bytes": [size_bytes(graph), size_bytes(sliced.graph)],
         "latency": list(plan.before_and_after("latency")),
-        "kept": {name: _compact(kept) for name, kept in sliced.kept.items()},
+        "kept": {name: _kept_ranges(kept) for name, kept in sliced.kept.items()},
         "copies": {new: old for new, old in sliced.origin.items() if new != old},
     }
 
 
-def _compact(kept: Kept) -> dict[str, str]:
+def _kept_ranges(kept: Kept) -> dict[str, str]:
     """Return the kept indices per axis as ranges: {"0": "0-3,5"}."""
     return {str(axis): ranges(k) for axis, k in enumerate(kept) if k is not None}
 
 
-def _shortfall(plan: Plan, budget: str, ratio: float, given_back: int) -> Remark | None:
+def _shortfall_note(plan: Plan, budget: str, ratio: float, given_back: int) -> Remark | None:
     """Say how far a budget was reached, if not wholly."""
     if not any(family.width > 1 for family in plan.families):
         return note("no channel may leave; the reasons follow")
@@ -73,7 +79,7 @@ def _shortfall(plan: Plan, budget: str, ratio: float, given_back: int) -> Remark
     return note(f"{share:.1%} of the {budget} could be removed, {ratio:.1%} were asked: {why}")
 
 
-def _folded(plan: Plan, score: str) -> Remark | None:
+def _folded_note(plan: Plan, score: str) -> Remark | None:
     """Say that sizes of weights mislead where a normalisation was folded into them."""
     folded = [
         node.name

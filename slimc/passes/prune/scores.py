@@ -10,10 +10,10 @@ import numpy as np
 from slimc.analysis.group_view import FamilyView, Score
 from slimc.ir.arrays import Floats
 
-Measure = Callable[[np.ndarray], np.ndarray]  # slices [units, elements] -> one number per unit
+SliceMeasure = Callable[[np.ndarray], np.ndarray]  # slices [units, elements] -> one number per unit
 
 
-def grouped(view: FamilyView, measure: Measure) -> Floats:
+def measure_units(view: FamilyView, measure: SliceMeasure) -> Floats:
     """Return the importance of every unit of a family by a measure of weight slices.
 
     The measure of the weights that make the unit times that of the weights that read it, each per
@@ -21,9 +21,9 @@ def grouped(view: FamilyView, measure: Measure) -> Floats:
     product, because what a unit adds to its readers scales with both.
     Source: grouped as in Fang et al., CVPR 2023, section 3.3.
     """
-    made = _mean([_relative(measure(slices)) for slices in view.made], view.width)
-    read = _mean([_relative(measure(slices)) for slices in view.read], view.width)
-    return made * read
+    produced = _mean([_relative(measure(slices)) for slices in view.made], view.width)
+    consumed = _mean([_relative(measure(slices)) for slices in view.read], view.width)
+    return produced * consumed
 
 
 def l2_norm(slices: np.ndarray) -> Floats:
@@ -52,16 +52,16 @@ def distance_to_others(slices: np.ndarray) -> Floats:
     return importance
 
 
-def random(view: FamilyView) -> Floats:
+def random_importance(view: FamilyView) -> Floats:
     """Return numbers in 0..2, by the view's seed."""
     return np.random.default_rng(view.seed).uniform(0, 2, view.width)
 
 
 SCORES: Mapping[str, Score] = {
-    "magnitude": partial(grouped, measure=l2_norm),
-    "magnitude-l1": partial(grouped, measure=l1_norm),
-    "geometric-median": partial(grouped, measure=distance_to_others),
-    "random": random,
+    "magnitude": partial(measure_units, measure=l2_norm),
+    "magnitude-l1": partial(measure_units, measure=l1_norm),
+    "geometric-median": partial(measure_units, measure=distance_to_others),
+    "random": random_importance,
 }
 
 

@@ -24,7 +24,7 @@ class CutFails(SlimcError):  # noqa: N818 - a finding about a family, which may 
     """State that the runtime cannot load or run the graph without some units of a family."""
 
 
-Refit = Callable[[Sliced], Graph]
+RefitGraph = Callable[[Sliced], Graph]
 
 
 def measure_curves(
@@ -33,7 +33,7 @@ def measure_curves(
     rankings: Sequence[Ranking],
     ratios: Sequence[float],
     loss: Loss,
-    refit: Refit | None = None,
+    refit: RefitGraph | None = None,
 ) -> tuple[Curve, ...]:
     """Return one curve per family, as `measure_points` measures it; one unit alone has none."""
     curves = {family.name: Curve(family.name, family.width) for family in families}
@@ -50,7 +50,7 @@ def measure_points(
     curves: Sequence[Curve],
     ratios: Sequence[float],
     loss: Loss,
-    refit: Refit | None = None,
+    refit: RefitGraph | None = None,
 ) -> Iterator[tuple[str, Point]]:
     """Yield (family, point) for every ratio that is missing in the curves, family by family.
 
@@ -63,24 +63,24 @@ def measure_points(
         for ratio in sorted(set(ratios)):
             if family.width == 1 or curve.at(ratio) is not None:
                 continue
-            kept = kept_at(family.width, ratio)
+            kept = kept_units(family.width, ratio)
             if kept not in errors:
-                errors[kept] = _error(coupling, family, ranking, kept, loss, refit)
+                errors[kept] = _measure_error(coupling, family, ranking, kept, loss, refit)
             yield family.name, Point(ratio, kept, errors[kept])
 
 
-def kept_at(width: int, ratio: float) -> int:
+def kept_units(width: int, ratio: float) -> int:
     """Return the units that stay when the nearest number to `ratio` of them goes; at least 1."""
     return max(1, width - round(width * ratio))
 
 
-def _error(
+def _measure_error(
     coupling: Coupling,
     family: Family,
     ranking: Ranking,
     kept: int,
     loss: Loss,
-    refit: Refit | None,
+    refit: RefitGraph | None,
 ) -> float:
     removed = np.zeros(len(coupling.pinned), bool)
     removed[family.units[ranking.order[: family.width - kept]]] = True

@@ -15,7 +15,7 @@ from slimc.ir.arrays import Mask
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import DType, TensorType, ValueType
-from slimc.ops.op import Refit
+from slimc.ops.op import ShapeRefit
 from slimc.rewrite.kept import Kept, take
 
 
@@ -37,16 +37,16 @@ def slice_axes(coupling: Coupling, removed: Mask, made_by: str) -> Sliced:
     sliced = Sliced(coupling.opened.whole)
     _slice_constants(coupling, removed, editor, sliced)
     for node in coupling.graph.nodes:
-        refit = _refit(coupling, removed, node)
+        refit = _shape_refit(coupling, removed, node)
         if refit is not None:
-            _apply(editor, node, refit)
+            _apply_refit(editor, node, refit)
     for value in coupling.graph.types:  # what inference cannot follow keeps the recorded type
-        editor.set_type(value, _narrowed(coupling, removed, value))
-    graph = retype(coupling.opened.closed(editor.done()), coupling.ops)
+        editor.set_type(value, _narrowed_type(coupling, removed, value))
+    graph = retype(coupling.opened.closed(editor.finish()), coupling.ops)
     return Sliced(graph, sliced.kept, sliced.origin)
 
 
-def _narrowed(coupling: Coupling, removed: Mask, value: str) -> ValueType | None:
+def _narrowed_type(coupling: Coupling, removed: Mask, value: str) -> ValueType | None:
     """Return the type of a value without the removed indices."""
     kind = coupling.graph.tensor(value)
     if kind is None or kind.shape is None:
@@ -61,11 +61,11 @@ def _narrowed(coupling: Coupling, removed: Mask, value: str) -> ValueType | None
 
 def _slice_constants(coupling: Coupling, removed: Mask, editor: Editor, sliced: Sliced) -> None:
     """Slice every constant as its readers need it; one whose readers differ becomes several."""
-    wanted: dict[str, dict[Kept, list[tuple[Node, int]]]] = {}
+    forms_of: dict[str, dict[Kept, list[tuple[Node, int]]]] = {}
     for node, operand, value in constant_uses(coupling):
-        kept = _kept(coupling, removed, node, operand, value)
-        wanted.setdefault(value, {}).setdefault(kept, []).append((node, operand))
-    for value, forms in wanted.items():
+        kept = _kept_indices(coupling, removed, node, operand, value)
+        forms_of.setdefault(value, {}).setdefault(kept, []).append((node, operand))
+    for value, forms in forms_of.items():
         array = coupling.graph.constants[value].array
         for kept, uses in forms.items():
             if not any(k is not None for k in kept):
@@ -81,32 +81,32 @@ def _slice_constants(coupling: Coupling, removed: Mask, editor: Editor, sliced: 
             sliced.origin[name] = value
 
 
-def _kept(coupling: Coupling, removed: Mask, node: Node, operand: int, value: str) -> Kept:
-    return tuple(_staying(coupling, removed, node, operand, value))
+def _kept_indices(coupling: Coupling, removed: Mask, node: Node, operand: int, value: str) -> Kept:
+    return tuple(_kept_per_axis(coupling, removed, node, operand, value))
 
 
-def _staying(
+def _kept_per_axis(
     coupling: Coupling, removed: Mask, node: Node, operand: int, value: str
 ) -> Iterator[tuple[int, ...] | None]:
     for axis in range(coupling.graph.constants[value].array.ndim):
-        gone = removed[coupling.units_at(coupling.axis(node, operand, axis))]
-        yield tuple(np.flatnonzero(~gone).tolist()) if gone.any() else None
+        is_removed = removed[coupling.units_at(coupling.axis(node, operand, axis))]
+        yield tuple(np.flatnonzero(~is_removed).tolist()) if is_removed.any() else None
 
 
 def kept_of_values(coupling: Coupling, removed: Mask) -> dict[str, Kept]:
     """Return, for every value that loses indices, those that stay per axis (constants apart)."""
-    found: dict[str, list[tuple[int, ...] | None]] = {}
+    kept_axes: dict[str, list[tuple[int, ...] | None]] = {}
     for place, _, _ in coupling.space.places():
         if not isinstance(place, AxisOf) or place.node:
             continue
-        gone = removed[coupling.units_at(place)]
-        axes = found.setdefault(place.value, [])
+        is_removed = removed[coupling.units_at(place)]
+        axes = kept_axes.setdefault(place.value, [])
         axes += [None] * (place.axis + 1 - len(axes))
-        axes[place.axis] = tuple(np.flatnonzero(~gone).tolist()) if gone.any() else None
-    return {v: tuple(axes) for v, axes in found.items() if any(a is not None for a in axes)}
+        axes[place.axis] = tuple(np.flatnonzero(~is_removed).tolist()) if is_removed.any() else None
+    return {v: tuple(axes) for v, axes in kept_axes.items() if any(a is not None for a in axes)}
 
 
-def _refit(coupling: Coupling, removed: Mask, node: Node) -> Refit | None:
+def _shape_refit(coupling: Coupling, removed: Mask, node: Node) -> ShapeRefit | None:
     """Return what must follow at a node of which some label loses indices."""
     bound = coupling.bound_of(node)
     row = coupling.ops.get(node.kind)
@@ -122,19 +122,19 @@ def _refit(coupling: Coupling, removed: Mask, node: Node) -> Refit | None:
     return row.refit(call_of(coupling.graph, coupling.facts, node), bound, after)
 
 
-def _apply(editor: Editor, node: Node, refit: Refit) -> None:
+def _apply_refit(editor: Editor, node: Node, refit: ShapeRefit) -> None:
     if refit.attrs:
         attrs = {**editor.node(node.name).attrs, **refit.attrs}
         editor.update(node.name, attrs={k: v for k, v in attrs.items() if v is not None})
-    for operand, array in refit.whole.items():
+    for operand, array in refit.operands.items():
         name = editor.add_constant(array, f"{node.name}.operand{operand}")
         editor.set_input(node.name, operand, name)
     for operand, elements in refit.elements.items():
         if elements:
-            _put(editor, node, operand, {int(k): int(v) for k, v in elements.items()})
+            _replace_elements(editor, node, operand, {int(k): int(v) for k, v in elements.items()})
 
 
-def _put(editor: Editor, node: Node, operand: int, elements: dict[int, int]) -> None:
+def _replace_elements(editor: Editor, node: Node, operand: int, elements: dict[int, int]) -> None:
     """Replace elements of an integer operand: in a copy if constant, else by a Where before it."""
     value = editor.node(node.name).inputs[operand]
     old = editor.array(value)

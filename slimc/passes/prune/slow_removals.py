@@ -12,7 +12,7 @@ from slimc.passes.context import Context
 from slimc.passes.give_back import Decision, Names, Trial, decide, meaning
 from slimc.passes.timing import Timing
 from slimc.passes.traits import Trait
-from slimc.remarks import Remark, listed, note, skipped
+from slimc.remarks import Remark, join_names, note, skipped
 
 Narrowed = Callable[[Mapping[str, int]], Graph]  # the graph with these widths of families
 
@@ -55,6 +55,6 @@ def slow_removal_remarks(whole: Speedup, decision: Decision, ctx: Context) -> tu
             )
         )
     if decision.undecided:
-        names = listed(list(decision.undecided))
+        names = join_names(list(decision.undecided))
         remarks.append(note(f"noise hides whether the removal of {names} pays"))
     return tuple(remarks)

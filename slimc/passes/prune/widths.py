@@ -12,13 +12,13 @@ import numpy as np
 from slimc.analysis.removal_cost import Cost, Tally
 from slimc.ir.arrays import Floats, Ints
 
-_CHUNKS = 64  # a family is cut in at most so many steps before the last, fine ones
+_COARSE = 64  # a family is cut in at most so many steps before the last, fine ones
 _RETRIES = 8  # times that the last step is left out for others: few families are wide enough
-_SINGLE = 1 << 62  # then by the least step that there is
+_FINE = 1 << 62  # then by the least step that there is
 
 
 @dataclass(frozen=True, eq=False)
-class Range:
+class WidthRange:
     """What a family may lose, and what that costs.
 
     damage: f64[width + 1], of the loss of so many units; step: kept widths are multiples of it;
@@ -28,7 +28,7 @@ class Range:
     damage: Floats
     step: int = 1
     least: int = 1
-    most: int = _SINGLE
+    most: int = _FINE
 
     @property
     def width(self) -> int:
@@ -64,10 +64,10 @@ class Range:
         damage = self.damage
         return bool((damage[b] - damage[a]) * (c - a) >= (damage[c] - damage[a]) * (b - a))
 
-    def next_kept(self, kept: int, fraction: int = _SINGLE) -> int:
+    def next_kept(self, kept: int, fraction: int = _FINE) -> int:
         """Return the next smaller allowed width, about width / fraction below; `kept` if none."""
-        wanted = max(1, self.width // fraction)
-        below = max(self.floor, (kept - wanted) // self.step * self.step)
+        decrease = max(1, self.width // fraction)
+        below = max(self.floor, (kept - decrease) // self.step * self.step)
         return min(kept, below)
 
     def next_wider(self, kept: int) -> int:
@@ -76,23 +76,23 @@ class Range:
 
     def kept_at(self, ratio: float) -> int:
         """Return the width after a cut by `ratio`, rounded up to a multiple of the step."""
-        wanted = max(self.floor, int(np.ceil(self.width * (1 - ratio) - 1e-9)))
-        return min(self.start, -(-wanted // self.step) * self.step)
+        target = max(self.floor, int(np.ceil(self.width * (1 - ratio) - 1e-9)))
+        return min(self.start, -(-target // self.step) * self.step)
 
-    def allowed(self) -> list[int]:
+    def allowed_widths(self) -> list[int]:
         """Return all allowed widths, the largest first."""
-        found = [self.start]
-        while (below := self.next_kept(found[-1])) < found[-1]:
-            found.append(below)
-        return found
+        widths = [self.start]
+        while (below := self.next_kept(widths[-1])) < widths[-1]:
+            widths.append(below)
+        return widths
 
 
-def losses(ranges: Sequence[Range], kept: Sequence[int]) -> Ints:
+def compute_losses(ranges: Sequence[WidthRange], kept: Sequence[int]) -> Ints:
     """Return the units that each family loses: i64[families]."""
     return np.array([r.width - k for r, k in zip(ranges, kept, strict=True)], np.int64)
 
 
-def cut_evenly(ranges: Sequence[Range], ratio: float, latency: Cost) -> Ints:
+def cut_evenly(ranges: Sequence[WidthRange], ratio: float, latency: Cost) -> Ints:
     """Return the units each family loses when every family is cut by `ratio`.
 
     A family whose cut by itself saves no latency stays whole.
@@ -102,10 +102,10 @@ def cut_evenly(ranges: Sequence[Range], ratio: float, latency: Cost) -> Ints:
         r.kept_at(ratio) if tally.saved(number, r.width - r.kept_at(ratio)) > 0 else r.start
         for number, r in enumerate(ranges)
     ]
-    return losses(ranges, kept)
+    return compute_losses(ranges, kept)
 
 
-def cut_to_budget(ranges: Sequence[Range], cost: Cost, ratio: float, latency: Cost) -> Ints:
+def cut_to_budget(ranges: Sequence[WidthRange], cost: Cost, ratio: float, latency: Cost) -> Ints:
     """Return the units each family loses until (1 - ratio) of the cost is left, as far as it goes.
 
     Greedy: the next units to go are those with the least damage per saved cost, where they save
@@ -113,45 +113,45 @@ def cut_to_budget(ranges: Sequence[Range], cost: Cost, ratio: float, latency: Co
     goal is met with less damage without that step, by others, it is not taken.
     """
     goal = (1 - ratio) * Tally(cost).total
-    found = _Descent(ranges, cost, latency)
-    lost = found.until(goal)
+    descent = _GreedyDescent(ranges, cost, latency)
+    lost = descent.descend_to(goal)
     for _ in range(_RETRIES):
-        if found.last is None:
+        if descent.last is None:
             break
-        number, before = found.last
+        number, before = descent.last
         bounded = [*ranges[:number], replace(ranges[number], least=before), *ranges[number + 1 :]]
-        other = _Descent(bounded, cost, latency)
-        lost_then = other.until(goal)
-        if other.tally.total > goal or other.damage >= found.damage:
+        alternative = _GreedyDescent(bounded, cost, latency)
+        alternative_lost = alternative.descend_to(goal)
+        if alternative.tally.total > goal or alternative.damage >= descent.damage:
             break
-        ranges, found, lost = bounded, other, lost_then
+        ranges, descent, lost = bounded, alternative, alternative_lost
     return lost
 
 
-class _Descent:
+class _GreedyDescent:
     """Families on their way down, one step after another."""
 
-    def __init__(self, ranges: Sequence[Range], cost: Cost, latency: Cost) -> None:
+    def __init__(self, ranges: Sequence[WidthRange], cost: Cost, latency: Cost) -> None:
         self.ranges = ranges
         self.tally = Tally(cost)
         self.latency = self.tally if latency is cost else Tally(latency)
         self.kept = [r.width for r in ranges]
         self.last: tuple[int, int] | None = None  # the step that met the goal: family, width before
-        for number, one in enumerate(ranges):
-            self._take(number, one.start)
+        for number, range_ in enumerate(ranges):
+            self._take(number, range_.start)
 
     @property
     def damage(self) -> float:
         """Return what is lost so far, by the damage of each family."""
         pairs = zip(self.ranges, self.kept, strict=True)
-        return sum(float(one.damage[one.width - kept]) for one, kept in pairs)
+        return sum(float(range_.damage[range_.width - kept]) for range_, kept in pairs)
 
-    def until(self, goal: float) -> Ints:
-        for fraction in (_CHUNKS, _SINGLE):
+    def descend_to(self, goal: float) -> Ints:
+        for fraction in (_COARSE, _FINE):
             self._descend(goal, fraction)
         while (step := self._spared(goal)) is not None:
             self._take(*step)
-        return losses(self.ranges, self.kept)
+        return compute_losses(self.ranges, self.kept)
 
     def _descend(self, goal: float, fraction: int) -> None:
         """Take the cheapest steps until the goal is met; a coarse one that would overshoot ends it.
@@ -169,7 +169,7 @@ class _Descent:
                 continue
             below = steps[0][2]
             saved = self.tally.saved(number, self.kept[number] - below)
-            if fraction != _SINGLE and self.tally.total - saved < goal:
+            if fraction != _FINE and self.tally.total - saved < goal:
                 return
             heappop(steps)
             if self.tally.total - saved <= goal:
@@ -179,20 +179,20 @@ class _Descent:
 
     def _spared(self, goal: float) -> tuple[int, int] | None:
         """Return the step back that spares most damage and still meets the goal: family, width."""
-        found: list[tuple[float, int, int]] = []
-        for number, (one, now) in enumerate(zip(self.ranges, self.kept, strict=True)):
-            above = one.next_wider(now)
-            if above == now or self.tally.total - self.tally.saved(number, now - above) > goal:
+        steps: list[tuple[float, int, int]] = []
+        for number, (range_, width) in enumerate(zip(self.ranges, self.kept, strict=True)):
+            above = range_.next_wider(width)
+            if above == width or self.tally.total - self.tally.saved(number, width - above) > goal:
                 continue
-            slower = self.latency.saved(number, now - above) > self.latency.saved(
-                number, now - one.start
+            slower = self.latency.saved(number, width - above) > self.latency.saved(
+                number, width - range_.start
             )
-            if above == one.start or slower:
-                damage = one.damage[one.width - now] - one.damage[one.width - above]
-                found.append((float(damage), -number, above))
-        if not found:
+            if above == range_.start or slower:
+                damage = range_.damage[range_.width - width] - range_.damage[range_.width - above]
+                steps.append((float(damage), -number, above))
+        if not steps:
             return None
-        _, number, above = max(found)
+        _, number, above = max(steps)
         return -number, above
 
     def _take(self, number: int, below: int) -> None:
@@ -204,15 +204,15 @@ class _Descent:
 
     def _offer(self, steps: list[tuple[float, int, int]], number: int, fraction: int) -> None:
         """Add the next step of a family that saves something, with its damage per saved cost."""
-        one, now = self.ranges[number], self.kept[number]
-        below = one.next_kept(now, fraction)
+        range_, width = self.ranges[number], self.kept[number]
+        below = range_.next_kept(width, fraction)
         while True:
-            saved = self.tally.saved(number, now - below)
-            if saved > 0 and self.latency.saved(number, now - below) > 0:
+            saved = self.tally.saved(number, width - below)
+            if saved > 0 and self.latency.saved(number, width - below) > 0:
                 break
-            further = one.next_kept(below, fraction)
+            further = range_.next_kept(below, fraction)
             if further == below:
                 return
             below = further
-        damage = float(one.price[one.width - below] - one.price[one.width - now])
+        damage = float(range_.price[range_.width - below] - range_.price[range_.width - width])
         heappush(steps, (damage / saved, number, below))

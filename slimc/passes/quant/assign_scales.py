@@ -8,13 +8,13 @@ from functools import partial, reduce
 from typing import ClassVar, cast
 
 from slimc.analysis.shapes import infer
-from slimc.calib.collect import collect, key
+from slimc.calib.collect import collect_ranges, table_key
 from slimc.calib.data import Data
-from slimc.calib.observers import Calibrator, observer
-from slimc.calib.probes import floors
-from slimc.calib.table import Range
+from slimc.calib.observers import Calibrator, make_observer
+from slimc.calib.probes import lower_bounds
+from slimc.calib.table import ValueRange
 from slimc.errors import SlimcError
-from slimc.ir.editor import without_dead
+from slimc.ir.editor import remove_dead_code
 from slimc.ir.graph import Graph
 from slimc.ir.types import DType
 from slimc.ops.qdq import QUANTIZE
@@ -23,11 +23,11 @@ from slimc.passes.bodies_in_float import left_in_bodies
 from slimc.passes.context import Context
 from slimc.passes.float_weights import check_float_weights
 from slimc.passes.give_back import decide, measured_facts
-from slimc.passes.quant.attach_records import attach, said
-from slimc.passes.quant.integer_nodes import choose
-from slimc.passes.quant.scale_groups import ScaleGroup, groups, with_every_value
+from slimc.passes.quant.attach_records import attach_quantization, quantization_remarks
+from slimc.passes.quant.integer_nodes import select_integer_nodes
+from slimc.passes.quant.scale_groups import ScaleGroup, cover_all_values, make_scale_groups
 from slimc.passes.quant.slow_integers import TimedRegions, is_slower, slow_integer_remarks
-from slimc.passes.quant.stored_weights import beside_integers, choose_weights
+from slimc.passes.quant.stored_weights import choose_weights, match_integer_grids
 from slimc.passes.schemes import FLOAT, FLOATS, FP32, STORED, Scheme, check_mixed, schemes_of
 from slimc.passes.timing import Timing
 from slimc.passes.traits import Trait
@@ -118,43 +118,50 @@ class AssignScales(Pass):
         Raises SlimcError: bad-option-value, scheme-unsupported, already-quantized, unknown-node,
         not-finite.
         """
-        _check(self, graph)
+        _check_options(self, graph)
         if self.scheme in FLOATS and not self.mixed:
             return PassResult(graph)  # lower-float16 does it
-        graph = without_dead(graph)
+        graph = remove_dead_code(graph)
         schemes = schemes_of(
             graph, ctx.target, self.scheme, self.mixed, self.keep, self.block, self.name
         )
         if not ctx.target.schemes or ctx.target.placement is None:
-            return PassResult(graph, (_no_integers(ctx.target),))
+            return PassResult(graph, (_no_integers_remark(ctx.target),))
         facts = infer(graph, ctx.ops, ctx.sizes)
-        choice = choose(graph, ctx, facts, schemes)
+        choice = select_integer_nodes(graph, ctx, facts, schemes)
         weights = choose_weights(graph, ctx, facts, schemes, self.min_elements)
         reasons = {**choice.reasons, **weights.reasons}
         inside = left_in_bodies(graph, ctx.ops)
-        left = (*(skipped(n, f"stays in float: {why}") for n, why in reasons.items()), *inside)
-        if not choice.sites and not weights.found:
-            _check_quantized(self, graph, ctx)
+        float_remarks = (
+            *(skipped(n, f"stays in float: {why}") for n, why in reasons.items()),
+            *inside,
+        )
+        if not choice.sites and not weights.stored:
+            _check_not_quantized(self, graph, ctx)
             nothing = f"nothing in this graph runs in integers on {ctx.target.name}"
-            freed = next((f": {one.help}" for one in inside if one.help), "")
-            return PassResult(graph, (note(nothing + freed), *left), {"integer": 0})
+            freed = next((f": {remark.help}" for remark in inside if remark.help), "")
+            return PassResult(graph, (note(nothing + freed), *float_remarks), {"integer": 0})
         data = ctx.data.first_samples(self.samples)
-        shared = groups(graph, ctx.ops, ctx.target.placement, choice)
+        shared = make_scale_groups(graph, ctx.ops, ctx.target.placement, choice)
         if ctx.target.placement.beside and shared:
-            shared = with_every_value(graph, shared, choice)
+            shared = cover_all_values(graph, shared, choice)
         ranges = self._measure(graph, ctx, data, shared)
-        weights = beside_integers(weights, {v for one in shared for v in one.values}, ctx)
-        kept = [name for name, scheme in schemes.of.items() if scheme == FLOAT]
-        made = attach(graph, ctx.ops, choice, weights, ranges, kept)
+        weights = match_integer_grids(weights, {v for group in shared for v in group.values}, ctx)
+        float_nodes = [name for name, scheme in schemes.of.items() if scheme == FLOAT]
+        quantized = attach_quantization(graph, ctx.ops, choice, weights, ranges, float_nodes)
         report = {
             "calibrator": self.calibrator,
             "samples": data.samples,
             "integer": sum(site.row.weighted is not None for site in choice.sites.values())
-            + sum(one.integer for one in weights.found),
-            "weights": sum(not one.integer for one in weights.found),
-            "ranges": {v: [r.low, r.high] for one, r in ranges.items() for v in one.values},
+            + sum(weight.integer for weight in weights.stored),
+            "weights": sum(not weight.integer for weight in weights.stored),
+            "ranges": {v: [r.low, r.high] for group, r in ranges.items() for v in group.values},
         }
-        return PassResult(made, (*said(ctx, made, choice, weights), *left), report)
+        return PassResult(
+            quantized,
+            (*quantization_remarks(ctx, quantized, choice, weights), *float_remarks),
+            report,
+        )
 
     def revert_slow(
         self, before: Graph, result: PassResult, ctx: Context, timing: Timing
@@ -183,10 +190,10 @@ class AssignScales(Pass):
 
     def _measure(
         self, graph: Graph, ctx: Context, data: Data, shared: Sequence[ScaleGroup]
-    ) -> dict[ScaleGroup, Range]:
+    ) -> dict[ScaleGroup, ValueRange]:
         """Return the range of every group: of its sources in the samples, and of its constants."""
         observers = {
-            value: observer(
+            value: make_observer(
                 self.calibrator,
                 self.percentile,
                 group.grid.high - group.grid.low + 1,
@@ -197,15 +204,23 @@ class AssignScales(Pass):
             if value not in graph.constants and value not in dict(group.fixed)
         }
         if not observers:
-            return {group: _joined(graph, group, {}) for group in shared}
-        known = floors(graph, ctx.ops, infer(graph, ctx.ops, ctx.sizes))
-        tell = partial(ctx.progress, "calibrating")
+            return {group: _join_ranges(graph, group, {}) for group in shared}
+        known_bounds = lower_bounds(graph, ctx.ops, infer(graph, ctx.ops, ctx.sizes))
+        show_progress = partial(ctx.progress, "calibrating")
         table = ctx.tables.table(
-            key(graph, data, observers),
-            lambda: collect(graph, data, observers, progress=tell, floors=known),
+            table_key(graph, data, observers),
+            lambda: collect_ranges(
+                graph, data, observers, progress=show_progress, lower_bounds=known_bounds
+            ),
         )
-        left = {value: one for value, one in observers.items() if value not in table.ranges}
-        if left and (more := collect(graph, data, left, floors=known).ranges):
+        missing = {
+            value: value_observer
+            for value, value_observer in observers.items()
+            if value not in table.ranges
+        }
+        if missing and (
+            more := collect_ranges(graph, data, missing, lower_bounds=known_bounds).ranges
+        ):
             value = next(iter(more))
             raise SlimcError(
                 "bad-calibration-table",
@@ -213,10 +228,10 @@ class AssignScales(Pass):
                 f"pass {self.name}",
                 "delete the file; it is made again from the samples",
             )
-        return {group: _joined(graph, group, table.ranges) for group in shared}
+        return {group: _join_ranges(graph, group, table.ranges) for group in shared}
 
 
-def _check(options: AssignScales, graph: Graph) -> None:
+def _check_options(options: AssignScales, graph: Graph) -> None:
     where = f"pass {options.name}"
     quantized = next((n.name for n in graph.walk() if n.op == QUANTIZE or n.integer), None)
     if quantized is not None or graph.records:
@@ -229,23 +244,23 @@ def _check(options: AssignScales, graph: Graph) -> None:
         )
 
 
-def _check_quantized(options: AssignScales, graph: Graph, ctx: Context) -> None:
+def _check_not_quantized(options: AssignScales, graph: Graph, ctx: Context) -> None:
     """Raise SlimcError "already-quantized" where integers are all that is left to quantize."""
     what, help = "no layer in floats is left to quantize in", "start from the model in floats"
     check_float_weights(graph, ctx.ops, what, f"pass {options.name}", help)
 
 
-def _joined(graph: Graph, group: ScaleGroup, measured: Mapping[str, Range]) -> Range:
+def _join_ranges(graph: Graph, group: ScaleGroup, measured: Mapping[str, ValueRange]) -> ValueRange:
     parts = [known for _, known in group.fixed]
     parts += [measured[value] for value in group.sources if value in measured]
     for value in (*group.sources, *group.settings):
         if value in graph.constants and graph.constants[value].array.size:
             array = graph.constants[value].array
-            parts.append(Range(float(array.min()), float(array.max())))
-    return reduce(Range.join, parts, Range(0.0, 0.0))
+            parts.append(ValueRange(float(array.min()), float(array.max())))
+    return reduce(ValueRange.join, parts, ValueRange(0.0, 0.0))
 
 
-def _no_integers(target: Target) -> Remark:
+def _no_integers_remark(target: Target) -> Remark:
     instead = "choose a target that does: slimc targets"
     if target.prefer is not DType.F32:
         instead = f"its file gets {target.prefer.text} weights instead, and prune makes it faster"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
-from slimc.calib.table import Range
+from slimc.calib.table import ValueRange
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Form, Graph
 from slimc.ops.op import OpTable
 from slimc.passes.context import Context
-from slimc.passes.quant.integer_nodes import Choice
+from slimc.passes.quant.integer_nodes import IntegerChoice
 from slimc.passes.quant.scale_groups import ScaleGroup
 from slimc.passes.quant.scales import activation_record, weight_record
 from slimc.passes.quant.stored_weights import StoredWeight, StoredWeights
@@ -19,50 +19,50 @@ from slimc.targets.target import Grid
 MADE_BY = "assign-scales"
 
 
-def attach(
+def attach_quantization(
     graph: Graph,
     ops: OpTable,
-    choice: Choice,
+    choice: IntegerChoice,
     weights: StoredWeights,
-    ranges: Mapping[ScaleGroup, Range],
-    kept: Collection[str] = (),
+    ranges: Mapping[ScaleGroup, ValueRange],
+    float_nodes: Collection[str] = (),
 ) -> Graph:
     """Mark the nodes, and attach a record to each of their values.
 
     kept: nodes, those of bodies included, that read weights in floats as they are.
     """
     editor = Editor(graph, made_by=MADE_BY)
-    for group, of in ranges.items():
-        record = activation_record(group.grid, of)
+    for group, range_ in ranges.items():
+        record = activation_record(group.grid, range_)
         for value in group.values:
             editor.set_record(value, record)
     for name in choice.sites:
         editor.update(name, integer=True)
-    taken = {value for group in ranges for value in group.values}
-    laid: dict[str, tuple[Grid, int | None, tuple[int, ...]]] = {}
-    every = [*_site_weights(choice), *weights.found]
-    for one in every:
-        if one.integer:
-            editor.update(one.node.name, integer=True)
-        value, how = one.value, (one.grid, one.axis, one.sums)
-        if value in laid and laid[value] == how:
+    activations = {value for group in ranges for value in group.values}
+    layouts: dict[str, tuple[Grid, int | None, tuple[int, ...]]] = {}
+    all_weights = [*_contraction_weights(choice), *weights.stored]
+    for weight in all_weights:
+        if weight.integer:
+            editor.update(weight.node.name, integer=True)
+        value, layout = weight.value, (weight.grid, weight.axis, weight.sums)
+        if value in layouts and layouts[value] == layout:
             continue
-        if value in taken or laid.setdefault(value, how) != how:
-            value = _own_copy(editor, graph, one.node.name, one.operand)
-        array = graph.constants[one.value].array
-        editor.set_record(value, weight_record(one.grid, array, one.axis, one.sums))
-    chosen = {*choice.sites, *(one.node.name for one in every)}
+        if value in activations or layouts.setdefault(value, layout) != layout:
+            value = _copy_weight(editor, graph, weight.node.name, weight.operand)
+        array = graph.constants[weight.value].array
+        editor.set_record(value, weight_record(weight.grid, array, weight.axis, weight.sums))
+    chosen = {*choice.sites, *(weight.node.name for weight in all_weights)}
     floats: dict[str, str] = {}
-    _keep_floats(editor, graph, ops, {*taken, *laid}, chosen, floats)
-    _keep_captured(editor, graph, {*taken, *laid}, kept, floats)
-    return editor.done(form=Form.QUANTIZED)
+    _keep_floats(editor, graph, ops, {*activations, *layouts}, chosen, floats)
+    _keep_captured(editor, graph, {*activations, *layouts}, float_nodes, floats)
+    return editor.finish(form=Form.QUANTIZED)
 
 
-def _site_weights(choice: Choice) -> Iterator[StoredWeight]:
+def _contraction_weights(choice: IntegerChoice) -> Iterator[StoredWeight]:
     for site in choice.sites.values():
-        if site.weight is not None and site.wants.weights is not None:
+        if site.weight is not None and site.config.weights is not None:
             yield StoredWeight(
-                site.node, site.takes[1], site.wants.weights, site.channel_axis, site.sums
+                site.node, site.takes[1], site.config.weights, site.channel_axis, site.sums
             )
 
 
@@ -88,38 +88,40 @@ def _keep_floats(
         if value in floats:
             editor.set_input(node.name, operand, floats[value])
         else:
-            floats[value] = _own_copy(editor, graph, node.name, operand)
+            floats[value] = _copy_weight(editor, graph, node.name, operand)
 
 
 def _keep_captured(
     editor: Editor,
     graph: Graph,
     recorded: set[str],
-    kept: Collection[str],
+    float_nodes: Collection[str],
     floats: dict[str, str],
 ) -> None:
     """Give bodies that are kept in float, or have such nodes, the copies in `floats`."""
     for node in graph.nodes:
-        inner = (one.name for body in node.bodies for one in body.walk())
-        if not node.bodies or not any(name in kept for name in (node.name, *inner)):
+        inner = (inner_node.name for body in node.bodies for inner_node in body.walk())
+        if not node.bodies or not any(name in float_nodes for name in (node.name, *inner)):
             continue
         captured = {value for body in node.bodies for value in body.captured}
-        held = sorted(captured & recorded & set(graph.constants))
-        for value in held:
+        shared = sorted(captured & recorded & set(graph.constants))
+        for value in shared:
             if value not in floats:
                 name = editor.add_constant(graph.constants[value], f"{node.name}.weight")
                 floats[value] = name
-        editor.reread_inside(node.name, {value: floats[value] for value in held})
+        editor.rename_captures(node.name, {value: floats[value] for value in shared})
 
 
-def _own_copy(editor: Editor, graph: Graph, node: str, operand: int) -> str:
+def _copy_weight(editor: Editor, graph: Graph, node: str, operand: int) -> str:
     constant = graph.constants[graph.by_name[node].inputs[operand]]
     value = editor.add_constant(constant, f"{node}.weight")
     editor.set_input(node, operand, value)
     return value
 
 
-def said(ctx: Context, graph: Graph, choice: Choice, weights: StoredWeights) -> Iterator[Remark]:
+def quantization_remarks(
+    ctx: Context, graph: Graph, choice: IntegerChoice, weights: StoredWeights
+) -> Iterator[Remark]:
     """Say of each node what it takes in integers, and how they came about."""
     if ctx.data.synthetic and choice.sites:
         yield note(
@@ -132,18 +134,18 @@ def said(ctx: Context, graph: Graph, choice: Choice, weights: StoredWeights) -> 
             continue
         node = graph.by_name[site.node.name]
         operands = [node.inputs[i] for i in site.takes if node.inputs[i] in graph.records]
-        yield applied(node.name, f"takes {', '.join(_seen(graph, v) for v in operands)}")
-    for one in weights.found:
-        value = graph.by_name[one.node.name].inputs[one.operand]
+        yield applied(node.name, f"takes {', '.join(_describe_value(graph, v) for v in operands)}")
+    for weight in weights.stored:
+        value = graph.by_name[weight.node.name].inputs[weight.operand]
         verb = "stores"
-        if one.integer:
-            parts = ctx.ops.weighted(one.node)
-            ranged = parts is not None and one.node.inputs[parts.data] in graph.records
+        if weight.integer:
+            parts = ctx.ops.weighted(weight.node)
+            ranged = parts is not None and weight.node.inputs[parts.data] in graph.records
             verb = "takes integers of its data and" if ranged else "takes measured data and"
-        yield applied(one.node.name, f"{verb} {_seen(graph, value)}")
+        yield applied(weight.node.name, f"{verb} {_describe_value(graph, value)}")
 
 
-def _seen(graph: Graph, value: str) -> str:
+def _describe_value(graph: Graph, value: str) -> str:
     """Describe a value as integers: `'w' as i8 with 16 scales`."""
     record = graph.records[value]
     if record.axis is not None:

@@ -8,25 +8,25 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from slimc.analysis.shapes import infer
-from slimc.calib.feeds import samples_of, specs_of
-from slimc.calib.held_out import HELD, is_held
+from slimc.calib.feeds import count_samples, specs_of
+from slimc.calib.held_out import HELD_OUT_EVERY, is_held
 from slimc.execute.ort import Feed
 from slimc.execute.piecewise import Walk
 from slimc.execute.spool import Store
-from slimc.fit.linear import Linear, linear
+from slimc.fit.linear import Linear, as_linear
 from slimc.fit.sampling import Sampler
 from slimc.ir.graph import Graph, same_record
 from slimc.ops.op import OpTable
 from slimc.passes.context import Context
-from slimc.passes.quant.range_search import ELEMENTS, Search, elements_of
+from slimc.passes.quant.range_search import MAX_ELEMENTS, RangeSearch, sample_elements
 
-ROWS = 2048  # results of a product that are looked at, all samples together
-OUTS = 256  # of its outputs; more are mixed into as many
+MAX_ROWS = 2048  # results of a product that are looked at, all samples together
+MAX_OUTPUTS = 256  # of its outputs; more are mixed into as many
 
-Shared = tuple[str, ...]
+SharedValues = tuple[str, ...]
 
 
-def shared_scales(graph: Graph, ops: OpTable) -> list[Shared]:
+def find_shared_scales(graph: Graph, ops: OpTable) -> list[SharedValues]:
     """Return computed values with one scale for all elements; together those that a node ties.
 
     That is an integer node, or a clamp, which the kernel before it may do.
@@ -41,13 +41,15 @@ def shared_scales(graph: Graph, ops: OpTable) -> list[Shared]:
     for node in graph.nodes:
         if not (node.integer or ops.clamp(node)):
             continue
-        around = [v for v in (*node.outputs, *node.inputs) if v in ties]
-        for i, a in enumerate(around):
-            same = (b for b in around[:i] if same_record(graph.records[a], graph.records[b]))
+        tied = [v for v in (*node.outputs, *node.inputs) if v in ties]
+        for i, a in enumerate(tied):
+            same = (b for b in tied[:i] if same_record(graph.records[a], graph.records[b]))
             ties.add_edges_from((a, b) for b in same)
     order = {v: i for i, v in enumerate((*graph.inputs, *graph.constants, *graph.producers))}
-    found = [tuple(sorted(part, key=order.__getitem__)) for part in nx.connected_components(ties)]
-    computed = [values for values in found if any(v not in graph.constants for v in values)]
+    components = [
+        tuple(sorted(part, key=order.__getitem__)) for part in nx.connected_components(ties)
+    ]
+    computed = [values for values in components if any(v not in graph.constants for v in values)]
     return sorted(computed, key=lambda values: order[values[0]])
 
 
@@ -63,39 +65,43 @@ class Readers:
     plain: frozenset[str]
 
     @classmethod
-    def of(cls, graph: Graph, ctx: Context, shared: Sequence[Shared]) -> Readers:
+    def of(cls, graph: Graph, ctx: Context, shared: Sequence[SharedValues]) -> Readers:
         facts = infer(graph, ctx.ops, ctx.sizes_of(graph))
         place = {value: i for i, values in enumerate(shared) for value in values}
-        everyone = ctx.target.placement is None or ctx.target.placement.output
+        all_consumers = ctx.target.placement is None or ctx.target.placement.output
         products: list[Linear] = []
         plain: set[str] = set()
         for node in graph.nodes:
-            one = linear(graph, ctx.ops, facts, node) if node.integer else None
-            if one is not None and one.data in place:
-                products.append(one)
-            elif node.integer or everyone:
+            contraction = as_linear(graph, ctx.ops, facts, node) if node.integer else None
+            if contraction is not None and contraction.data in place:
+                products.append(contraction)
+            elif node.integer or all_consumers:
                 tied = {place[v] for v in node.outputs if v in place}
                 plain |= {v for v in node.reads if v in place and place[v] not in tied}
-        read = plain | {one.data for one in products}
+        read = plain | {contraction.data for contraction in products}
         plain |= {v for values in shared if not read & {*values} for v in values}
         return cls(tuple(products), frozenset(plain))
 
 
-def watch(
-    graph: Graph, readers: Readers, searches: Mapping[str, Search], feeds: Sequence[Feed], seed: int
+def observe_consumers(
+    graph: Graph,
+    readers: Readers,
+    searches: Mapping[str, RangeSearch],
+    feeds: Sequence[Feed],
+    seed: int,
 ) -> None:
     """Show every search what reads its values. searches: value -> its search, shared perhaps."""
     for value in readers.plain & graph.constants.keys():
         elements = graph.constants[value].array.reshape(-1, 1).astype(np.float32)
-        searches[value].see_range(elements)
-        searches[value].see_value(value, elements, is_held(np.arange(len(elements))))
+        searches[value].observe_range(elements)
+        searches[value].observe_value(value, elements, is_held(np.arange(len(elements))))
     with Store() as store:
-        stops = [one.node.name for one in readers.products]
+        stops = [contraction.node.name for contraction in readers.products]
         walk = Walk(replace(graph, records={}), feeds, stops, store)
-        _Watch(graph, walk, readers, searches, feeds, seed).run()
+        _ConsumerObserver(graph, walk, readers, searches, feeds, seed).run()
 
 
-class _Watch:
+class _ConsumerObserver:
     """One walk, from product to product."""
 
     def __init__(
@@ -103,21 +109,23 @@ class _Watch:
         graph: Graph,
         walk: Walk,
         readers: Readers,
-        searches: Mapping[str, Search],
+        searches: Mapping[str, RangeSearch],
         feeds: Sequence[Feed],
         seed: int,
     ) -> None:
         self.graph, self.walk, self.readers, self.searches = graph, walk, readers, searches
-        leading = tuple(samples_of(specs_of(feed), graph) for feed in feeds)
-        self.sampler = Sampler(leading, seed, ROWS)
+        leading = tuple(count_samples(specs_of(feed), graph) for feed in feeds)
+        self.sampler = Sampler(leading, seed, MAX_ROWS)
         self.waiting = {v for v in searches if v not in graph.constants}
 
     def run(self) -> None:
         self._advance()
-        for one in self.readers.products:
-            read = [self.walk.value(one.data, feed) for feed in range(len(self.sampler.leading))]
-            self._advance(also=[one.result])
-            self._see_product(one, read)
+        for contraction in self.readers.products:
+            read = [
+                self.walk.value(contraction.data, feed) for feed in range(len(self.sampler.leading))
+            ]
+            self._advance(also=[contraction.result])
+            self._see_product(contraction, read)
 
     def _advance(self, also: Collection[str] = ()) -> None:
         """Run the next piece, and look at the values that it has made."""
@@ -129,33 +137,37 @@ class _Watch:
     def _see_value(self, value: str) -> None:
         """Look at a value's extremes, and where something else than a product reads it, at it."""
         search, samples = self.searches[value], self.sampler.samples
-        wanted = ELEMENTS // samples + 1
+        per_sample = MAX_ELEMENTS // samples + 1
         for feed, leading in enumerate(self.sampler.leading):
             x = self.walk.value(value, feed)
-            search.see_range(x)
+            search.observe_range(x)
             if value in self.readers.plain:
-                rows = elements_of(x, leading, wanted)
-                first = self.sampler.first(feed) if samples >= HELD else 0
+                rows = sample_elements(x, leading, per_sample)
+                first = self.sampler.first(feed) if samples >= HELD_OUT_EVERY else 0
                 number = first + np.arange(len(rows))
-                search.see_value(value, rows, is_held(number))
+                search.observe_value(value, rows, is_held(number))
 
-    def _see_product(self, one: Linear, read: Sequence[np.ndarray]) -> None:
-        w = _narrowed(one.matrix(self.graph.constants[one.weight].array.astype(np.float32)))
+    def _see_product(self, contraction: Linear, read: Sequence[np.ndarray]) -> None:
+        w = _mix_outputs(
+            contraction.matrix(self.graph.constants[contraction.weight].array.astype(np.float32))
+        )
         for feed, x in enumerate(read):
-            shape = self.walk.value(one.result, feed).shape
-            for part in self.sampler.parts(one, feed, shape):
-                seen = one.reads(x, shape, part.rows)
-                self.searches[one.data].see_product(one.node.name, seen, w, part.held)
+            shape = self.walk.value(contraction.result, feed).shape
+            for part in self.sampler.parts(contraction, feed, shape):
+                rows = contraction.reads(x, shape, part.rows)
+                self.searches[contraction.data].observe_contraction(
+                    contraction.node.name, rows, w, part.held
+                )
 
 
-def _narrowed(w: np.ndarray) -> np.ndarray:
+def _mix_outputs(w: np.ndarray) -> np.ndarray:
     """Mix outputs into fewer, by signs at random: lengths of W x stay as they are in the mean.
 
     w: [g, o, p]. Source: Achlioptas, "Database-friendly random projections", 2003, section 2.
     """
     outs = w.shape[1]
-    if outs <= OUTS:
+    if outs <= MAX_OUTPUTS:
         return w
-    signs = np.random.default_rng(0).integers(0, 2, (OUTS, outs)).astype(np.float32) * 2 - 1
-    mixed: np.ndarray = (signs / np.float32(np.sqrt(OUTS))) @ w
+    signs = np.random.default_rng(0).integers(0, 2, (MAX_OUTPUTS, outs)).astype(np.float32) * 2 - 1
+    mixed: np.ndarray = (signs / np.float32(np.sqrt(MAX_OUTPUTS))) @ w
     return mixed

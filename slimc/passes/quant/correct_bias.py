@@ -7,13 +7,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from slimc.fit.layer import Layer
+from slimc.fit.layer import LayerPair
 from slimc.fit.moments import finite_rows
 from slimc.ir.arrays import Floats, Mask
 from slimc.ir.graph import Graph
 from slimc.passes.base import Pass, PassResult, Promise, option
 from slimc.passes.context import Context
-from slimc.passes.quant.layer_fitting import Chosen, fit_layers
+from slimc.passes.quant.layer_fitting import ChosenFit, fit_layers
 
 
 @dataclass(frozen=True)
@@ -42,32 +42,34 @@ class CorrectBias(Pass):
 class _MeanError:
     """Sums the errors of one layer: to take their mean from, and to judge it by."""
 
-    def __init__(self, one: Layer, w: Floats, b: Floats) -> None:
-        self._has_bias = one.bias is not None
+    def __init__(self, layer: LayerPair, w: Floats, b: Floats) -> None:
+        self._has_bias = layer.bias is not None
         self._w, self._b = w, b
         self._train, self._held = _ErrorSums(w.shape[:2]), _ErrorSums(w.shape[:2])
-        self._wanted = _ErrorSums(w.shape[:2])
+        self._expected = _ErrorSums(w.shape[:2])
 
     def add(self, x: np.ndarray, y: np.ndarray, is_held: Mask) -> None:
         x, y, is_held = finite_rows(x, y, is_held)
-        made = (x.transpose(1, 0, 2) @ self._w.transpose(0, 2, 1)).transpose(1, 0, 2) + self._b
-        error = y - made
+        prediction = (x.transpose(1, 0, 2) @ self._w.transpose(0, 2, 1)).transpose(
+            1, 0, 2
+        ) + self._b
+        error = y - prediction
         self._train.add(error[~is_held])
         self._held.add(error[is_held])
-        self._wanted.add(y[is_held].astype(np.float64))
+        self._expected.add(y[is_held].astype(np.float64))
 
-    def fit(self) -> Chosen | str:
+    def fit(self) -> ChosenFit | str:
         if not self._has_bias:
             return "it takes no bias"
         if not (self._train.count and self._held.count):
             return "too few results to fit on and judge by"
         shift = self._train.mean
-        scale = self._wanted.squares_about(self._wanted.mean) or 1.0
+        scale = self._expected.squares_about(self._expected.mean) or 1.0
         before = self._held.squares_about(np.zeros_like(shift)) / scale
         after = self._held.squares_about(shift) / scale
         if after >= before:
-            return Chosen(self._w, self._b, None, before, before, "nearest")
-        return Chosen(self._w, self._b + shift, None, before, after, "bias")
+            return ChosenFit(self._w, self._b, None, before, before, "nearest")
+        return ChosenFit(self._w, self._b + shift, None, before, after, "bias")
 
 
 class _ErrorSums:
@@ -86,7 +88,7 @@ class _ErrorSums:
         """[g, o]."""
         return self.total / self.count
 
-    def squares_about(self, at: Floats) -> float:
+    def squares_about(self, center: Floats) -> float:
         """Return the sum of squares of what is left when `at` is taken away."""
-        left = self._squares - 2 * at * self.total + self.count * np.square(at)
-        return float(np.maximum(left, 0).sum())
+        squares = self._squares - 2 * center * self.total + self.count * np.square(center)
+        return float(np.maximum(squares, 0).sum())

@@ -11,8 +11,8 @@ from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph
 from slimc.passes.base import Pass, PassResult, option
 from slimc.passes.context import Context
-from slimc.passes.quant.equalization import Choice, choose
-from slimc.passes.quant.scalable_channels import Site, sites_of
+from slimc.passes.quant.equalization import ScalingChoice, choose_scalings
+from slimc.passes.quant.scalable_channels import ScalableChannels, find_sites
 from slimc.remarks import Remark, applied, note, skipped
 
 
@@ -37,22 +37,22 @@ class EqualizeScales(Pass):
 
     def run(self, graph: Graph, ctx: Context) -> PassResult:
         facts = infer(graph, ctx.ops, ctx.sizes_of(graph))
-        found = dict(sites_of(graph, ctx.ops, facts, self.gates))
-        said: list[Remark] = [
-            skipped(node, f"its channels stay as they are: {one}")
-            for node, one in found.items()
-            if isinstance(one, str)
+        sites_or_reasons = dict(find_sites(graph, ctx.ops, facts, self.gates))
+        remarks: list[Remark] = [
+            skipped(node, f"its channels stay as they are: {site}")
+            for node, site in sites_or_reasons.items()
+            if isinstance(site, str)
         ]
-        sites = [one for one in found.values() if isinstance(one, Site)]
+        sites = [site for site in sites_or_reasons.values() if isinstance(site, ScalableChannels)]
         if ctx.data.synthetic and sites:
-            return PassResult(graph, (_SYNTHETIC, *said))
-        choices = choose(graph, ctx, sites, self.samples)
+            return PassResult(graph, (_SYNTHETIC, *remarks))
+        choices = choose_scalings(graph, ctx, sites, self.samples)
         editor = Editor(graph, made_by=self.name)
         for choice in choices:
             if choice.is_new:
                 choice.site.rescale(editor, choice.s)
-            said.append(_told(choice))
-        return PassResult(editor.done(form=graph.form), tuple(said), _table(choices))
+            remarks.append(_choice_remark(choice))
+        return PassResult(editor.finish(form=graph.form), tuple(remarks), _table(choices))
 
 
 _SYNTHETIC = note(
@@ -61,26 +61,26 @@ _SYNTHETIC = note(
 )
 
 
-def _told(one: Choice) -> Remark:
-    node = one.site.node.name
-    if not one.is_new:
+def _choice_remark(choice: ScalingChoice) -> Remark:
+    node = choice.site.node.name
+    if not choice.is_new:
         return skipped(
             node, "its channels stay as they are: no scales are nearer on results held out"
         )
-    names = ", ".join(f"'{reader.node.name}'" for reader in one.site.readers)
-    change = f"{100 * one.before:.3g} % -> {100 * one.after:.3g} %"
+    names = ", ".join(f"'{reader.node.name}'" for reader in choice.site.readers)
+    change = f"{100 * choice.before:.3g} % -> {100 * choice.after:.3g} %"
     return applied(node, f"its channels are rescaled for {names}: squared error {change}")
 
 
-def _table(choices: Sequence[Choice]) -> dict[str, Any]:
+def _table(choices: Sequence[ScalingChoice]) -> dict[str, Any]:
     rows = [
         {
-            "node": one.site.node.name,
-            "readers": [reader.node.name for reader in one.site.readers],
-            "changed": one.is_new,
-            "error_before": round(one.before, 8),
-            "error_after": round(one.after, 8),
+            "node": choice.site.node.name,
+            "readers": [reader.node.name for reader in choice.site.readers],
+            "changed": choice.is_new,
+            "error_before": round(choice.before, 8),
+            "error_after": round(choice.after, 8),
         }
-        for one in choices
+        for choice in choices
     ]
     return {"sites": rows}

@@ -36,7 +36,7 @@ class FuseBias(Pass):
         return rewrite(graph, RULES, ops=ctx.ops, made_by=self.name)
 
 
-def _gemm(m: Match) -> Made | None:
+def _make_gemm(m: Match) -> Made | None:
     contraction, rank, w = Contraction.of(m), m.rank("x"), m.array("w")
     bias = None if contraction is None else contraction.per_channel(m.array("k"))
     if bias is None or rank is None or rank < 2 or w.ndim != 2 or not m.is_float():
@@ -56,4 +56,6 @@ def _gemm(m: Match) -> Made | None:
     return Made("Reshape", (gemm, target), hints=("", "shape"))
 
 
-RULES = (Rule("Add{c:MatMul(x, const w), const k}", _gemm, "one Gemm with the product before it"),)
+RULES = (
+    Rule("Add{c:MatMul(x, const w), const k}", _make_gemm, "one Gemm with the product before it"),
+)

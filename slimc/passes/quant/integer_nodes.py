@@ -8,18 +8,18 @@ from math import inf, prod
 
 from slimc.analysis.contraction_axes import axis_with, channels_of, sum_order
 from slimc.analysis.shapes import Facts, call_of, clamp_bounds
-from slimc.ir.graph import Graph, Node, finite, is_f32
-from slimc.ops.axes import Bound, labels_of
+from slimc.ir.graph import Graph, Node, is_f32, is_finite
+from slimc.ops.axes import BoundSignature, labels_of
 from slimc.ops.op import Op, Quant, Weighted
 from slimc.passes.context import Context
-from slimc.passes.quant.between_contractions import withdraw
+from slimc.passes.quant.between_contractions import remove_isolated
 from slimc.passes.quant.quantizable_node import Site
 from slimc.passes.schemes import FLOAT, Schemes
 from slimc.rewrite.summed import bias_behind
 
 
 @dataclass(frozen=True)
-class Choice:
+class IntegerChoice:
     """The nodes that run in integers, in graph order, and why others that could do not.
 
     clamps: nodes that only limit their operand to known bounds (Relu, Clip): a quantization behind
@@ -31,7 +31,9 @@ class Choice:
     clamps: frozenset[str] = field(default_factory=frozenset)
 
 
-def choose(graph: Graph, ctx: Context, facts: Facts, schemes: Schemes) -> Choice:
+def select_integer_nodes(
+    graph: Graph, ctx: Context, facts: Facts, schemes: Schemes
+) -> IntegerChoice:
     """Choose the nodes that run in integers, of those whose scheme fixes ranges ahead.
 
     A contraction does wherever the target can. Other operators, where the target says so, only
@@ -55,16 +57,16 @@ def choose(graph: Graph, ctx: Context, facts: Facts, schemes: Schemes) -> Choice
             reasons[node.name] = site
     sites = _with_biases(graph, ctx, sites, schemes)
     clamps = frozenset(n.name for n in graph.nodes if _is_clamp(graph, ctx, facts, n))
-    sites = {name: s for name, s in sites.items() if not _is_covered(graph, sites, clamps, s)}
-    reasons |= withdraw(graph, ctx, sites, clamps)
-    return Choice(sites, reasons, clamps)
+    sites = {name: s for name, s in sites.items() if not _is_covered_clamp(graph, sites, clamps, s)}
+    reasons |= remove_isolated(graph, ctx, sites, clamps)
+    return IntegerChoice(sites, reasons, clamps)
 
 
 def _is_clamp(graph: Graph, ctx: Context, facts: Facts, node: Node) -> bool:
     return clamp_bounds(graph, ctx.ops, facts, node) is not None
 
 
-def _is_covered(
+def _is_covered_clamp(
     graph: Graph, sites: Mapping[str, Site], clamps: Collection[str], site: Site
 ) -> bool:
     """Tell whether a site is a clamp that alone reads what a node makes.
@@ -83,36 +85,36 @@ def _site(
     graph: Graph, ctx: Context, facts: Facts, schemes: Schemes, node: Node, row: Op
 ) -> Site | str:
     """Return how a node runs in integers, or why it cannot."""
-    wants, name = schemes.wish(node), ctx.target.name
-    if wants is None or wants.activations is None or row.quant is Quant.FLOAT_ONLY:
+    config, name = schemes.wish(node), ctx.target.name
+    if config is None or config.activations is None or row.quant is Quant.FLOAT_ONLY:
         return schemes.refusal(node)
     if ctx.target.misfit and (why := ctx.target.misfit(call_of(graph, facts, node))):
         return why
-    for key, allowed in wants.only.items():
+    for key, allowed in config.only.items():
         value = node.attrs.get(key)
         value = value.decode() if isinstance(value, bytes) else value
         if value not in allowed:
             return f"{name} runs {node.kind} in integers only with another {key} than {value}"
     if row.weighted is not None:
-        return _contraction(graph, ctx, facts, Site(node, row, wants, ()), row.weighted)
+        return _contraction_site(graph, ctx, facts, Site(node, row, config, ()), row.weighted)
     takes = tuple(i for i, v in enumerate(node.inputs) if is_f32(graph, v))
     if row.quant is Quant.PASS_THROUGH:
         settings = [node.inputs[i] for i in takes[1:]]
         takes = takes[:1]
-        if any(v not in graph.constants or not finite(graph, v) for v in settings):
+        if any(v not in graph.constants or not is_finite(graph, v) for v in settings):
             return "its settings are not finite constants"
     if not takes or all(node.inputs[i] in graph.constants for i in takes):
         return "it computes nothing from f32 values"
     constants = (node.inputs[i] for i in takes if node.inputs[i] in graph.constants)
-    if endless := next((v for v in constants if not finite(graph, v)), ""):
-        return f"its constant '{endless}' holds NaN or infinity"
-    return Site(node, row, wants, takes)
+    if not_finite := next((v for v in constants if not is_finite(graph, v)), ""):
+        return f"its constant '{not_finite}' holds NaN or infinity"
+    return Site(node, row, config, takes)
 
 
-def _contraction(
+def _contraction_site(
     graph: Graph, ctx: Context, facts: Facts, site: Site, parts: Weighted
 ) -> Site | str:
-    node, wants, name = site.node, site.wants, ctx.target.name
+    node, wants, name = site.node, site.config, ctx.target.name
     data, weight = node.inputs[parts.data], node.inputs[parts.weight]
     site = replace(site, takes=(parts.data, parts.weight))
     for value in (data, weight):
@@ -123,10 +125,10 @@ def _contraction(
         return f"its data '{data}' is constant"
     if weight not in graph.constants:
         return "both operands are computed at run time" if wants.needs_constant else site
-    if not finite(graph, weight):
+    if not is_finite(graph, weight):
         return f"its weight '{weight}' holds NaN or infinity"
     bias = "" if parts.bias is None else (*node.inputs, "", "")[parts.bias]
-    if bias in graph.constants and not finite(graph, bias):
+    if bias in graph.constants and not is_finite(graph, bias):
         return f"its bias '{bias}' holds NaN or infinity"
     bound = facts.bounds.get(node.name)
     if bound is None:
@@ -136,46 +138,46 @@ def _contraction(
         axis = axis_with(bound.inputs[parts.weight], {parts.channel})
     channels = channels_of(bound, parts)
     bounds = ((max, wants.min_channels, ""), (min, wants.min_each, " on both sides"))
-    for found, least, where in bounds:
-        if channels and found(channels) < least:
+    for extreme, least, where in bounds:
+        if channels and extreme(channels) < least:
             why = f"{name} gains from integers with {least} or more{where}"
             return f"{channels[0]} channels in, {channels[1]} out: {why}"
-    window = _window(bound, parts)
+    window = _window_size(bound, parts)
     if wants.max_window and window > wants.max_window:
         return f"its windows have {window} elements, and {name} takes {wants.max_window}"
     if _is_short(bound, parts, wants.short):
-        site = replace(site, wants=replace(wants, between=True))
+        site = replace(site, config=replace(wants, between=True))
     return replace(site, weight=weight, channel_axis=axis, sums=sum_order(bound, parts))
 
 
-def _is_stack(bound: Bound, parts: Weighted) -> bool:
+def _is_stack(bound: BoundSignature, parts: Weighted) -> bool:
     """Tell whether a weight has a matrix for each matrix of the data: it gets one scale.
 
     onnxruntime takes no scales along the columns of stacks (MatMulIntegerToFloat).
     """
-    both = labels_of(bound.inputs[parts.data]) & labels_of(bound.outputs[0])
-    return any(labels_of((axis,)) and labels_of((axis,)) <= both
+    shared = labels_of(bound.inputs[parts.data]) & labels_of(bound.outputs[0])
+    return any(labels_of((axis,)) and labels_of((axis,)) <= shared
                for axis in bound.inputs[parts.weight] or ())  # fmt: skip
 
 
-def _window(bound: Bound, parts: Weighted) -> int:
+def _window_size(bound: BoundSignature, parts: Weighted) -> int:
     """Return how many elements of each channel a result sums; 0: a size is not known."""
-    weight, made = bound.inputs[parts.weight] or (), labels_of(bound.outputs[0])
-    others = labels_of(bound.inputs[parts.data]) | made
+    weight, produced = bound.inputs[parts.weight] or (), labels_of(bound.outputs[0])
+    others = labels_of(bound.inputs[parts.data]) | produced
     sizes = [bound.size(axis) for axis in weight if not labels_of((axis,)) & others]
     return prod(size if isinstance(size, int) else 0 for size in sizes)
 
 
-def _is_short(bound: Bound, parts: Weighted, short: tuple[int, int]) -> bool:
+def _is_short(bound: BoundSignature, parts: Weighted, short: tuple[int, int]) -> bool:
     """Tell whether results sum over fewer channels (of their group) and products than `short`."""
-    weight, made = bound.inputs[parts.weight] or (), labels_of(bound.outputs[0])
-    summed = [axis for axis in weight if not labels_of((axis,)) & made]
+    weight, produced = bound.inputs[parts.weight] or (), labels_of(bound.outputs[0])
+    summed = [axis for axis in weight if not labels_of((axis,)) & produced]
     data = labels_of(bound.inputs[parts.data])
     channels = [axis for axis in summed if labels_of((axis,)) & data]
     sizes = [[bound.size(axis) for axis in axes] for axes in (channels, summed)]
     return all(
-        prod(size if isinstance(size, int) else inf for size in some) < limit
-        for some, limit in zip(sizes, short, strict=True)
+        prod(size if isinstance(size, int) else inf for size in axis_sizes) < limit
+        for axis_sizes, limit in zip(sizes, short, strict=True)
     )
 
 
@@ -189,19 +191,22 @@ def _with_biases(
     placement = ctx.target.placement
     if placement is None or placement.bias == "float":
         return dict(sites)
-    found: dict[str, Site] = {}
+    bias_nodes: dict[str, Site] = {}
     for site in sites.values():
         parts, axis = site.row.weighted, site.channel_axis
-        if parts is None or site.weight is None or axis is None or not site.wants.free_result:
+        if parts is None or site.weight is None or axis is None or not site.config.free_result:
             continue
         added = bias_behind(graph, ctx.ops, site.node, parts)
         channels = graph.constants[site.weight].shape[axis]
         if added is not None and added.elements.size in (1, channels):
-            row, wants = ctx.ops.rows[added.reader.kind], replace(site.wants, between=False)
-            found[added.reader.name] = Site(
+            row, wants = ctx.ops.rows[added.reader.kind], replace(site.config, between=False)
+            bias_nodes[added.reader.name] = Site(
                 added.reader, row, wants, (), adds_bias_of=site.node.name
             )
     order = {node.name: i for i, node in enumerate(graph.nodes)}
-    kept = {name for name, site in found.items() if schemes.of_node(site.node) == FLOAT}
-    both = {**sites, **{name: site for name, site in found.items() if name not in kept}}
-    return {name: both[name] for name in sorted(both, key=order.__getitem__)}
+    float_nodes = {name for name, site in bias_nodes.items() if schemes.of_node(site.node) == FLOAT}
+    merged = {
+        **sites,
+        **{name: site for name, site in bias_nodes.items() if name not in float_nodes},
+    }
+    return {name: merged[name] for name in sorted(merged, key=order.__getitem__)}

@@ -22,7 +22,7 @@ class Site:
 
     node: Node
     row: Op
-    wants: Quantize
+    config: Quantize
     takes: tuple[int, ...]
     weight: str | None = None
     channel_axis: int | None = None
@@ -32,9 +32,9 @@ class Site:
     @property
     def activations(self) -> Grid:
         """The grid of the values that it takes and makes."""
-        if self.wants.activations is None:
+        if self.config.activations is None:
             raise ValueError(f"{self.node.name} takes no integers")
-        return self.wants.activations
+        return self.config.activations
 
     @property
     def operands(self) -> tuple[str, ...]:
@@ -44,12 +44,12 @@ class Site:
     @property
     def shares_scale(self) -> bool:
         """Tell whether operands and results have one scale."""
-        if self.wants.scales != "operator":
-            return self.wants.scales == "shared"
+        if self.config.scales != "operator":
+            return self.config.scales == "shared"
         return self.row.quant in (Quant.PASS_THROUGH, Quant.SHARED_SCALE)
 
 
-def made_alone(graph: Graph, sites: Mapping[str, Site], value: str, reader: Node) -> bool:
+def is_sole_reader(graph: Graph, sites: Mapping[str, Site], value: str, reader: Node) -> bool:
     """Tell whether an integer contraction makes a value for one reader alone."""
     maker = graph.producers.get(value)
     site = sites.get(maker.name) if maker is not None else None

@@ -8,21 +8,21 @@ from typing import ClassVar
 
 import numpy as np
 
-from slimc.fit.layer import Layer
+from slimc.fit.layer import LayerPair
 from slimc.fit.lockstep import MomentFitter
 from slimc.fit.moments import Fit, Moments, best_ridge, least_squares, normal_equations
 from slimc.fit.rounding import Lattice, round_columns
-from slimc.fit.sparse_columns import free_numbers
+from slimc.fit.sparse_columns import free_weights
 from slimc.ir.arrays import Floats, Mask
 from slimc.ir.graph import Graph, Quantization
 from slimc.passes.base import Pass, PassResult, Promise, option
 from slimc.passes.context import Context
-from slimc.passes.quant.layer_fitting import Chosen, Way, fit_layers
+from slimc.passes.quant.layer_fitting import ChosenFit, FitMethod, fit_layers
 from slimc.passes.quant.scales import grid_of, weight_record
 
-Numbers = tuple[np.ndarray, Quantization]  # weights [g, o, p] on a grid, and the grid
+RoundedWeights = tuple[np.ndarray, Quantization]  # weights [g, o, p] on a grid, and the grid
 
-WIDEST = 4608  # columns of a layer that is rounded so: 512 channels under 3 x 3 taps
+MAX_COLUMNS = 4608  # columns of a layer that is rounded so: 512 channels under 3 x 3 taps
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,13 @@ class RoundWeights(Pass):
     refit: bool = option(True, "fit weights by least squares before they are rounded")
 
     def run(self, graph: Graph, ctx: Context) -> PassResult:
-        return fit_layers(graph, ctx, self.samples, partial(_Rounding, self.refit, graph))
+        return fit_layers(graph, ctx, self.samples, partial(_LayerRounding, self.refit, graph))
 
 
-class _Rounding(MomentFitter):
+class _LayerRounding(MomentFitter):
     """Rounds the weights of one layer by the moments of what it reads."""
 
-    def __init__(self, refits: bool, graph: Graph, layer: Layer, w: Floats, b: Floats) -> None:
+    def __init__(self, refits: bool, graph: Graph, layer: LayerPair, w: Floats, b: Floats) -> None:
         """Start. graph: where weights are not rounded yet; w: the nearest numbers."""
         super().__init__(layer, w, b)
         self._refits = refits
@@ -62,27 +62,29 @@ class _Rounding(MomentFitter):
         self._weight = graph.constants[layer.student.weight].array
 
     def add(self, x: np.ndarray, y: np.ndarray, is_held: Mask) -> None:
-        if self._layer.student.columns <= WIDEST:
+        if self._layer.student.columns <= MAX_COLUMNS:
             super().add(x, y, is_held)
 
     def fit(self) -> Fit | str:
         columns = self._layer.student.columns
-        return super().fit() if columns <= WIDEST else f"{columns} columns, {WIDEST} at most"
+        return (
+            super().fit() if columns <= MAX_COLUMNS else f"{columns} columns, {MAX_COLUMNS} at most"
+        )
 
-    def _fitted(self, train: Moments, held: Moments) -> Chosen:
+    def _fit_layers(self, train: Moments, held: Moments) -> ChosenFit:
         """Take what is nearest on rows held out."""
         real = self._layer.student.matrix(self._weight).astype(np.float64)
-        free = free_numbers(self._layer.student, real)
-        ways: dict[Way, Numbers] = {"nearest": (self._w, self._record)}
+        free = free_weights(self._layer.student, real)
+        ways: dict[FitMethod, RoundedWeights] = {"nearest": (self._w, self._record)}
         if self._free_bias:
             ways["bias"] = ways["nearest"]
-        ways["rounded"] = self._rounded(real, train, free)
+        ways["rounded"] = self._round_to_grid(real, train, free)
         ridge = None
         if self._refits:
             ridge = best_ridge(train, held, real, self._b, free_bias=self._free_bias, free=free)
         if ridge:
             fitted = least_squares(real, *normal_equations(train, self._fixed), ridge, free)
-            ways["refitted"] = self._rounded(fitted, train, free)
+            ways["refitted"] = self._round_to_grid(fitted, train, free)
         scale = float(held.yy.sum()) or 1.0
         errors = {
             how: held.error(q, self._bias(how, q, train)) / scale for how, (q, _) in ways.items()
@@ -90,9 +92,9 @@ class _Rounding(MomentFitter):
         how = min(errors, key=errors.__getitem__)
         q, record = ways[how]
         bias = self._bias(how, q, train)
-        return Chosen(q, bias, None, errors["nearest"], errors[how], how, record)
+        return ChosenFit(q, bias, None, errors["nearest"], errors[how], how, record)
 
-    def _bias(self, how: Way, q: Floats, moments: Moments) -> Floats:
+    def _bias(self, how: FitMethod, q: Floats, moments: Moments) -> Floats:
         return moments.best_bias(q) if self._free_bias and how != "nearest" else self._b
 
     @property
@@ -100,7 +102,7 @@ class _Rounding(MomentFitter):
         """The bias that stays, None where it is free."""
         return None if self._free_bias else self._b
 
-    def _rounded(self, w: Floats, moments: Moments, free: Mask | None) -> Numbers:
+    def _round_to_grid(self, w: Floats, moments: Moments, free: Mask | None) -> RoundedWeights:
         """Return weights on a grid laid for them, zero where not `free`, and the grid."""
         linear = self._layer.student
         h, _ = normal_equations(moments, self._fixed)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from slimc.analysis.shapes import Facts, call_of
-from slimc.fit.linear import Linear, linear
+from slimc.fit.linear import Linear, as_linear
 from slimc.ir.arrays import Floats
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph, Node
@@ -21,7 +21,7 @@ from slimc.rewrite.summed import sole_sum
 
 
 @dataclass(frozen=True, eq=False)
-class Site:
+class ScalableChannels:
     """Who makes the channels, and the products that read them all.
 
     producer: of a product; else a normalisation, whose constants are among `vectors`: node,
@@ -40,124 +40,151 @@ class Site:
     def rescale(self, editor: Editor, s: Floats) -> None:
         """Divide what makes the channels by s, multiply what reads them. s: f64[channels]."""
         if self.producer is not None:
-            one = self.producer
-            w = one.matrix(_array(editor, one.node.name, _weight_at(one)))
-            made = one.array(w / s.reshape(*w.shape[:2], 1))
-            _replace(editor, one.node.name, _weight_at(one), made)
+            contraction = self.producer
+            w = contraction.matrix(
+                _read_array(editor, contraction.node.name, _weight_operand(contraction))
+            )
+            scaled = contraction.array(w / s.reshape(*w.shape[:2], 1))
+            _replace_constant(editor, contraction.node.name, _weight_operand(contraction), scaled)
         for name, operand, axis in self.vectors:
-            old = _array(editor, name, operand)
+            old = _read_array(editor, name, operand)
             shape = [1] * old.ndim
             shape[axis] = -1
-            _replace(editor, name, operand, old / s.reshape(shape))
+            _replace_constant(editor, name, operand, old / s.reshape(shape))
         if self.gate:
-            _divide(editor, self.gate, self.node, s, self.axis)
-        for one in self.readers:
-            w = one.matrix(_array(editor, one.node.name, _weight_at(one)))
-            _replace(editor, one.node.name, _weight_at(one), one.array(w * spread(one, s)))
+            _insert_division(editor, self.gate, self.node, s, self.axis)
+        for contraction in self.readers:
+            w = contraction.matrix(
+                _read_array(editor, contraction.node.name, _weight_operand(contraction))
+            )
+            _replace_constant(
+                editor,
+                contraction.node.name,
+                _weight_operand(contraction),
+                contraction.array(w * spread_over_inputs(contraction, s)),
+            )
 
 
-def spread(one: Linear, s: Floats) -> Floats:
+def spread_over_inputs(contraction: Linear, s: Floats) -> Floats:
     """Return a number per input channel as it goes with what results read, [g, 1, p]."""
-    return np.repeat(s, one.taps).reshape(one.group_count, 1, -1)
+    return np.repeat(s, contraction.taps).reshape(contraction.group_count, 1, -1)
 
 
-def sites_of(
+def find_sites(
     graph: Graph, ops: OpTable, facts: Facts, gates: bool = False
-) -> Iterator[tuple[str, Site | str]]:
+) -> Iterator[tuple[str, ScalableChannels | str]]:
     """Yield the nodes that make channels for products, or why theirs cannot be rescaled.
 
     gates: those too whose results take one more multiplication.
     """
     for node in graph.nodes:
-        row, one = ops.get(node.kind), linear(graph, ops, facts, node)
-        if one is not None and one.channel_axis is not None:
-            yield node.name, _of_product(graph, ops, facts, one)
+        row, contraction = ops.get(node.kind), as_linear(graph, ops, facts, node)
+        if contraction is not None and contraction.channel_axis is not None:
+            yield node.name, _contraction_site(graph, ops, facts, contraction)
         elif row is not None and row.affine:
-            yield node.name, _of_normalisation(graph, ops, facts, node, row)
+            yield node.name, _normalization_site(graph, ops, facts, node, row)
         elif row is not None and row.gate and gates:
-            yield node.name, _of_gate(graph, ops, facts, node)
+            yield node.name, _gate_site(graph, ops, facts, node)
 
 
-def _of_product(graph: Graph, ops: OpTable, facts: Facts, one: Linear) -> Site | str:
-    axis, node, value = one.channel_axis or 0, one.node, one.result
-    rank = len(one.result_axes)
+def _contraction_site(
+    graph: Graph, ops: OpTable, facts: Facts, contraction: Linear
+) -> ScalableChannels | str:
+    axis, node, value = contraction.channel_axis or 0, contraction.node, contraction.result
+    rank = len(contraction.result_axes)
     vectors: list[tuple[str, int, int]] = []
-    if one.bias is not None and one.bias < len(node.inputs) and node.inputs[one.bias]:
-        bias = graph.array(node.inputs[one.bias])
-        if bias is None or bias.size != one.channel_count or one.bias_shape is None:
+    if (
+        contraction.bias is not None
+        and contraction.bias < len(node.inputs)
+        and node.inputs[contraction.bias]
+    ):
+        bias = graph.array(node.inputs[contraction.bias])
+        if bias is None or bias.size != contraction.channel_count or contraction.bias_shape is None:
             return "its bias is not one constant per channel"
         along = int(np.argmax(bias.shape)) - bias.ndim
-        vectors.append((node.name, one.bias, along))
+        vectors.append((node.name, contraction.bias, along))
     added = sole_sum(graph, ops, value)
     constant = graph.array(added.other) if added is not None else None
     if added is not None and constant is not None:
-        if not _along(constant, axis - rank, one.channel_count):
+        if not _is_per_channel(constant, axis - rank, contraction.channel_count):
             return "what is added to it is not one constant per channel"
         vectors.append((added.node.name, added.operand, axis - rank))
         value = added.node.outputs[0]
-    found = _readers(graph, ops, facts, value, axis)
-    if isinstance(found, str):
-        return found
-    return Site(node, one, tuple(vectors), found, one.channel_count)
+    readers = _find_readers(graph, ops, facts, value, axis)
+    if isinstance(readers, str):
+        return readers
+    return ScalableChannels(node, contraction, tuple(vectors), readers, contraction.channel_count)
 
 
-def _of_normalisation(graph: Graph, ops: OpTable, facts: Facts, node: Node, row: Op) -> Site | str:
+def _normalization_site(
+    graph: Graph, ops: OpTable, facts: Facts, node: Node, row: Op
+) -> ScalableChannels | str:
     shape = facts.shape(node.outputs[0])
-    given = [i for i in row.affine if i < len(node.inputs) and node.inputs[i]]
-    constants = [graph.array(node.inputs[i]) for i in given]
-    if shape is None or not given or any(c is None or c.ndim != 1 for c in constants):
+    operands = [i for i in row.affine if i < len(node.inputs) and node.inputs[i]]
+    constants = [graph.array(node.inputs[i]) for i in operands]
+    if shape is None or not operands or any(c is None or c.ndim != 1 for c in constants):
         return "its scale and bias are not one constant per channel"
     bound = facts.bounds.get(node.name)
-    axes = bound.inputs[given[0]] if bound is not None else None
+    axes = bound.inputs[operands[0]] if bound is not None else None
     if bound is None or not axes or axes[0] not in (bound.outputs[0] or ()):
         return "its scale is not along one axis of its result"
     axis = (bound.outputs[0] or ()).index(axes[0])
-    found = _readers(graph, ops, facts, node.outputs[0], axis)
-    if isinstance(found, str):
-        return found
-    return Site(node, None, tuple((node.name, i, -1) for i in given), found, shape[axis])
+    readers = _find_readers(graph, ops, facts, node.outputs[0], axis)
+    if isinstance(readers, str):
+        return readers
+    return ScalableChannels(
+        node, None, tuple((node.name, i, -1) for i in operands), readers, shape[axis]
+    )
 
 
-def _of_gate(graph: Graph, ops: OpTable, facts: Facts, node: Node) -> Site | str:
+def _gate_site(graph: Graph, ops: OpTable, facts: Facts, node: Node) -> ScalableChannels | str:
     value, shape = node.outputs[0], facts.shape(node.outputs[0])
-    products = (linear(graph, ops, facts, user) for user in graph.users.get(value, ()))
-    one = next((p for p in products if p is not None and p.data == value), None)
-    wanted = [*one.groups, *one.ins] if one is not None else []
-    for axis, terms in enumerate(one.data_axes if one is not None else ()):
-        if shape is not None and [n.name for term in terms for n in term] == wanted:
-            found = _readers(graph, ops, facts, value, axis)
-            if isinstance(found, str):
-                return found
-            return Site(node, None, (), found, shape[axis], value, axis - len(shape))
+    products = (as_linear(graph, ops, facts, user) for user in graph.users.get(value, ()))
+    contraction = next((p for p in products if p is not None and p.data == value), None)
+    labels = [*contraction.groups, *contraction.ins] if contraction is not None else []
+    for axis, terms in enumerate(contraction.data_axes if contraction is not None else ()):
+        if shape is not None and [n.name for term in terms for n in term] == labels:
+            readers = _find_readers(graph, ops, facts, value, axis)
+            if isinstance(readers, str):
+                return readers
+            return ScalableChannels(node, None, (), readers, shape[axis], value, axis - len(shape))
     return "no product reads its channels"
 
 
-def _readers(
+def _find_readers(
     graph: Graph, ops: OpTable, facts: Facts, value: str, axis: int
 ) -> tuple[Linear, ...] | str:
     """Return the products that read the channels of a value, or what else does."""
-    found: list[Linear] = []
-    wanted = [(value, axis)]
-    for name, at in wanted:
+    readers: list[Linear] = []
+    pending = [(value, axis)]
+    for name, position in pending:
         if name in graph.outputs:
             return f"its channels are those of graph output '{name}'"
         for node in graph.users.get(name, ()):
-            one = linear(graph, ops, facts, node)
-            if one is not None and one.data == name and node.inputs.count(name) == 1:
-                labels = [n.name for term in one.data_axes[at] for n in term]
-                if labels != [*one.groups, *one.ins]:
+            contraction = as_linear(graph, ops, facts, node)
+            if (
+                contraction is not None
+                and contraction.data == name
+                and node.inputs.count(name) == 1
+            ):
+                labels = [n.name for term in contraction.data_axes[position] for n in term]
+                if labels != [*contraction.groups, *contraction.ins]:
                     return f"'{node.name}' ({node.kind}) sums over other axes too"
-                found.append(one)
+                readers.append(contraction)
                 continue
             row = ops.get(node.kind)
-            place = _passes(graph, facts, node, row, name, at) if row is not None else None
+            place = (
+                _passed_axis(graph, facts, node, row, name, position) if row is not None else None
+            )
             if place is None:
                 return f"'{node.name}' ({node.kind}) does not scale with them"
-            wanted.append((node.outputs[0], place))
-    return tuple(found) if found else "no product reads its channels"
+            pending.append((node.outputs[0], place))
+    return tuple(readers) if readers else "no product reads its channels"
 
 
-def _passes(graph: Graph, facts: Facts, node: Node, row: Op, value: str, axis: int) -> int | None:
+def _passed_axis(
+    graph: Graph, facts: Facts, node: Node, row: Op, value: str, axis: int
+) -> int | None:
     """Return where a node has the channels that it passes on, scaled as they come; else None."""
     bound = facts.bounds.get(node.name)
     if bound is None or [*node.inputs[:1]] != [value] or node.inputs.count(value) != 1:
@@ -176,43 +203,43 @@ def _passes(graph: Graph, facts: Facts, node: Node, row: Op, value: str, axis: i
     return list(after).index(before[axis])
 
 
-def _divide(editor: Editor, value: str, maker: Node, s: Floats, axis: int) -> None:
+def _insert_division(editor: Editor, value: str, maker: Node, s: Floats, axis: int) -> None:
     """Let all that reads a value read it divided by s along an axis counted from the end."""
     kind = editor.tensor(value)
     assert kind is not None
     factor = (1 / s).reshape([-1, *([1] * (-axis - 1))]).astype(kind.dtype.numpy)
     constant = editor.add_constant(factor, f"{maker.name}.factor")
-    (made,) = editor.add(
+    (scaled,) = editor.add(
         "Mul", [value, constant], types=[kind], name=f"{maker.name}.scaled", near=maker.name
     )
-    added = editor.producer(made)
+    added = editor.producer(scaled)
     assert added is not None
-    editor.redirect(value, made, keep=[added.name])
+    editor.redirect(value, scaled, keep=[added.name])
 
 
-def _along(array: np.ndarray, axis: int, channels: int) -> bool:
+def _is_per_channel(array: np.ndarray, axis: int, channels: int) -> bool:
     """Tell whether an array has one number per channel, along an axis counted from the end."""
     return array.ndim >= -axis and array.size == array.shape[axis] == channels
 
 
-def _weight_at(one: Linear) -> int:
-    return one.node.inputs.index(one.weight)
+def _weight_operand(contraction: Linear) -> int:
+    return contraction.node.inputs.index(contraction.weight)
 
 
-def _array(editor: Editor, node: str, operand: int) -> Floats:
+def _read_array(editor: Editor, node: str, operand: int) -> Floats:
     array = editor.array(editor.node(node).inputs[operand])
     assert array is not None
     return array.astype(np.float64)
 
 
-def _replace(editor: Editor, node: str, operand: int, array: Floats) -> None:
+def _replace_constant(editor: Editor, node: str, operand: int, array: Floats) -> None:
     """Give an operand other elements, and a constant of its own where others read the old one."""
     name = editor.node(node).inputs[operand]
     old = editor.array(name)
     assert old is not None
-    made = array.reshape(old.shape).astype(old.dtype)
+    elements = array.reshape(old.shape).astype(old.dtype)
     twice = editor.node(node).inputs.count(name) > 1
     if editor.count_users(name) == 1 and not editor.is_output(name) and not twice:
-        editor.set_constant(name, made)
+        editor.set_constant(name, elements)
     else:
-        editor.set_input(node, operand, editor.add_constant(made, f"{node}.scaled"))
+        editor.set_input(node, operand, editor.add_constant(elements, f"{node}.scaled"))

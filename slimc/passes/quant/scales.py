@@ -7,25 +7,25 @@ from dataclasses import dataclass
 import numpy as np
 
 from slimc.calib.observers import TINY
-from slimc.calib.table import Range
+from slimc.calib.table import ValueRange
 from slimc.ir.arrays import Floats, Singles
 from slimc.ir.graph import Quantization
-from slimc.ir.pairs import LARGEST_PAIR, pair_sums
+from slimc.ir.pairs import MAX_PAIR_SUM, sum_pairs
 from slimc.targets.target import Grid
 
 CLIP_RATIOS = 40
-FEW_STEPS = 16  # 4 bits and fewer
+FEW_LEVELS = 16  # 4 bits and fewer
 LEAST_RATIO = 0.4  # below that more is lost of what is clipped than rounding gains, even at 2 bits
 DEAD = 1.0  # magnitude given to a value that is always zero: any scale is right, none may be zero
 
 
-def activation_record(grid: Grid, of: Range) -> Quantization:
+def activation_record(grid: Grid, range_: ValueRange) -> Quantization:
     """Lay a grid, one scale for the tensor, over a range; zero is always one of its numbers.
 
     symmetric: scale = max |x| / high; else scale = (max - min) / (high - low) and
     zero_point = low - min / scale, rounded. A range shorter than the grid's least one is widened.
     """
-    low, high = min(of.low, 0.0), max(of.high, 0.0)
+    low, high = min(range_.low, 0.0), max(range_.high, 0.0)
     if low == high:
         high = DEAD
     high = max(high, low + grid.least)
@@ -63,9 +63,9 @@ def weight_record(
     """
     weight = weight.astype(np.float32)
     axis = axis if grid.per_channel else None
-    parts = _Parts.of(weight, axis, grid.block if axis is not None else 0)
+    parts = _ScaledParts.of(weight, axis, grid.block if axis is not None else 0)
     if ratios is None:
-        ratios = CLIP_RATIOS if grid.high - grid.low < FEW_STEPS else 1
+        ratios = CLIP_RATIOS if grid.high - grid.low < FEW_LEVELS else 1
     counts = np.float32(1) if importance is None else importance.reshape(parts.array.shape)
     scale, zero = _least_error(grid, parts, counts, ratios)
     scale, zero = scale.reshape(parts.scales), zero.reshape(parts.scales)
@@ -90,7 +90,7 @@ def grid_of(record: Quantization) -> Grid:
 
 
 @dataclass(frozen=True)
-class _Parts:
+class _ScaledParts:
     """A weight as parts with one scale each: `shared` axes of `array` lie within a part."""
 
     array: np.ndarray
@@ -99,7 +99,7 @@ class _Parts:
     block: int = 0
 
     @classmethod
-    def of(cls, weight: np.ndarray, axis: int | None, block: int) -> _Parts:
+    def of(cls, weight: np.ndarray, axis: int | None, block: int) -> _ScaledParts:
         if axis is None:
             return cls(weight, tuple(range(weight.ndim)), ())
         if not block:
@@ -111,18 +111,18 @@ class _Parts:
 
 
 def _least_error(
-    grid: Grid, parts: _Parts, counts: Floats | np.float32, ratios: int
+    grid: Grid, parts: _ScaledParts, counts: Floats | np.float32, ratios: int
 ) -> tuple[Singles, Singles]:
     """Return the scale and zero point of each part that lose least of its numbers."""
     numbers, shared = parts.array, parts.shared
     low = np.minimum(numbers.min(axis=shared, keepdims=True, initial=0.0), 0)
     high = np.maximum(numbers.max(axis=shared, keepdims=True, initial=0.0), 0)
-    best = _laid(grid, low, high)
+    best = _fit_grid(grid, low, high)
     if ratios == 1:
         return best
     least = np.full(low.shape, np.inf, np.float32)
     for ratio in np.linspace(1, LEAST_RATIO, ratios, dtype=np.float32):
-        scale, zero = _laid(grid, low * ratio, high * ratio)
+        scale, zero = _fit_grid(grid, low * ratio, high * ratio)
         q = np.clip(np.rint(numbers / scale) + zero, grid.low, grid.high)
         errors = counts * np.square((q - zero) * scale - numbers)
         error = errors.sum(axis=shared, keepdims=True)
@@ -132,7 +132,7 @@ def _least_error(
     return best
 
 
-def _laid(grid: Grid, low: Singles, high: Singles) -> tuple[Singles, Singles]:
+def _fit_grid(grid: Grid, low: Singles, high: Singles) -> tuple[Singles, Singles]:
     """Lay the grid over ranges around zero: scales and zero points."""
     if grid.symmetric:
         span, steps = np.maximum(-low, high), grid.high
@@ -148,9 +148,9 @@ def _laid(grid: Grid, low: Singles, high: Singles) -> tuple[Singles, Singles]:
 
 def _paired_scale(weight: np.ndarray, axis: int | None, order: tuple[int, ...]) -> np.ndarray:
     """Return the least scales at which neighbours of one sign fit 16 bits; rounding may add 1."""
-    sums = pair_sums(weight, order)
+    sums = sum_pairs(weight, order)
     rest = [i for i in range(weight.ndim) if i not in order]
     place = None if axis is None else rest.index(axis)
     others = tuple(i for i in range(sums.ndim) if i != place)
     largest: np.ndarray = sums.max(axis=others, initial=0.0)
-    return largest / np.float32(LARGEST_PAIR)
+    return largest / np.float32(MAX_PAIR_SUM)

@@ -9,15 +9,20 @@ from typing import Any, ClassVar
 import numpy as np
 
 from slimc.calib.held_out import is_held
-from slimc.calib.sample_errors import gain, sample_errors
-from slimc.fit.batch_norm import change
+from slimc.calib.sample_errors import mean_gain_db, sample_errors
+from slimc.fit.batch_norm import format_errors
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph
 from slimc.passes.base import Pass, PassResult, Promise, option
 from slimc.passes.context import Context
-from slimc.passes.quant.consumers import Readers, Shared, shared_scales, watch
-from slimc.passes.quant.layer_fitting import simulated
-from slimc.passes.quant.range_search import Found, Search, candidates, range_of
+from slimc.passes.quant.consumers import (
+    Readers,
+    SharedValues,
+    find_shared_scales,
+    observe_consumers,
+)
+from slimc.passes.quant.layer_fitting import simulate
+from slimc.passes.quant.range_search import RangeSearch, SearchResult, candidates, range_of
 from slimc.remarks import Remark, applied, note, skipped
 from slimc.targets.target import Target
 
@@ -44,38 +49,40 @@ class SearchScales(Pass):
     samples: int = option(64, "samples to judge by, the first ones", least=1)
 
     def run(self, graph: Graph, ctx: Context) -> PassResult:
-        every = shared_scales(graph, ctx.ops)
-        fixed = [_fixed(graph, ctx.target, values) for values in every]
+        every = find_shared_scales(graph, ctx.ops)
+        fixed = [_fixing_node(graph, ctx.target, values) for values in every]
         shared = [values for values, node in zip(every, fixed, strict=True) if not node]
-        left = [skipped(node, _GRANTED) for node in fixed if node]
+        fixed_remarks = [skipped(node, _FIXED_RANGE) for node in fixed if node]
         if not shared:
             nothing = note("no activation has a scale that may change")
-            return PassResult(graph, (nothing, *left))
+            return PassResult(graph, (nothing, *fixed_remarks))
         if ctx.data.synthetic:
             return PassResult(graph, (_SYNTHETIC,))
-        searches = [Search(candidates(graph.records[values[0]])) for values in shared]
-        of = {v: one for values, one in zip(shared, searches, strict=True) for v in values}
+        searches = [RangeSearch(candidates(graph.records[values[0]])) for values in shared]
+        search_of = {
+            v: search for values, search in zip(shared, searches, strict=True) for v in values
+        }
         feeds = list(ctx.data.first_samples(self.samples))
-        watch(graph, Readers.of(graph, ctx, shared), of, feeds, ctx.seed)
-        ways = [{v: one.best(c) for v, one in of.items()} for c in CLIPPING]
-        graphs = [graph, *(_with_grids(graph, way) for way in ways)]
+        observe_consumers(graph, Readers.of(graph, ctx, shared), search_of, feeds, ctx.seed)
+        choices = [{v: search.best(c) for v, search in search_of.items()} for c in CLIPPING]
+        graphs = [graph, *(_with_grids(graph, choice) for choice in choices)]
         floats = replace(graph, records={})
-        errors = sample_errors(floats, [simulated(one, ctx) for one in graphs], feeds)
+        errors = sample_errors(floats, [simulate(variant, ctx) for variant in graphs], feeds)
         held = is_held(np.arange(errors.shape[1]))
-        gains = [gain(errors[0][~held], one[~held])[0] for one in errors[1:]]
-        best = max(range(len(ways)), key=gains.__getitem__)
-        nearer, sure = gain(errors[0][held], errors[best + 1][held])
+        gains = [mean_gain_db(errors[0][~held], changed[~held])[0] for changed in errors[1:]]
+        best = max(range(len(choices)), key=gains.__getitem__)
+        gain_db, sure = mean_gain_db(errors[0][held], errors[best + 1][held])
         facts: dict[str, Any] = {"gain_db": [round(mean, 3) for mean in gains]}
         if not sure:
-            return PassResult(graph, (_NOTHING, *left), facts)
-        found = ways[best]
-        said = [_told(graph, values, found[values[0]]) for values in shared]
-        said.insert(0, note(f"outputs are {nearer:.2f} dB nearer on samples held out"))
-        facts["values"] = [_row(values, found[values[0]]) for values in shared]
-        return PassResult(graphs[best + 1], (*said, *left), facts)
+            return PassResult(graph, (_NO_GAIN, *fixed_remarks), facts)
+        results = choices[best]
+        remarks = [_range_remark(graph, values, results[values[0]]) for values in shared]
+        remarks.insert(0, note(f"outputs are {gain_db:.2f} dB nearer on samples held out"))
+        facts["values"] = [_row(values, results[values[0]]) for values in shared]
+        return PassResult(graphs[best + 1], (*remarks, *fixed_remarks), facts)
 
 
-def _fixed(graph: Graph, target: Target, values: Shared) -> str:
+def _fixing_node(graph: Graph, target: Target, values: SharedValues) -> str:
     """Return the node whose kernel takes the range of one of these values for granted, if any."""
     for value in values:
         maker, dtype = graph.producers.get(value), graph.records[value].dtype
@@ -87,38 +94,38 @@ def _fixed(graph: Graph, target: Target, values: Shared) -> str:
     return ""
 
 
-def _with_grids(graph: Graph, found: Mapping[str, Found]) -> Graph:
+def _with_grids(graph: Graph, results: Mapping[str, SearchResult]) -> Graph:
     editor = Editor(graph)
-    for value, one in found.items():
-        if one.is_new:
-            editor.set_record(value, one.grid)
-    return editor.done(form=graph.form)
+    for value, result in results.items():
+        if result.is_new:
+            editor.set_record(value, result.grid)
+    return editor.finish(form=graph.form)
 
 
-_GRANTED = "its range stays: it is taken for granted by the kernel"
-_NOTHING = note("ranges stay as they are: with no others are outputs nearer beyond doubt")
+_FIXED_RANGE = "its range stays: it is taken for granted by the kernel"
+_NO_GAIN = note("ranges stay as they are: with no others are outputs nearer beyond doubt")
 _SYNTHETIC = note(
     "ranges stay as they are: made-up samples do not tell what real ones lose",
     help="give real samples with --calib",
 )
 
 
-def _told(graph: Graph, values: Shared, found: Found) -> Remark:
+def _range_remark(graph: Graph, values: SharedValues, result: SearchResult) -> Remark:
     maker = graph.producers.get(values[0])
     node = "" if maker is None else maker.name
     what = f"'{values[0]}'" + (f" and {len(values) - 1} with its scale" if len(values) > 1 else "")
-    if not found.is_new:
+    if not result.is_new:
         return skipped(node, f"the range of {what} stays: no other is nearer on samples held out")
-    low, high = (f"{end:.6g}" for end in (range_of(found.grid).low, range_of(found.grid).high))
-    return applied(node, f"{what} over {low}..{high}: {change(found.before, found.after)}")
+    low, high = (f"{end:.6g}" for end in (range_of(result.grid).low, range_of(result.grid).high))
+    return applied(node, f"{what} over {low}..{high}: {format_errors(result.before, result.after)}")
 
 
-def _row(values: Sequence[str], found: Found) -> dict[str, Any]:
-    of = range_of(found.grid)
+def _row(values: Sequence[str], result: SearchResult) -> dict[str, Any]:
+    range_ = range_of(result.grid)
     return {
         "values": [*values],
-        "range": [of.low, of.high],
-        "changed": found.is_new,
-        "error_before": round(found.before, 8),
-        "error_after": round(found.after, 8),
+        "range": [range_.low, range_.high],
+        "changed": result.is_new,
+        "error_before": round(result.before, 8),
+        "error_after": round(result.after, 8),
     }

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from slimc.analysis.contraction_axes import axis_with, sum_order
 from slimc.analysis.shapes import Facts
-from slimc.ir.graph import Graph, Node, finite, is_f32
-from slimc.ops.axes import Axis, Bound, labels_of
+from slimc.ir.graph import Graph, Node, is_f32, is_finite
+from slimc.ops.axes import Axis, BoundSignature, labels_of
 from slimc.ops.op import Op
 from slimc.passes.context import Context
 from slimc.passes.schemes import FLOAT, Schemes
@@ -42,7 +42,7 @@ class StoredWeight:
 class StoredWeights:
     """The weights, in graph order, and why those of other nodes stay floats."""
 
-    found: tuple[StoredWeight, ...]
+    stored: tuple[StoredWeight, ...]
     reasons: Mapping[str, str]
 
 
@@ -50,7 +50,7 @@ def choose_weights(
     graph: Graph, ctx: Context, facts: Facts, schemes: Schemes, min_elements: int
 ) -> StoredWeights:
     """Choose among the nodes whose scheme fixes no ranges ahead, and tables in any scheme."""
-    found: list[StoredWeight] = []
+    stored: list[StoredWeight] = []
     reasons: dict[str, str] = {}
     for node in graph.nodes:
         row = ctx.ops.get(node.kind)
@@ -59,19 +59,19 @@ def choose_weights(
         wish = schemes.wish(node)
         if schemes.is_static(node) and (wish is None or wish.weights is None or row.weighted):
             continue  # `choose` looks at it; a table is a weight in any scheme
-        one = (
+        weight = (
             schemes.refusal(node)
             if wish is None or wish.weights is None
-            else _stored(graph, facts, row, node, wish, wish.weights, min_elements)
+            else _make_stored_weight(graph, facts, row, node, wish, wish.weights, min_elements)
         )
-        if isinstance(one, StoredWeight):
-            found.append(one)
+        if isinstance(weight, StoredWeight):
+            stored.append(weight)
         else:
-            reasons[node.name] = one
-    return StoredWeights(tuple(found), reasons)
+            reasons[node.name] = weight
+    return StoredWeights(tuple(stored), reasons)
 
 
-def beside_integers(
+def match_integer_grids(
     weights: StoredWeights, quantized: Collection[str], ctx: Context
 ) -> StoredWeights:
     """Let weights whose data have records take the grid of integer kernels, where that is paired.
@@ -79,15 +79,20 @@ def beside_integers(
     Such a node computes in floats, but a runtime may make integers of a product of two DQs by
     itself: then its sums must not saturate either. quantized: the values with records.
     """
-    return replace(weights, found=tuple(_paired(one, quantized, ctx) for one in weights.found))
+    return replace(
+        weights,
+        stored=tuple(_match_paired_grid(weight, quantized, ctx) for weight in weights.stored),
+    )
 
 
-def _paired(one: StoredWeight, quantized: Collection[str], ctx: Context) -> StoredWeight:
-    wish, parts = ctx.target.quantize.get(one.node.kind), ctx.ops.weighted(one.node)
+def _match_paired_grid(
+    weight: StoredWeight, quantized: Collection[str], ctx: Context
+) -> StoredWeight:
+    wish, parts = ctx.target.quantize.get(weight.node.kind), ctx.ops.weighted(weight.node)
     grid = wish.weights if wish is not None else None
-    if grid is None or not grid.paired or parts is None or grid.dtype is not one.grid.dtype:
-        return one
-    return replace(one, grid=grid) if one.node.inputs[parts.data] in quantized else one
+    if grid is None or not grid.paired or parts is None or grid.dtype is not weight.grid.dtype:
+        return weight
+    return replace(weight, grid=grid) if weight.node.inputs[parts.data] in quantized else weight
 
 
 def _has_weight(graph: Graph, row: Op, node: Node) -> bool:
@@ -97,7 +102,7 @@ def _has_weight(graph: Graph, row: Op, node: Node) -> bool:
     return row.weighted is not None or is_f32(graph, node.inputs[operand])
 
 
-def _stored(
+def _make_stored_weight(
     graph: Graph,
     facts: Facts,
     row: Op,
@@ -116,7 +121,7 @@ def _stored(
         return "it computes nothing at run time"
     if not is_f32(graph, value):
         return f"'{value}' is {graph.type_of(value)}, and integers replace f32"
-    if not finite(graph, value):
+    if not is_finite(graph, value):
         return f"its weight '{value}' holds NaN or infinity"
     shape = graph.constants[value].shape
     if wish.row_multiple and (len(shape) != 2 or shape[1] % wish.row_multiple):
@@ -134,7 +139,7 @@ def _stored(
 
 
 def _layout(
-    row: Op, bound: Bound, operand: int, grid: Grid, shape: tuple[int, ...]
+    row: Op, bound: BoundSignature, operand: int, grid: Grid, shape: tuple[int, ...]
 ) -> tuple[Grid, int | None]:
     """Return the grid and the axis of its scales.
 
@@ -146,23 +151,25 @@ def _layout(
         channel = axis_with(weight, {row.weighted.channel})
         along = _summed_channels(weight, bound, row.weighted.data)
     else:
-        made = labels_of(bound.outputs[0])
-        channel = next((i for i, axis in enumerate(weight) if not labels_of((axis,)) & made), None)
+        produced = labels_of(bound.outputs[0])
+        channel = next(
+            (i for i, axis in enumerate(weight) if not labels_of((axis,)) & produced), None
+        )
         along = len(weight) - 1 if channel != len(weight) - 1 else None
-    block = _block(shape[along], grid.block) if along is not None else 0
+    block = _block_size(shape[along], grid.block) if along is not None else 0
     if block:
         return replace(grid, block=block), along
     return replace(grid, block=0), channel
 
 
-def _summed_channels(weight: tuple[Axis, ...], bound: Bound, data: int) -> int | None:
+def _summed_channels(weight: tuple[Axis, ...], bound: BoundSignature, data: int) -> int | None:
     """Return the axis of a weight that is summed with one of the data that is no window."""
-    made, read = labels_of(bound.outputs[0]), labels_of(bound.inputs[data])
-    return axis_with(weight, read - made)
+    produced, read = labels_of(bound.outputs[0]), labels_of(bound.inputs[data])
+    return axis_with(weight, read - produced)
 
 
-def _block(size: int, wanted: int) -> int:
+def _block_size(size: int, largest: int) -> int:
     """Return the largest block up to the wanted one, halved until it divides; 0: none does."""
-    while wanted >= LEAST_BLOCK and size % wanted:
-        wanted //= 2
-    return wanted if wanted >= LEAST_BLOCK and size >= wanted else 0
+    while largest >= LEAST_BLOCK and size % largest:
+        largest //= 2
+    return largest if largest >= LEAST_BLOCK and size >= largest else 0

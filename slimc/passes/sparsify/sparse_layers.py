@@ -1,4 +1,4 @@
-"""Which contractions get weights of which two in four are zero, and why others stay dense."""
+"""Selection of the layers that get 2:4 weights, and why others stay dense."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from slimc.analysis.shapes import Facts, infer
 from slimc.analysis.sparsity import input_axis, is_sparse, largest_two
-from slimc.fit.linear import Linear, linear
+from slimc.fit.linear import Linear, as_linear
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph, Node
 from slimc.ops.op import Weighted
@@ -20,96 +20,100 @@ from slimc.remarks import Remark, skipped
 
 @dataclass(frozen=True, eq=False)
 class SparseLayer:
-    """A contraction, and the axis of its weight along which groups of four stand."""
+    """A contraction that gets 2:4 weights."""
 
-    one: Linear
+    linear: Linear
+    """The node as a product of matrices."""
     axis: int
+    """Axis of the weight that the groups of four run along."""
 
     @property
     def name(self) -> str:
-        return self.one.node.name
+        return self.linear.node.name
 
     @property
     def weight(self) -> str:
-        return self.one.weight
+        return self.linear.weight
 
-    def masked(self, graph: Graph) -> np.ndarray:
-        """Return the weight with the two largest numbers of each group."""
+    def masked_weight(self, graph: Graph) -> np.ndarray:
+        """Return the weight with only the two largest elements of each group."""
         array = graph.constants[self.weight].array
         return np.where(largest_two(array, self.axis), array, array.dtype.type(0))
 
 
 @dataclass(frozen=True)
-class Bounds:
-    """What a layer must have: channels on both sides, and input channels in multiples."""
+class SparsityBounds:
+    """Size limits of the layers to sparsify."""
 
     channels: int
+    """Least number of input and of output channels."""
     multiple: int
+    """What the number of input channels must be a multiple of."""
 
 
-def sparse_layers(
-    graph: Graph, ctx: Context, keep: Collection[str], bounds: Bounds
+def select_sparse_layers(
+    graph: Graph, ctx: Context, keep: Collection[str], bounds: SparsityBounds
 ) -> tuple[list[SparseLayer], list[Remark]]:
-    """Return the layers to make sparse, in order, and why others stay dense. keep: their names.
+    """Return the layers to sparsify, in order, and why others stay dense. keep: names of such.
 
-    Of a target without sparse kernels any contraction may be one.
+    If the target has no sparse kernels at all, every contraction qualifies.
     """
     facts = infer(graph, ctx.ops, ctx.sizes_of(graph))
-    found: list[SparseLayer] = []
-    left: list[Remark] = []
+    layers: list[SparseLayer] = []
+    skips: list[Remark] = []
     for node in graph.nodes:
         weighted = ctx.ops.weighted(node)
         if weighted is None:
             continue
-        one = (
+        layer = (
             f"{ctx.target.name} has no sparse kernels of {node.kind}"
             if ctx.target.sparsity and node.kind not in ctx.target.sparsity
-            else "it is kept"
+            else "it is listed in keep"
             if node.name in keep
-            else _layer(graph, ctx, facts, node, weighted, bounds)
+            else _sparse_layer(graph, ctx, facts, node, weighted, bounds)
         )
-        if isinstance(one, SparseLayer):
-            found.append(one)
+        if isinstance(layer, SparseLayer):
+            layers.append(layer)
         else:
-            left.append(skipped(node.name, f"stays dense: {one}"))
-    return found, [*left, *left_in_bodies(graph, ctx.ops, "stays dense")]
+            skips.append(skipped(node.name, f"stays dense: {layer}"))
+    return layers, [*skips, *left_in_bodies(graph, ctx.ops, "stays dense")]
 
 
-def with_zeros(graph: Graph, of: Graph, ctx: Context) -> Graph:
-    """Return a graph whose weights are zero where 2:4 weights of the same nodes are zero."""
-    facts = infer(of, ctx.ops, ctx.sizes_of(of))
+def copy_zeros(graph: Graph, source: Graph, ctx: Context) -> Graph:
+    """Return `graph` with the zeros of the 2:4 weights of the same nodes in another graph."""
+    facts = infer(source, ctx.ops, ctx.sizes_of(source))
     editor = Editor(graph)
-    for node in of.nodes:
-        one, other = linear(of, ctx.ops, facts, node), graph.by_name.get(node.name)
-        if one is None or other is None:
+    for node in source.nodes:
+        layer, other = as_linear(source, ctx.ops, facts, node), graph.by_name.get(node.name)
+        if layer is None or other is None:
             continue
-        name = other.inputs[node.inputs.index(one.weight)]
-        array, mask = editor.array(name), of.constants[one.weight].array
-        axis = input_axis(one.weight_axes, one.ins)
+        name = other.inputs[node.inputs.index(layer.weight)]
+        array, mask = editor.array(name), source.constants[layer.weight].array
+        axis = input_axis(layer.weight_axes, layer.ins)
         if array is None or array.shape != mask.shape or axis is None or not is_sparse(mask, axis):
             continue
         editor.set_constant(name, np.where(mask != 0, array, array.dtype.type(0)))
-    return editor.done(form=graph.form)
+    return editor.finish(form=graph.form)
 
 
-def _layer(
-    graph: Graph, ctx: Context, facts: Facts, node: Node, parts: Weighted, bounds: Bounds
+def _sparse_layer(
+    graph: Graph, ctx: Context, facts: Facts, node: Node, parts: Weighted, bounds: SparsityBounds
 ) -> SparseLayer | str:
     weight = node.inputs[parts.weight]
     if weight not in graph.constants:
         return "its weights are computed at run time"
-    one = linear(graph, ctx.ops, facts, node)
-    if one is not None and one.group_count > 1:
-        return f"its {one.group_count} groups have kernels of their own, which are dense"
-    axis = None if one is None else input_axis(one.weight_axes, one.ins)
-    if one is None or axis is None or one.weight != weight:
-        return "its weights are no plain matrix of input and output channels"
+    layer = as_linear(graph, ctx.ops, facts, node)
+    if layer is not None and layer.group_count > 1:
+        return f"grouped kernels are dense, and it has {layer.group_count} groups"
+    axis = None if layer is None else input_axis(layer.weight_axes, layer.ins)
+    if layer is None or axis is None or layer.weight != weight:
+        return "its weights are not a plain matrix of input and output channels"
     if graph.users[weight] != (node,) or node.inputs.count(weight) > 1 or weight in graph.outputs:
-        return "others read its weights too"
+        return "other nodes share its weights"
     array = graph.constants[weight].array
-    ins, outs = array.shape[axis], one.channel_count
+    ins, outs = array.shape[axis], layer.channel_count
     if ins % bounds.multiple:
-        return f"its {ins} input channels are no multiple of {bounds.multiple}"
+        return f"its {ins} input channels are not a multiple of {bounds.multiple}"
     if min(ins, outs) < bounds.channels:
         return (
             f"{ins} input and {outs} output channels: sparse kernels are no faster below "
@@ -119,4 +123,4 @@ def _layer(
         return f"its weight '{weight}' holds NaN or infinity"
     if is_sparse(array, axis):
         return "its weights are 2:4 already"
-    return SparseLayer(one, axis)
+    return SparseLayer(layer, axis)

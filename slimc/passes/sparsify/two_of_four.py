@@ -8,55 +8,57 @@ from typing import Literal
 
 import numpy as np
 
-from slimc.fit.layer import Layer
+from slimc.fit.layer import LayerPair
 from slimc.fit.lockstep import MomentFitter
-from slimc.fit.moments import Fit, Moments, best_ridge, normal_equations, ridged
+from slimc.fit.moments import Fit, Moments, add_ridge, best_ridge, normal_equations
 from slimc.fit.rounding import DAMP, exact_inverse_factor
-from slimc.fit.sparse_columns import by_group, drop_pairs, least_squares_within
+from slimc.fit.sparse_columns import drop_pairs, group_order, least_squares_within
 from slimc.ir.arrays import Floats
 
-By = Literal["magnitude", "second order"]
-Tried = tuple[By, float | None, np.ndarray]
+Criterion = Literal["magnitude", "second order"]
+Candidate = tuple[Criterion, float | None, np.ndarray]
 
 
 @dataclass(frozen=True)
 class SparseFit(Fit):
-    """What a layer gets, and by what its zeros were chosen."""
+    """The fit of a layer, and the criterion that chose its zeros."""
 
-    by: By
+    criterion: Criterion
+    """What chose the zeros."""
 
     @property
-    def says(self) -> str:
-        more = f", {super().says}" if super().says else ""
-        return f"two of four weights stay by {self.by}{more}"
+    def description(self) -> str:
+        suffix = f", {super().description}" if super().description else ""
+        return f"two of every four weights are kept by {self.criterion}{suffix}"
 
 
 class TwoOfFour(MomentFitter):
-    """Chooses weights of a layer by the moments of what it reads."""
+    """Chooses weights of a layer by the moments of its inputs."""
 
-    def __init__(self, dense: Floats, one: Layer, w: Floats, b: Floats) -> None:
-        """Start. dense: weights [g, o, p] before any were zero; w: those with the largest two."""
-        super().__init__(one, w, b)
-        self._dense, self._taps = dense, one.student.taps
+    def __init__(self, dense: Floats, layer: LayerPair, w: Floats, b: Floats) -> None:
+        """Start. dense: weights [g, o, p] before sparsification; w: with the two largest kept."""
+        super().__init__(layer, w, b)
+        self._dense, self._taps = dense, layer.student.taps
 
-    def _fitted(self, train: Moments, held: Moments) -> Fit:
-        """Take what is nearest on rows held out, of what `_tried` brings."""
+    def _fit_layers(self, train: Moments, held: Moments) -> Fit:
+        """Return the candidate with the least error on held-out rows."""
         scale = float(held.yy.sum()) or 1.0
         judged = []
-        for by, ridge, w in self._tried(train, held):
+        for by, ridge, w in self._candidates(train, held):
             moves = self._free_bias and ridge is not None
             b = train.best_bias(w) if moves else self._b
             judged.append((held.error(w, b) / scale, by, ridge, w, b))
         after, by, ridge, w, b = min(judged, key=lambda one: one[0])
         return SparseFit(w, b, ridge, judged[0][0], after, by)
 
-    def _tried(self, train: Moments, held: Moments) -> Iterator[Tried]:
-        """Yield by what two stay, the ridge as `Fit` has it, and weights.
+    def _candidates(self, train: Moments, held: Moments) -> Iterator[Candidate]:
+        """Yield candidates: criterion, ridge as `Fit` defines it, weights.
 
-        The largest, as they are and with a new bias. Then, with W* = least squares from the dense
-        weights, pairs are dropped from W* by its products' error, and what stays becomes the
-        nearest to W* in the same measure. One factorisation of the damped H serves W* and pairs.
-        Not tried: the largest refitted, with that ridge never nearer in 52 layers.
+        The largest two, unchanged and with a new bias. Then, with W* = least squares from the dense
+        weights, pairs are dropped from W* by the error of its products, and the others are fitted
+        to be closest to W* in the same measure. One factorization of the damped H serves W* and the
+        pairs. Not tried: the largest two refitted, which with that ridge were never closer in 52
+        layers.
         """
         yield "magnitude", None, self._w
         if self._free_bias:
@@ -64,12 +66,12 @@ class TwoOfFour(MomentFitter):
         ridge = best_ridge(train, held, self._dense, self._b, free_bias=self._free_bias) or DAMP
         h, c = normal_equations(train, None if self._free_bias else self._b)
         residual = c.transpose(0, 2, 1) - self._dense @ h
-        h = ridged(h, ridge)
-        order = by_group(h.shape[1], self._taps)
+        h = add_ridge(h, ridge)
+        order = group_order(h.shape[1], self._taps)
         factor = exact_inverse_factor(h[:, order][:, :, order])
-        wanted = self._dense.copy()
-        wanted[..., order] += residual[..., order] @ factor.transpose(0, 2, 1) @ factor
-        dropped = drop_pairs(wanted, factor, self._taps)
+        target = self._dense.copy()
+        target[..., order] += residual[..., order] @ factor.transpose(0, 2, 1) @ factor
+        dropped = drop_pairs(target, factor, self._taps)
         del factor
-        step = least_squares_within((wanted - dropped) @ h, h, dropped != 0)
+        step = least_squares_within((target - dropped) @ h, h, dropped != 0)
         yield "second order", ridge, dropped + step

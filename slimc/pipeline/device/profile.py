@@ -14,7 +14,7 @@ from slimc.analysis.profile import Check, Profile, Run, Timed, check_of, fit
 from slimc.analysis.prune_groups import families
 from slimc.analysis.shapes import infer
 from slimc.analysis.workload import ANY, steps
-from slimc.calib.feeds import check, specs_of
+from slimc.calib.feeds import check_feed, specs_of
 from slimc.errors import SlimcError
 from slimc.execute.ort import measure_latency, time_kernels
 from slimc.execute.threads import one_blas_thread
@@ -69,7 +69,7 @@ class Bench:
         return found
 
     def _run(self, name: str, graph: Graph, ctx: Context, feed: Feed) -> Run:
-        sizes = {**ctx.sizes_of(graph), **check(graph, specs_of(dict(feed)), "the first feed")}
+        sizes = {**ctx.sizes_of(graph), **check_feed(graph, specs_of(dict(feed)), "the first feed")}
         coupling = couple(graph, ctx.ops, infer(graph, ctx.ops, sizes))
         rounds = self.rounds or Stopwatch.of(graph, feed, ctx).rounds
         final = apply(LOWERING, graph, ctx)

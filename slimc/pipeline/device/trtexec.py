@@ -23,7 +23,7 @@ from slimc.analysis.shapes import default_sizes, infer
 from slimc.analysis.workload import Step, steps
 from slimc.calib.data import Data
 from slimc.errors import SlimcError
-from slimc.io.json_file import BROKEN, read_json, told
+from slimc.io.json_file import MALFORMED, describe_error, read_json
 from slimc.ir.constant import Constant
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph, Quantization
@@ -60,15 +60,15 @@ def read_layers(times: Path, layers: Path | None) -> tuple[Layer, ...]:
     """Read what trtexec exported. Raises SlimcError "bad-layer-times"."""
     try:
         known = _metadata(read_json(layers, MAX_BYTES)) if layers is not None else {}
-    except BROKEN as error:
-        raise _bad(told(error), layers) from error
+    except MALFORMED as error:
+        raise _bad(describe_error(error), layers) from error
     try:
         rows = read_json(times, MAX_BYTES)
         if not isinstance(rows, list) or not rows or "count" not in rows[0]:
             raise ValueError("it is no list that starts with the number of runs, 'count'")
         return tuple(_layer(row, known) for row in rows[1:])
-    except BROKEN as error:
-        raise _bad(told(error), times) from error
+    except MALFORMED as error:
+        raise _bad(describe_error(error), times) from error
 
 
 def _metadata(found: Any) -> dict[str, tuple[str, ...]]:
@@ -270,7 +270,7 @@ def from_qdq(graph: Graph, ops: OpTable) -> Graph:
             editor.update(node.name, integer=node.outputs[0] not in from_integers)
     for value, conversion in from_integers.items():
         _absorb(editor, value, conversion)
-    return editor.done() if from_integers else graph
+    return editor.finish() if from_integers else graph
 
 
 def _is_back(conversion: Conversion) -> bool:

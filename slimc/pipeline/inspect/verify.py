@@ -22,7 +22,7 @@ from slimc.execute.ort import check_loads
 from slimc.execute.plugins import is_plugin, up_to_plugins
 from slimc.execute.rounded import has_narrow
 from slimc.io.downgrade import lowest_opset
-from slimc.io.named import named_copy
+from slimc.io.named import copy_with_names
 from slimc.io.read import FileHeader, read_with_header
 from slimc.io.write import write
 from slimc.ir import dims
@@ -113,7 +113,7 @@ def verify(
     oracle, variant = oracle_of(name)
     with tempfile.TemporaryDirectory() as folder:
         graph, header = read_with_header(file)
-        asked = named_copy(file, Path(folder))
+        asked = copy_with_names(file, Path(folder))
         if asked != file:
             graph, header = read_with_header(asked)
         asked, plugins = _before_plugins(asked, graph, header, Path(folder))

@@ -25,7 +25,7 @@ from slimc.pipeline.input_sizes import at_sizes_of
 from slimc.pipeline.prepare import CHECK_FEEDS, DataSource, load, samples_from
 from slimc.pipeline.script.surgeon_script import SurgeonScript, Told
 from slimc.pipeline.summary import AGREEMENT_SAMPLES
-from slimc.remarks import Agreement, Remark, listed, note
+from slimc.remarks import Agreement, Remark, join_names, note
 
 _NAMED = 5  # values or nodes that a remark lists
 
@@ -141,10 +141,10 @@ def _aside(aside: Sequence[Node], graph: Graph) -> Iterator[Remark]:
             yield note(f"{node.kind} is a plug-in: what it makes is not run here", node.name)
     behind = [node.name for node in aside if not is_plugin(node)]
     if behind:
-        yield note(f"nor is what stands behind plug-ins: {listed(behind, most=_NAMED)}")
+        yield note(f"nor is what stands behind plug-ins: {join_names(behind, most=_NAMED)}")
     lost = [o for o in graph.outputs if any(o in node.outputs for node in aside)]
     if lost:
-        yield note(f"unchecked outputs: {listed(lost, most=_NAMED)}")
+        yield note(f"unchecked outputs: {join_names(lost, most=_NAMED)}")
 
 
 def _untyped(graph: Graph, ops: OpTable) -> Iterator[Remark]:
@@ -153,7 +153,7 @@ def _untyped(graph: Graph, ops: OpTable) -> Iterator[Remark]:
     if unknown:
         yield note(
             f"{len(unknown)} values have no type that could be inferred: "
-            f"{listed(unknown, most=_NAMED)}"
+            f"{join_names(unknown, most=_NAMED)}"
         )
 
 
@@ -162,5 +162,5 @@ def _unchecked(before: Graph, after: Graph, shared: Sequence[str]) -> str:
         return "outputs are not compared: the graph has other inputs"
     missing = [v for v in before.outputs if v not in shared]
     if missing:
-        return f"not compared: {listed(missing, most=_NAMED)}"
+        return f"not compared: {join_names(missing, most=_NAMED)}"
     return ""

@@ -11,14 +11,14 @@ from slimc.analysis.prune_groups import Family, families
 from slimc.analysis.sensitivity_curves import Curve, Curves, Point, Setup
 from slimc.analysis.shapes import default_sizes, infer
 from slimc.calib.data import Data
-from slimc.calib.feeds import samples_of, specs_of
+from slimc.calib.feeds import count_samples, specs_of
 from slimc.calib.output_loss import (
     Loss,
     Metric,
     MetricLoss,
     OutputError,
     evaluation_feeds,
-    unseen_error,
+    held_out_error,
 )
 from slimc.errors import SlimcError
 from slimc.execute.threads import one_blas_thread
@@ -28,7 +28,7 @@ from slimc.passes.canonical.canonicalize import Canonicalize
 from slimc.passes.context import Context
 from slimc.passes.float_weights import check_float_weights
 from slimc.passes.prune.input_scores import READER_SCORES, SAMPLES
-from slimc.passes.prune.rankings import chosen_score, moments_if, rank_with
+from slimc.passes.prune.rankings import chosen_score, open_moments, rank_with
 from slimc.passes.prune.sensitivity import RATIOS, measure_points
 from slimc.pipeline import provenance
 from slimc.pipeline.accuracy_criteria import metric_of
@@ -74,10 +74,10 @@ class _Score:
         if self.metric is not None:
             return MetricLoss.of(whole, self.metric), 0
         if unseen:
-            error = unseen_error(coupling, data, SAMPLES, self.samples)
+            error = held_out_error(coupling, data, SAMPLES, self.samples)
         else:
             error = OutputError.of(coupling, evaluation_feeds(coupling, data, self.samples))
-        return error, sum(samples_of(specs_of(feed), whole) for feed in error.feeds)
+        return error, sum(count_samples(specs_of(feed), whole) for feed in error.feeds)
 
 
 def sensitivity(
@@ -148,7 +148,7 @@ def _points(
     """Yield the missing points; moments of the data are summed where they order or refit."""
     order = known.setup.score
     reads = refits or order in READER_SCORES
-    with moments_if(reads, coupling, found, ctx) as moments:
+    with open_moments(reads, coupling, found, ctx) as moments:
         rankings = rank_with(coupling, found, order, ctx, moments)
         refit = moments.refit if refits and moments is not None else None
         yield from measure_points(coupling, found, rankings, known.curves, ratios, loss, refit)

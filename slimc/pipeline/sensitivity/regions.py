@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from slimc.calib.feeds import samples_of, specs_of
+from slimc.calib.feeds import count_samples, specs_of
 from slimc.calib.output_loss import Loss, MetricLoss
 from slimc.errors import SlimcError
 from slimc.execute.threads import one_blas_thread
@@ -101,7 +101,7 @@ def region_noises(
         loss, count = replace(metric, load=load_for(ctx.target)), 0
     else:
         loss = error = output_error(graph, ctx, unseen)
-        count = sum(samples_of(specs_of(feed), graph) for feed in error.feeds)
+        count = sum(count_samples(specs_of(feed), graph) for feed in error.feeds)
     simulation = Simulation(marked.graph, before.graph, ctx, loss)
     found: list[RegionNoise] = []
     with one_blas_thread():

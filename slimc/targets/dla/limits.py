@@ -97,12 +97,12 @@ def _is_constant(i: int) -> Callable[[Call], str]:
 
 
 def _known(call: Call, i: int) -> bool:
-    return call.present(i) and call.value(i) is not None
+    return call.has_operand(i) and call.value(i) is not None
 
 
 def _bounds(i: int, absent: float) -> Numbers:
     def of(call: Call) -> Iterable[float | None]:
-        if not call.present(i):
+        if not call.has_operand(i):
             return [absent]
         array = call.value(i)
         return [None if array is None else float(array.reshape(-1)[0])]
@@ -111,11 +111,11 @@ def _bounds(i: int, absent: float) -> Numbers:
 
 
 def _step(call: Call) -> Iterable[float | None]:
-    return call.ints(4) or ([1] if not call.present(4) else [None])
+    return call.ints(4) or ([1] if not call.has_operand(4) else [None])
 
 
 def _sliced_axes(call: Call) -> Iterable[float | None]:
-    axes = call.ints(3) if call.present(3) else [*range(len(call.ints(1) or ()))]
+    axes = call.ints(3) if call.has_operand(3) else [*range(len(call.ints(1) or ()))]
     return [None] if axes is None else [axis % RANK for axis in axes]
 
 
@@ -303,4 +303,6 @@ def _general(call: Call) -> str:
 
 def _data(call: Call) -> int:
     """Return the first operand that is computed."""
-    return next((i for i in range(len(call.types)) if call.present(i) and not _known(call, i)), 0)
+    return next(
+        (i for i in range(len(call.types)) if call.has_operand(i) and not _known(call, i)), 0
+    )

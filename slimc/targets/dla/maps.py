@@ -50,7 +50,7 @@ def make_map(
         old.become(op, *inputs, **attrs)
         return
     (result, *_), name = old.node.outputs, old.node.name
-    made = old.editor.fresh(f"{name}.map")
+    made = old.editor.fresh_name(f"{name}.map")
     old.editor.update(name, op=op, inputs=inputs, outputs=(made,), attrs=attrs)
     set_shape(old, made, shape)
     kind, *operands = then

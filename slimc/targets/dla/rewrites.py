@@ -48,7 +48,7 @@ def suit_dla(graph: Graph, target: Target, ops: OpTable) -> PassResult:
             remarks.append(skipped(node.name, f"{node.op} stays: {why}"))
         elif editor.node(node.name) is not old.node:
             remarks.append(applied(node.name, _told(old)))
-    made = retype(editor.done(), ops) if editor.changed else older.graph
+    made = retype(editor.finish(), ops) if editor.changed else older.graph
     return PassResult(made, (*older.remarks, *remarks))
 
 

@@ -6,9 +6,9 @@ from collections import ChainMap
 from collections.abc import Mapping
 
 from slimc.analysis.shapes import retype
-from slimc.io.expand import expand
+from slimc.io.expand import expand_function
 from slimc.io.schemas import schema_of
-from slimc.ir.editor import Editor, all_names, with_bodies
+from slimc.ir.editor import Editor, collect_names, map_bodies
 from slimc.ir.graph import Graph, Node
 from slimc.ir.types import ValueType
 from slimc.ops.op import OpTable
@@ -33,7 +33,7 @@ def decompose(graph: Graph, target: Target, ops: OpTable) -> PassResult:
     It lacks what `target.decompose` names, and what is newer than its last opset. Where we have no
     way of our own, the ONNX function of the operator is one. Raises SlimcError "target-refuses".
     """
-    work = _Decomposition(target, all_names(graph))
+    work = _Decomposition(target, collect_names(graph))
     made = work.graph(graph, ChainMap())
     return PassResult(graph if made is graph else retype(made, ops), tuple(work.remarks))
 
@@ -42,20 +42,20 @@ class _Decomposition:
     def __init__(self, target: Target, taken: set[str]) -> None:
         self.target = target
         self.remarks: list[Remark] = []
-        self._taken = taken
+        self._reserved = taken
 
     def graph(self, graph: Graph, outer: Types) -> Graph:
         """Return a graph, or a body, without what the target lacks."""
         types = outer.new_child({**graph.types, **{k: c.type for k, c in graph.constants.items()}})
-        editor = Editor(graph, self._taken, MADE_BY)
+        editor = Editor(graph, self._reserved, MADE_BY)
         for node in graph.nodes:
-            attrs = with_bodies(node, lambda body: self.graph(body, types))
+            attrs = map_bodies(node, lambda body: self.graph(body, types))
             if any(attrs[key] is not node.attrs[key] for key in attrs):
                 editor.update(node.name, attrs=attrs)
             if self._lacks(node) and self._express(editor, node, types):
                 others = "operators of ONNX" if node.domain else "older operators"
                 self.remarks.append(applied(node.name, f"{node.kind} expressed by {others}"))
-        return editor.done() if editor.changed else graph
+        return editor.finish() if editor.changed else graph
 
     def _lacks(self, node: Node) -> bool:
         if node.domain:
@@ -72,7 +72,7 @@ class _Decomposition:
             way(old)
         else:
             known = {v: kind for v in (*node.inputs, *node.outputs) if (kind := old.type_of(v))}
-            body = expand(node, known)
+            body = expand_function(node, known)
             if body is None:
                 return False
             old.give_way(body)

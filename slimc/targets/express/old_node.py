@@ -103,7 +103,7 @@ class OldNode(TypedValues):
             names[value] = self.editor.add_constant(constant, f"{self.node.name}.{value}")
         for value in body.producers:
             if value not in ends:
-                names[value] = self.editor.fresh(f"{self.node.name}.{value}")
+                names[value] = self.editor.fresh_name(f"{self.node.name}.{value}")
                 self.editor.set_type(names[value], body.type_of(value))
         for node in body.nodes:
             inputs = [names[i] if i else "" for i in node.inputs]

@@ -42,13 +42,13 @@ def name_outputs_once(subject: Subject) -> Mended:
         if output not in outputs:
             outputs.append(output)
             continue
-        (again,) = editor.add("Identity", [output], outputs=[editor.fresh(output)])
+        (again,) = editor.add("Identity", [output], outputs=[editor.fresh_name(output)])
         editor.set_type(again, graph.type_of(output))
         outputs.append(again)
         said.append(applied("", f"output '{output}' was given twice; it is now also '{again}'"))
     if not said:
         return Mended(subject)
-    made = replace(editor.done(keep_dead=True), outputs=tuple(outputs))
+    made = replace(editor.finish(keep_dead=True), outputs=tuple(outputs))
     return Mended(replace(subject, graph=made), tuple(said))
 
 

@@ -35,7 +35,7 @@ def done(subject: Subject, editor: Editor, said: Iterable[Remark]) -> Mended:
     remarks = tuple(said)
     if not editor.changed:
         return Mended(subject, remarks)
-    return Mended(replace(subject, graph=editor.done()), remarks)
+    return Mended(replace(subject, graph=editor.finish()), remarks)
 
 
 def add_zero_points(subject: Subject) -> Mended:

@@ -68,7 +68,7 @@ def guard_floats(graph: Graph, ops: OpTable, made_by: str) -> tuple[Graph, list[
         editor.set_input(name, border.parts.data, real)
         text = f"stays in float: the scale of '{border.source.inputs[0]}' stands once per channel"
         remarks.append(applied(node.name, f"{text}, or onnxruntime quantizes its weights"))
-    return editor.done(form=graph.form), remarks
+    return editor.finish(form=graph.form), remarks
 
 
 def hold_behind(graph: Graph, kinds: frozenset[str], made_by: str) -> tuple[Graph, list[Remark]]:
@@ -96,7 +96,7 @@ def hold_behind(graph: Graph, kinds: frozenset[str], made_by: str) -> tuple[Grap
             attrs = {**reader.attrs, "axis": 1}
             editor.update(reader.name, inputs=tuple(operands), attrs=attrs)
             remarks.append(applied(node.name, "stays in float: the scale behind it is per channel"))
-    return editor.done(form=graph.form) if remarks else graph, remarks
+    return editor.finish(form=graph.form) if remarks else graph, remarks
 
 
 def _each(editor: Editor, graph: Graph, source: Node, channels: int) -> list[str]:

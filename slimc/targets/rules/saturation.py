@@ -8,7 +8,7 @@ import numpy as np
 
 from slimc.analysis.contraction_axes import sum_order
 from slimc.ir.graph import Node
-from slimc.ir.pairs import LARGEST_PAIR, pair_sums
+from slimc.ir.pairs import MAX_PAIR_SUM, sum_pairs
 from slimc.ir.types import DType
 from slimc.targets.contractions import dequantized, integer_contractions
 from slimc.targets.node_units import keeps_signed
@@ -29,7 +29,7 @@ def _unsaturated_weights(subject: Subject) -> Iterator[Finding]:
     may run, and those for x86 with VNNI.
     """
     wishes = subject.target.quantize.values()
-    beyond = [one for one in _pairs_of_weights(subject) if (one[1] > LARGEST_PAIR).any()]
+    beyond = [one for one in _pairs_of_weights(subject) if (one[1] > MAX_PAIR_SUM).any()]
     if any(wish.weights is not None and wish.weights.paired for wish in wishes):
         yield from (_wrong(*one) for one in beyond)
     elif beyond and (subject.target.runtime == _ANY or not keeps_signed(subject)):
@@ -38,8 +38,8 @@ def _unsaturated_weights(subject: Subject) -> Iterator[Finding]:
 
 def _wrong(node: Node, sums: np.ndarray) -> Finding:
     message = (
-        f"{int((sums > LARGEST_PAIR).sum())} of {sums.size} pairs of weights sum up to "
-        f"{sums.max()}: with u8 data sums saturate beyond {LARGEST_PAIR}, and results are wrong"
+        f"{int((sums > MAX_PAIR_SUM).sum())} of {sums.size} pairs of weights sum up to "
+        f"{sums.max()}: with u8 data sums saturate beyond {MAX_PAIR_SUM}, and results are wrong"
     )
     return Finding("silent", node.name, message, f"give weights 7 bits, or {_EXACT}")
 
@@ -58,7 +58,7 @@ def _pairs_of_weights(subject: Subject) -> Iterator[Sums]:
     """Yield contractions of 8-bit data with s8 weights, and what pairs of these add up to."""
     for node, stored, order in _integer_products(subject):
         if stored.ndim > max(order, default=-1):  # else it has fewer axes than the operator needs
-            yield node, pair_sums(stored.astype(np.int32), order)
+            yield node, sum_pairs(stored.astype(np.int32), order)
 
 
 def _integer_products(subject: Subject) -> Iterator[tuple[Node, np.ndarray, tuple[int, ...]]]:

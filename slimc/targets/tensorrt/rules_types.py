@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from slimc.io.element_types import unequal_types
+from slimc.io.element_types import find_unequal_types
 from slimc.ir.types import DType
 from slimc.ops.qdq import DEQUANTIZE, QUANTIZE
 from slimc.targets.contractions import Conversion, conversions
@@ -165,7 +165,7 @@ def _one_float_type(subject: Subject) -> Iterator[Finding]:
     """Operands that ONNX wants of one type have one: TensorRT inserts no casts."""
     for scope in subject.graph.scopes():
         for node in scope.nodes:
-            unequal = unequal_types(node, subject.facts.types)
+            unequal = find_unequal_types(node, subject.facts.types)
             if unequal:
                 message = f"its operands are of different types: {unequal}"
                 yield Finding("error", node.name, message, "put a Cast before one of them")

@@ -47,7 +47,7 @@ def test_edits_go_where_their_nodes_stand() -> None:
     (made,) = editor.add("Abs", ["v"], name="abs", near="step")
     editor.set_input("step", 0, made)
     editor.set_input("loop", 2, editor.add_constant(opened.graph.constants["k"], "start"))
-    graph = opened.closed(editor.done())
+    graph = opened.closed(editor.finish())
     loop = graph.by_name["if"].bodies[1].by_name["loop"]
     assert loop.inputs == ("n", "", "start")
     assert [n.name for n in loop.bodies[0].nodes] == ["on", "abs", "step"]

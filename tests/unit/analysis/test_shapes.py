@@ -95,7 +95,7 @@ def test_calls_see_elements_and_absent_operands() -> None:
         %y = Clip(%x, _, %high) @clip
     """)
     call = call_of(graph, infer(graph, OPS), graph.nodes[0])
-    assert (call.present(0), call.present(1), call.present(2)) == (True, False, True)
+    assert (call.has_operand(0), call.has_operand(1), call.has_operand(2)) == (True, False, True)
     assert call.value(2) == np.float32(6)
 
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from slimc.calib.collect import collect, key
+from slimc.calib.collect import collect_ranges, table_key
 from slimc.calib.data import Data
 from slimc.calib.observers import MinMax, MovingAverage, Observer, Percentile
-from slimc.calib.table import Range
+from slimc.calib.table import ValueRange
 from slimc.errors import SlimcError
 from slimc.ir.constant import Constant
 from slimc.ir.graph import Graph
@@ -37,14 +37,14 @@ class Kept(Observer):
     def observe(self, array: np.ndarray) -> None:
         self.arrays.append(array)
 
-    def range(self) -> Range | None:
+    def range(self) -> ValueRange | None:
         return None
 
 
 def test_extremes_of_inputs_inner_values_and_outputs() -> None:
-    table = collect(GRAPH, DATA, {v: MinMax() for v in ("y", "x", "m")})
+    table = collect_ranges(GRAPH, DATA, {v: MinMax() for v in ("y", "x", "m")})
     assert list(table.ranges) == ["x", "m", "y"]
-    assert table.ranges["x"] == Range(float(ALL.min()), float(ALL.max()))
+    assert table.ranges["x"] == ValueRange(float(ALL.min()), float(ALL.max()))
     squares = np.square(ALL + 1)
     assert table.ranges["m"].high == pytest.approx(float(squares.max()), rel=1e-6)
     assert table.ranges["m"].low == pytest.approx(float(squares.min()), rel=1e-6)
@@ -52,14 +52,14 @@ def test_extremes_of_inputs_inner_values_and_outputs() -> None:
 
 def test_elements_come_whole_where_they_are_few() -> None:
     kept = Kept()
-    assert not collect(GRAPH, DATA, {"x": kept}).ranges
+    assert not collect_ranges(GRAPH, DATA, {"x": kept}).ranges
     assert np.concatenate(kept.arrays).tolist() == ALL.tolist()
 
 
 def test_elements_are_sampled_where_they_are_many() -> None:
     data = Data.from_feeds([{"x": np.ones((64, 4, 8, 8), np.float32)}] * 3, GRAPH)
     kept = Kept()
-    collect(GRAPH, data, {"x": kept}, elements=6000)
+    collect_ranges(GRAPH, data, {"x": kept}, elements=6000)
     sizes = {array.size for array in kept.arrays}
     assert len(kept.arrays) == 3
     assert sizes == {-(-64 * 4 * 8 * 8 // 11)}  # every 11th of 16384: at most 2000 of each feed
@@ -68,7 +68,7 @@ def test_elements_are_sampled_where_they_are_many() -> None:
 def test_values_are_split_where_their_elements_would_take_too_much() -> None:
     calls: list[tuple[int, int]] = []
     observers = {v: Percentile(99) for v in ("x", "a", "m", "y")}
-    split = collect(
+    split = collect_ranges(
         GRAPH,
         DATA,
         observers,
@@ -77,7 +77,7 @@ def test_values_are_split_where_their_elements_would_take_too_much() -> None:
         progress=lambda *n: calls.append(n),
     )
     assert calls == [(3, 6), (6, 6)]  # 4096 bytes a value: two at a time; three feeds, together
-    whole = collect(GRAPH, DATA, {v: Percentile(99) for v in observers}, elements=3 * 1024)
+    whole = collect_ranges(GRAPH, DATA, {v: Percentile(99) for v in observers}, elements=3 * 1024)
     assert split.ranges == whole.ranges
 
 
@@ -89,7 +89,7 @@ graph (%x: f32[N]) -> (%y)
   %y: f32[N] = Cast(%n) {to=1} @up
 """)
     data = Data.from_feeds([{"x": np.array([-60000, 3, 60000], np.float32)}], graph)
-    assert collect(graph, data, {"n": MinMax()}).ranges["n"].magnitude == pytest.approx(6e4)
+    assert collect_ranges(graph, data, {"n": MinMax()}).ranges["n"].magnitude == pytest.approx(6e4)
 
 
 @pytest.mark.parametrize("observer", [MinMax, lambda: Percentile(99)])
@@ -98,22 +98,22 @@ def test_what_is_not_finite_is_named(observer: type[Observer], bad: float, what:
     feeds = [{"x": np.ones((1, 4, 8, 8), np.float32)} for _ in range(2)]
     feeds[1]["x"][0, 3, 7, 6] = bad
     with pytest.raises(SlimcError) as caught:
-        collect(GRAPH, Data.from_feeds(feeds, GRAPH), {v: observer() for v in ("y", "a")})
+        collect_ranges(GRAPH, Data.from_feeds(feeds, GRAPH), {v: observer() for v in ("y", "a")})
     assert caught.value.name == "not-finite"
     assert f"value 'a' holds {what}" in caught.value.message  # the first in the graph
-    assert caught.value.where == "feeds 0 to 1 of a list, made by 'add' (Add)"
+    assert caught.value.where == "feeds 0 to 1 of a list, produced by 'add' (Add)"
 
 
 def test_large_numbers_are_finite_though_their_sum_is_not() -> None:
     feeds = [{"x": np.full((1, 4, 8, 8), -3e38, np.float32)}]
-    table = collect(GRAPH, Data.from_feeds(feeds, GRAPH), {"a": MinMax()})
+    table = collect_ranges(GRAPH, Data.from_feeds(feeds, GRAPH), {"a": MinMax()})
     assert table.ranges["a"].low == pytest.approx(-3e38)
 
 
 def test_no_feeds() -> None:
     data = Data.from_feeds(lambda: iter(()), GRAPH)
-    with pytest.raises(SlimcError, match="gives no samples"):
-        collect(GRAPH, data, {"x": MinMax()})
+    with pytest.raises(SlimcError, match="yields no samples"):
+        collect_ranges(GRAPH, data, {"x": MinMax()})
 
 
 def test_feeds_of_several_shapes() -> None:
@@ -126,8 +126,8 @@ graph (%x: f32[N,C,H,W]) -> (%y)
     data = Data.from_feeds(feeds, graph)
     whole = np.concatenate([feed["x"].ravel() for feed in feeds])
     kept = Kept()
-    table = collect(graph, data, {"x": MinMax(), "y": kept})
-    assert table.ranges["x"] == Range(float(whole.min()), float(whole.max()))
+    table = collect_ranges(graph, data, {"x": MinMax(), "y": kept})
+    assert table.ranges["x"] == ValueRange(float(whole.min()), float(whole.max()))
     assert np.concatenate(kept.arrays).tolist() == np.maximum(whole, 0).tolist()
 
 
@@ -138,14 +138,16 @@ graph (%x: f32[N,2,4,4]) -> (%y)
   %y: f32[N,2,4,4] = Neg(%r) @neg
 """)
     data = Data.from_feeds([{"x": np.full((2, 2, 4, 4), 3, np.float32)}], graph)
-    assert collect(graph, data, {"r": MinMax()}).ranges["r"] == Range(3, 3)
-    assert collect(graph, data, {"r": MinMax()}, floors={"r": 0.0}).ranges["r"] == Range(0, 3)
+    assert collect_ranges(graph, data, {"r": MinMax()}).ranges["r"] == ValueRange(3, 3)
+    assert collect_ranges(graph, data, {"r": MinMax()}, lower_bounds={"r": 0.0}).ranges[
+        "r"
+    ] == ValueRange(0, 3)
 
 
 def test_a_moving_average_sees_every_feed_alone() -> None:
     feeds = [{"x": np.full((1, 4, 8, 8), n, np.float32)} for n in (0, 10)]
-    table = collect(GRAPH, Data.from_feeds(feeds, GRAPH), {"x": MovingAverage()})
-    assert table.ranges["x"] == Range(1, 1)
+    table = collect_ranges(GRAPH, Data.from_feeds(feeds, GRAPH), {"x": MovingAverage()})
+    assert table.ranges["x"] == ValueRange(1, 1)
 
 
 def test_a_graph_that_takes_one_sample_only_has_its_feeds_alone() -> None:
@@ -155,26 +157,30 @@ graph (%x: f32[N,4]) -> (%y)
   %y: f32[1,4] = Reshape(%x, %shape) @fixed
 """)
     feeds = [{"x": np.full((1, 4), n, np.float32)} for n in (1, 2)]
-    assert collect(graph, Data.from_feeds(feeds, graph), {"y": MinMax()}).ranges["y"].high == 2
+    assert (
+        collect_ranges(graph, Data.from_feeds(feeds, graph), {"y": MinMax()}).ranges["y"].high == 2
+    )
 
 
 def test_key_follows_graph_data_and_observers() -> None:
     keys = [
-        key(GRAPH, DATA, {"x": MinMax()}),
-        key(GRAPH, DATA.head(2), {"x": MinMax()}),
-        key(GRAPH, DATA, {"x": Percentile(99)}),
-        key(GRAPH, DATA, {"x": Percentile(98)}),
-        key(GRAPH, DATA, {"m": MinMax()}),
-        key(replace(GRAPH, constants={"one": Constant(np.float32(2))}), DATA, {"x": MinMax()}),
+        table_key(GRAPH, DATA, {"x": MinMax()}),
+        table_key(GRAPH, DATA.head(2), {"x": MinMax()}),
+        table_key(GRAPH, DATA, {"x": Percentile(99)}),
+        table_key(GRAPH, DATA, {"x": Percentile(98)}),
+        table_key(GRAPH, DATA, {"m": MinMax()}),
+        table_key(
+            replace(GRAPH, constants={"one": Constant(np.float32(2))}), DATA, {"x": MinMax()}
+        ),
     ]
     assert len(set(keys)) == len(keys)
-    assert collect(GRAPH, DATA, {"x": MinMax()}).key == keys[0]
+    assert collect_ranges(GRAPH, DATA, {"x": MinMax()}).key == keys[0]
 
 
 def deep(graph: Graph, data: Data) -> int:
     tracemalloc.start()
     observers: dict[str, Observer] = {v: Percentile(99.9) for v in ("x", "a", "m", "y")}
-    collect(graph, data, observers)
+    collect_ranges(graph, data, observers)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     return peak

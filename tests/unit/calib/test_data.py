@@ -77,9 +77,9 @@ def test_one_file_may_hold_whole_feeds(tmp_path: Path) -> None:
     ("arrays", "message"),
     [
         ({"y": rows(2)}, "no array for input 'x'"),
-        ({"x": rows(2).astype(np.float64)}, "found f64[2,3] where the input is f32[N,3]"),
-        ({"x": rows(2)[0]}, "found f32[3] where the input is f32[N,3]"),
-        ({"x": rows(2)[:, :2]}, "found f32[2,2] where the input is f32[N,3]"),
+        ({"x": rows(2).astype(np.float64)}, "expected f32[N,3], found f64[2,3]"),
+        ({"x": rows(2)[0]}, "expected f32[N,3], found f32[3]"),
+        ({"x": rows(2)[:, :2]}, "expected f32[N,3], found f32[2,2]"),
     ],
 )
 def test_mismatch_names_file_and_array(
@@ -114,14 +114,14 @@ def test_pickles_and_broken_files_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "short.npy", rows(4))
     whole = (tmp_path / "short.npy").read_bytes()
     (tmp_path / "short.npy").write_bytes(whole[:-8])
-    assert "announces" in refusal(tmp_path / "short.npy", ONE).message
+    assert "declares" in refusal(tmp_path / "short.npy", ONE).message
 
 
 def test_announced_size_is_checked_before_reading(tmp_path: Path) -> None:
     header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999, 3), }".ljust(117)
     with zipfile.ZipFile(tmp_path / "bomb.npz", "w") as archive:
         archive.writestr("x.npy", b"\x93NUMPY\x01\x00" + b"\x76\x00" + header + b"\n" + bytes(24))
-    assert "announces" in refusal(tmp_path / "bomb.npz", ONE).message
+    assert "declares" in refusal(tmp_path / "bomb.npz", ONE).message
 
 
 def test_digest_follows_the_content(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_synthetic_feeds_are_seeded_and_valid() -> None:
     assert set(first["i"].ravel().tolist()) <= {0, 1}
     assert first["u"].max() > 200
     assert (first["b"].dtype, first["h"].dtype) == (np.bool_, ml_dtypes.bfloat16)
-    with pytest.raises(SlimcError, match="cannot make up samples for input 'x'"):
+    with pytest.raises(SlimcError, match="cannot generate samples for input 'x'"):
         Data.synthesize(graph, {})
 
 
@@ -221,7 +221,7 @@ def test_an_iterator_is_kept_and_a_generator_function_run_again() -> None:
     expected = [rows(1, i).tolist() for i in range(3)]
     for _ in range(2):
         assert [feed["x"].tolist() for feed in kept] == expected
-    assert (len(starts), kept.count, kept.title) == (1, 3, "an iterator, kept")
+    assert (len(starts), kept.count, kept.title) == (1, 3, "an iterator")
     again = Data.from_feeds(feeds, ONE)
     for _ in range(2):
         assert [feed["x"].tolist() for feed in again] == expected
@@ -251,9 +251,9 @@ def test_what_can_be_iterated_again_is_not_kept() -> None:
 
 def test_feeds_that_are_no_arrays_by_name() -> None:
     for graph, feed in ((TWO, rows(1)), (ONE, "text"), (ONE, (rows(1), 3))):
-        with pytest.raises(SlimcError, match="not arrays by the names of the inputs"):
+        with pytest.raises(SlimcError, match="expected a mapping of input names"):
             Data.from_feeds([feed], graph)
-    with pytest.raises(SlimcError, match="gives no samples"):
+    with pytest.raises(SlimcError, match="yields no samples"):
         Data.from_feeds(iter(()), ONE)
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from slimc.analysis.shapes import infer
-from slimc.calib.probes import floors
+from slimc.calib.probes import lower_bounds
 from slimc.ir.text import parse_text
 from slimc.ops import OPS
 
@@ -17,4 +17,4 @@ graph (%x: f32[N,2], %bound: f32[]) -> (%y)
 
 
 def test_clamps_with_known_bounds_have_a_floor() -> None:
-    assert floors(GRAPH, OPS, infer(GRAPH, OPS, {"N": 1})) == {"r": 0.0, "c": -1.5}
+    assert lower_bounds(GRAPH, OPS, infer(GRAPH, OPS, {"N": 1})) == {"r": 0.0, "c": -1.5}

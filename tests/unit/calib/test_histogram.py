@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from slimc.calib.histogram import BINS, Histogram
-from slimc.calib.table import Range
+from slimc.calib.table import ValueRange
 
 
 def of(*arrays: np.ndarray) -> Histogram:
@@ -42,7 +42,7 @@ def test_quantiles_of_a_rectified_value() -> None:
 
 def test_extremes_are_exact() -> None:
     histogram = of(np.array([-3.25, 0, 7.5]), np.array([8.0]))
-    assert histogram.extremes == Range(-3.25, 8.0)
+    assert histogram.extremes == ValueRange(-3.25, 8.0)
     assert histogram.quantile(0) == -3.25
     assert histogram.quantile(1) == 8.0
 
@@ -55,7 +55,7 @@ def test_zeros_are_counted_apart() -> None:
 
 def test_inside_and_outside_of_a_range() -> None:
     histogram = of(np.array([-5.0, -1.0, 1.0, 2.0, 3.0, 9.0]))
-    inside, outside = histogram.within(Range(-2, 4))
+    inside, outside = histogram.count_bins(ValueRange(-2, 4))
     assert inside.sum() == 4
     assert outside == (1, 1)
 
@@ -71,9 +71,9 @@ def test_joined_counts_the_elements_of_both() -> None:
     for array, one in ((np.array([0, 0.5, -0.25]), small), (np.array([0, 100.0]), large)):
         one.add(array)
         whole.add(array)
-    both = small.joined(large)
+    both = small.merge(large)
     assert both.extremes == whole.extremes
     for made, expected in zip(both.points(), whole.points(), strict=True):
         assert made.tolist() == expected.tolist()
     assert both.quantile(0.4) == whole.quantile(0.4)
-    assert small.joined(Histogram()).points()[0].tolist() == small.points()[0].tolist()
+    assert small.merge(Histogram()).points()[0].tolist() == small.points()[0].tolist()

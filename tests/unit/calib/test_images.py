@@ -116,7 +116,7 @@ def test_a_crop_needs_its_pixels(tmp_path: Path) -> None:
 def test_what_else_is_missing(tmp_path: Path) -> None:
     assert refused(tmp_path).name == "calib-missing"
     picture(tmp_path / "a.png", 4, 4)
-    with pytest.raises(SlimcError, match="how the model wants them is not said"):
+    with pytest.raises(SlimcError, match="no preprocessing is declared"):
         Data.from_path(tmp_path, GRAPH)
     two = parse_text("graph (%x: f32[N,3,H,W], %s: i64[]) -> (%y)\n  %y: f32[N,3,H,W] = Relu(%x)")
     with pytest.raises(SlimcError, match="one input"):

@@ -8,11 +8,11 @@ from slimc.calib.observers import (
     LeastError,
     MinMax,
     Observer,
-    clip,
-    grid_step,
-    observer,
+    clip_range,
+    make_observer,
+    step_size,
 )
-from slimc.calib.table import Range
+from slimc.calib.table import ValueRange
 
 RANDOM = np.random.default_rng(0)
 NORMAL = RANDOM.standard_normal(100_000).astype(np.float32)
@@ -20,7 +20,7 @@ RECTIFIED = np.maximum(NORMAL, 0)
 OUTLIER = np.append(NORMAL, np.float32(60))
 
 
-def seen(which: Observer, array: np.ndarray, feeds: int = 5) -> Range:
+def seen(which: Observer, array: np.ndarray, feeds: int = 5) -> ValueRange:
     for part in np.array_split(array, feeds):
         which.observe(part)
     found = which.range()
@@ -29,7 +29,7 @@ def seen(which: Observer, array: np.ndarray, feeds: int = 5) -> Range:
 
 
 def of(name: Calibrator, symmetric: bool = False) -> Observer:
-    return observer(name, 99.9, 255 if symmetric else 256, symmetric)
+    return make_observer(name, 99.9, 255 if symmetric else 256, symmetric)
 
 
 @pytest.mark.parametrize(
@@ -47,15 +47,15 @@ def test_minmax_is_exact_and_needs_only_extremes() -> None:
     whole, extremes = MinMax(), MinMax()
     for part in np.array_split(OUTLIER, 5):
         whole.observe(part)
-        extremes.see(Range(float(part.min()), float(part.max())))
-    assert whole.range() == extremes.range() == Range(float(OUTLIER.min()), 60.0)
+        extremes.observe_extremes(ValueRange(float(part.min()), float(part.max())))
+    assert whole.range() == extremes.range() == ValueRange(float(OUTLIER.min()), 60.0)
 
 
 def test_moving_average_follows_the_feeds() -> None:
     which = of("moving-average")
     which.observe(np.array([0.0, 1.0]))
     which.observe(np.array([-1.0, 11.0]))
-    assert which.range() == Range(pytest.approx(-0.1), pytest.approx(2.0))
+    assert which.range() == ValueRange(pytest.approx(-0.1), pytest.approx(2.0))
 
 
 @pytest.mark.parametrize("symmetric", [True, False])
@@ -68,8 +68,8 @@ def test_auto_loses_hardly_more_than_the_best_of_the_others(
     levels = 255 if symmetric else 256
     unseen = np.random.default_rng(1).permutation(array)[: array.size // 2]
 
-    def error(found: Range) -> float:
-        step = grid_step(found, levels, symmetric)
+    def error(found: ValueRange) -> float:
+        step = step_size(found, levels, symmetric)
         rounded = np.rint(np.clip(unseen, found.low, found.high) / step) * step
         return float(np.square(unseen - rounded).mean())
 
@@ -93,15 +93,15 @@ def test_least_error_is_that_of_a_search_over_the_elements(
     array: np.ndarray, symmetric: bool
 ) -> None:
     levels = 255 if symmetric else 256
-    extremes = Range(float(array.min()), float(array.max()))
+    extremes = ValueRange(float(array.min()), float(array.max()))
 
-    def error(part: Range) -> float:
-        step = grid_step(part, levels, symmetric)
+    def error(part: ValueRange) -> float:
+        step = step_size(part, levels, symmetric)
         rounded = np.rint(np.clip(array, part.low, part.high) / step) * step
         return float(np.square(array - rounded).mean())
 
     shares = np.linspace(1, LeastError.LEAST, LeastError.CANDIDATES)
-    least = min(error(clip(extremes, share * extremes.magnitude)) for share in shares)
+    least = min(error(clip_range(extremes, share * extremes.magnitude)) for share in shares)
     assert error(seen(of("mse", symmetric), array)) == pytest.approx(least, rel=0.02)
 
 

@@ -31,19 +31,19 @@ def test_yaml_says_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("resize=4,layot=nchw", "there is no 'layot'"),
-        ("resize=4", "the layout is not given"),
-        ("layout=nchww", "layout is 'nchww'"),
+        ("resize=4,layot=nchw", "unknown key 'layot'"),
+        ("resize=4", "the layout is missing"),
+        ("layout=nchww", "unknown layout 'nchww'"),
         ("layout=nchw,layout=nhwc", "given twice"),
         ("layout=nchw,crop=0", "crop takes"),
         ("layout=nchw,resize=1x2x3", "resize takes"),
         ("layout=nchw,resize=99999999", "resize takes"),
         ("layout=nchw,mean=[1,2]", "mean takes one number, or 3"),
         ("layout=nchw,std=0", "std not 0"),
-        ("layout=nchw,scale=1/0", "is no number"),
-        ("layout=nchw,scale=__import__", "is no number"),
+        ("layout=nchw,scale=1/0", "is not a number"),
+        ("layout=nchw,scale=__import__", "is not a number"),
         ("layout=nchw,scale=1e999999999999", "finite"),
-        ("layout=nchw,dtype=u8,scale=1/255", "make no u8"),
+        ("layout=nchw,dtype=u8,scale=1/255", "no effect with dtype=u8"),
         ("layout nchw", "key=value"),
     ],
 )
@@ -82,6 +82,6 @@ def test_bytes_stay_bytes() -> None:
 
 def test_sizes() -> None:
     shorter = Preprocess.of("resize=10,layout=nchw")
-    assert shorter.resized(20, 45) == (10, 22)  # to even
+    assert shorter.size_after_resize(20, 45) == (10, 22)  # to even
     assert Preprocess.of("resize=3x5,layout=nhwc").shape(20, 40) == (1, 3, 5, 3)
     assert Preprocess.of("channels=gray,crop=7,layout=nchw").shape(20, 40) == (1, 1, 7, 7)

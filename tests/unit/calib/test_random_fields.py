@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from slimc.analysis.shapes import infer
-from slimc.calib.random_fields import draw_field, fields, sizes_in
+from slimc.calib.random_fields import draw_field, sizes_from_facts, synthesize_random_fields
 from slimc.ir.text import parse_text
 from slimc.ops import OPS
 
@@ -39,17 +39,17 @@ def test_short_axes_are_noise() -> None:
 
 def test_feeds_fit_the_graph_and_repeat() -> None:
     graph = parse_text(GRAPH)
-    data = fields(graph, {"N": 2}, seed=3, count=4)
+    data = synthesize_random_fields(graph, {"N": 2}, seed=3, count=4)
     feeds = list(data)
     assert data.synthetic
     assert data.count == len(feeds) == 4
     assert all(f["x"].shape == (2, 3, 32, 32) and f["x"].dtype == np.float32 for f in feeds)
     assert all(f["k"].dtype == np.int64 for f in feeds)
-    again = fields(graph, {"N": 2}, seed=3, count=4)
+    again = synthesize_random_fields(graph, {"N": 2}, seed=3, count=4)
     assert all(np.array_equal(a["x"], b["x"]) for a, b in zip(feeds, again, strict=True))
     assert not np.array_equal(feeds[0]["x"], feeds[2]["x"])
 
 
 def test_sizes_are_those_of_the_facts() -> None:
     graph = parse_text(GRAPH)
-    assert sizes_in(graph, infer(graph, OPS, {"N": 5})) == {"N": 5}
+    assert sizes_from_facts(graph, infer(graph, OPS, {"N": 5})) == {"N": 5}

@@ -3,13 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from slimc.calib.table import CalibrationTable, Range
+from slimc.calib.table import CalibrationTable, ValueRange
 from slimc.errors import SlimcError
 
 
 def test_json_reads_back_bit_for_bit() -> None:
     low, high = float(np.float32(-0.1)), 1 / 3
-    table = CalibrationTable({"x": Range(low, high), "layer/y:0": Range(0.0, 1e-38)}, "abc")
+    table = CalibrationTable(
+        {"x": ValueRange(low, high), "layer/y:0": ValueRange(0.0, 1e-38)}, "abc"
+    )
     again = CalibrationTable.from_json(table.to_json())
     assert again.ranges == table.ranges
     assert again.key == "abc"
@@ -30,5 +32,5 @@ def test_what_is_no_table_is_refused(text: str) -> None:
 
 
 def test_ranges_join() -> None:
-    assert Range(-1, 2).join(Range(0, 5)) == Range(-1, 5)
-    assert Range(-3, 2).magnitude == 3
+    assert ValueRange(-1, 2).join(ValueRange(0, 5)) == ValueRange(-1, 5)
+    assert ValueRange(-3, 2).magnitude == 3

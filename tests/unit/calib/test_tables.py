@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 import slimc
-from slimc.calib.table import CalibrationTable, Range, StoredTables, Tables
+from slimc.calib.table import CalibrationTable, CalibrationTables, StoredTables, ValueRange
 from slimc.errors import SlimcError
 from slimc.report.text import report_text
 
-TABLE = CalibrationTable({"x": Range(-0.1, 1 / 3)}, "k")
+TABLE = CalibrationTable({"x": ValueRange(-0.1, 1 / 3)}, "k")
 GRAPH = slimc.parse_text("""
 graph (%x: f32[N,8]) -> (%y)
   %w = constant f32[8,8] random(0)
@@ -28,15 +28,15 @@ def never() -> CalibrationTable:
 def test_what_was_made_is_found(tmp_path: Path, name: str) -> None:
     first = StoredTables(tmp_path / name)
     assert first.table("k", lambda: TABLE) == TABLE
-    assert "calibrated anew" in first.summary()
+    assert "calibrated and stored" in first.summary()
     second = StoredTables(tmp_path / name)
     assert second.table("k", never) == TABLE
-    assert "calibrated earlier" in second.summary()
+    assert "an earlier compile" in second.summary()
     assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 1
 
 
 def test_a_file_keeps_the_last_table_and_a_folder_all(tmp_path: Path) -> None:
-    other = CalibrationTable({"x": Range(0, 1)}, "other")
+    other = CalibrationTable({"x": ValueRange(0, 1)}, "other")
     for place, makes in ((tmp_path / "one.json", [TABLE]), (tmp_path / "many", [])):
         StoredTables(place).table("k", lambda: TABLE)
         StoredTables(place).table("other", lambda: other)
@@ -63,7 +63,7 @@ def test_a_model_file_is_no_place(tmp_path: Path) -> None:
 
 def test_without_a_place_each_is_made() -> None:
     made: list[int] = []
-    tables = Tables()
+    tables = CalibrationTables()
     for _ in range(2):
         tables.table("k", lambda: made.append(1) or TABLE)
     assert (len(made), tables.summary()) == (2, "")
@@ -77,8 +77,8 @@ def test_the_same_model_comes_with_and_without(tmp_path: Path) -> None:
     plain, made, found = compiled(None), compiled(place), compiled(place)
     outputs = {one.report.digests["output"] for one in (plain, made, found)}
     assert len(outputs) == 1
-    assert "calibrated anew" in report_text(made.report)
-    assert "calibrated earlier" in report_text(found.report)
+    assert "calibrated and stored" in report_text(made.report)
+    assert "an earlier compile" in report_text(found.report)
     assert "calibrated" not in report_text(plain.report)
     key = json.loads(place.read_text())["key"]
     compiled(place, "quant{calibrator=minmax}")

@@ -155,7 +155,7 @@ def test_a_folder_that_is_not_there_is_told_before_any_work(slimc: Slimc, model:
         status, _, err = slimc(model, option, model.with_name("nowhere") / name)
         assert status == 2
         assert err.startswith("error[unwritable]")
-        assert "there is no folder" in err
+        assert "does not exist" in err
         assert f"option {option}" in err
     assert set(model.parent.iterdir()) == before
 

@@ -145,7 +145,7 @@ def test_data_that_another_model_left_under_the_name_of_the_output(
     (folder / "net.onnx").write_bytes(model.SerializeToString())
     status, err = run("net.onnx -o big.onnx")
     assert (status, "error[input-overwritten]" in err) == (2, True)
-    assert "'big.onnx.data' is a data file of 'net.onnx'" in err
+    assert "'big.onnx.data' would overwrite an input: a data file of 'net.onnx'" in err
 
 
 @pytest.mark.parametrize("option", ["-o", "--report", "--calib-cache"])

@@ -6,7 +6,7 @@ import pytest
 from slimc.analysis.shapes import infer
 from slimc.execute.piecewise import Walk
 from slimc.execute.spool import Store
-from slimc.fit.activation_products import product_of
+from slimc.fit.activation_products import activation_product
 from slimc.ir.text import parse_text
 from slimc.ops import OPS
 
@@ -22,7 +22,7 @@ CASES = {
 def test_shares_are_those_of_the_products(name: str) -> None:
     first, second, node, equation = CASES[name]
     graph = parse_text(f"graph (%a: {first}, %b: {second}) -> (%y)\n  %y = {node} @n")
-    product = product_of(graph, infer(graph, OPS), graph.nodes[0])
+    product = activation_product(graph, infer(graph, OPS), graph.nodes[0])
     assert product is not None
     rng = np.random.default_rng(0)
     shapes = [infer(graph, OPS).shape(v) for v in graph.inputs]
@@ -48,4 +48,4 @@ def test_shares_are_those_of_the_products(name: str) -> None:
 )
 def test_other_nodes_are_none(text: str) -> None:
     graph = parse_text(text)
-    assert product_of(graph, infer(graph, OPS), graph.nodes[0]) is None
+    assert activation_product(graph, infer(graph, OPS), graph.nodes[0]) is None

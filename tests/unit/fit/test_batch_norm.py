@@ -9,8 +9,8 @@ from slimc.analysis.shapes import default_sizes, infer, retype
 from slimc.calib.data import Data
 from slimc.execute.ort import run
 from slimc.fit import repair as module
-from slimc.fit.batch_norm import Restated
-from slimc.fit.repair import Repaired
+from slimc.fit.batch_norm import StatisticsFit
+from slimc.fit.repair import RepairResult
 from slimc.ir.graph import Graph
 from slimc.ir.text import parse_text
 from slimc.ops import OPS
@@ -37,7 +37,7 @@ def drawn(seed: int, count: int = 100) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((count, 3, 4, 4)).astype(np.float32)
 
 
-def repaired(text: str = TEXT, count: int = 100) -> tuple[Graph, Graph, Repaired]:
+def repaired(text: str = TEXT, count: int = 100) -> tuple[Graph, Graph, RepairResult]:
     graph = retype(parse_text(text), OPS)
     coupling = couple(graph, OPS, infer(graph, OPS, default_sizes(graph)))
     removed = np.zeros(len(coupling.pinned), bool)
@@ -46,7 +46,7 @@ def repaired(text: str = TEXT, count: int = 100) -> tuple[Graph, Graph, Repaired
     student = slice_axes(coupling, removed, "test").graph
     data = Data.from_feeds([{"x": x} for x in np.array_split(drawn(0, count), 4)], graph)
     kept, sizes = kept_of_values(coupling, removed), default_sizes(graph)
-    return graph, student, module.repair(graph, student, kept, OPS, data, sizes)
+    return graph, student, module.repair_layers(graph, student, kept, OPS, data, sizes)
 
 
 def error(one: Graph, other: Graph) -> float:
@@ -60,7 +60,7 @@ def test_statistics_follow_what_no_weights_could(monkeypatch: pytest.MonkeyPatch
     (row,) = found.table
     assert (row["node"], row["ridge"]) == ("norm", None)
     assert row["error_after"] < row["error_before"]
-    assert any(r.node == "norm" and "estimated anew" in r.message for r in found.remarks)
+    assert any(r.node == "norm" and "re-estimated" in r.message for r in found.remarks)
     assert error(teacher, found.graph) < 0.7 * error(teacher, student)
     feed = {"x": drawn(0)}
     q, old = (run(g, feed, ["q"])["q"].mean(axis=(0, 2, 3)) for g in (student, teacher))
@@ -83,14 +83,14 @@ def test_statistics_that_others_read_are_named() -> None:
     )
     text = text.replace("%y = Add", "%e = Unsqueeze(%m, %k) @spread\n  %y = Add")
     _, _, found = repaired(text)
-    assert ("norm", "not repaired: others read its statistics too") in [
+    assert ("norm", "not repaired: other nodes share its statistics") in [
         (r.node, r.message) for r in found.remarks
     ]
 
 
 def test_too_few_samples_are_told() -> None:
     _, student, found = repaired(count=4)
-    assert ("norm", "not repaired: too few samples to judge by") in [
+    assert ("norm", "not repaired: too few samples to validate on") in [
         (r.node, r.message) for r in found.remarks
     ]
     assert found.graph.constants["m"] is student.constants["m"]
@@ -98,5 +98,7 @@ def test_too_few_samples_are_told() -> None:
 
 def test_a_choice_whose_error_is_no_number_is_not_taken() -> None:
     changed = {"mean": np.ones(2)}
-    assert Restated.best([{}, changed], [2.0, float("nan")], 4.0) == Restated({}, 0.5, 0.5)
-    assert Restated.best([{}, changed], [float("nan")] * 2, 4.0).constants == {}
+    assert StatisticsFit.best([{}, changed], [2.0, float("nan")], 4.0) == StatisticsFit(
+        {}, 0.5, 0.5
+    )
+    assert StatisticsFit.best([{}, changed], [float("nan")] * 2, 4.0).constants == {}

@@ -7,7 +7,7 @@ from slimc.analysis.shapes import infer
 from slimc.calib.data import Data
 from slimc.execute.ort import run
 from slimc.fit import input_moments as module
-from slimc.fit.activation_products import Energies
+from slimc.fit.activation_products import ProductEnergies
 from slimc.fit.input_moments import Read, Reads, collect_reads
 from slimc.ir.text import parse_text
 from slimc.ops import OPS
@@ -96,7 +96,7 @@ def test_wide_reads_are_seen_coarsely(
 def test_products_of_two_activations_have_energies() -> None:
     reads = collected(FEEDS)
     energies = reads.get("scores")
-    assert isinstance(energies, Energies)
+    assert isinstance(energies, ProductEnergies)
     t, f = (np.concatenate([run(GRAPH, feed, [v])[v] for feed in FEEDS]) for v in ("t", "f"))
     each = (np.square(t).sum(axis=1) * np.square(f).sum(axis=2)).sum(axis=0)
     (shares,) = energies.shares.values()

@@ -7,7 +7,7 @@ from slimc.analysis.coupling import couple
 from slimc.analysis.prune_groups import families
 from slimc.analysis.shapes import infer, retype
 from slimc.execute import ort
-from slimc.fit.layer import Layer, affected, layers_of
+from slimc.fit.layer import LayerPair, find_changed_values, pair_layers
 from slimc.fit.moments import Fit
 from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph
@@ -24,13 +24,13 @@ def changed(graph: Graph, *constants: str) -> Graph:
     editor = Editor(graph)
     for name in constants:
         editor.set_constant(name, graph.constants[name].array + np.float32(0.5))
-    return editor.done()
+    return editor.finish()
 
 
-def layers(graph: Graph, *constants: str) -> tuple[list[Layer], list[Remark], Graph]:
+def layers(graph: Graph, *constants: str) -> tuple[list[LayerPair], list[Remark], Graph]:
     student = changed(graph, *constants)
     facts = infer(graph, OPS), infer(student, OPS)
-    return (*layers_of(graph, student, OPS, facts, affected(graph, student)), student)
+    return (*pair_layers(graph, student, OPS, facts, find_changed_values(graph, student)), student)
 
 
 def two(second: str, constants: str = "", shape: str = "2,5,6") -> Graph:
@@ -85,14 +85,14 @@ def test_a_bias_of_the_layer_is_what_is_added_to_its_channels(name: str) -> None
     assert one.bias is not None
     editor = Editor(student)
     one.prepare(editor)
-    ready = editor.done()
+    ready = editor.finish()
     x = RNG.standard_normal(infer(graph, OPS).shape("x")).astype(np.float32)
     np.testing.assert_array_equal(ort.run(ready, {"x": x})["y"], ort.run(student, {"x": x})["y"])
     w, b = one.weights(ready)
     more = RNG.standard_normal(b.shape)
     editor = Editor(student)
     one.apply(editor, Fit(2 * w, b + more, 1e-3, 1.0, 0.0))
-    made = editor.done()
+    made = editor.finish()
     h, y = (ort.run(made, {"x": x}, [v])[v] for v in (one.student.data, one.biased))
     rows = np.arange(one.student.count(y.shape))
     wanted = np.einsum("rgp,gop->rgo", one.student.reads(h, y.shape, rows), 2 * w) + b + more
@@ -116,7 +116,7 @@ def test_a_bias_that_two_layers_share_becomes_two() -> None:
     for i, one in enumerate(found):
         w, b = one.weights(student)
         one.apply(editor, Fit(w, b + i + 1, 0.0, 1.0, 0.0))
-    made = editor.done()
+    made = editor.finish()
     bias = [made.constants[made.by_name[name].inputs[2]].array for name in ("b", "d")]
     old = graph.constants["c"].array
     np.testing.assert_allclose(bias, [old + 1, old + 2], rtol=1e-6)
@@ -178,8 +178,8 @@ def test_layers_in_bodies_are_named_and_those_behind_are_found() -> None:
     removed[family.units[:4]] = True
     student = slice_axes(coupling, removed, "test").graph
     facts = infer(graph, OPS), infer(student, OPS)
-    found, said = layers_of(graph, student, OPS, facts, affected(graph, student))
+    found, said = pair_layers(graph, student, OPS, facts, find_changed_values(graph, student))
     assert [one.node.name for one in found] == ["out"]
     assert {remark.node: remark.message for remark in said} == dict.fromkeys(
-        ("up", "down"), "not repaired: it lies in a body of 'if'"
+        ("up", "down"), "not repaired: it is in a body of 'if'"
     )

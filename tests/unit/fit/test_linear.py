@@ -7,7 +7,7 @@ import pytest
 
 from slimc.analysis.shapes import infer
 from slimc.execute.ort import run
-from slimc.fit.linear import Linear, linear
+from slimc.fit.linear import Linear, as_linear
 from slimc.ir.graph import Graph
 from slimc.ir.text import parse_text
 from slimc.ops import OPS
@@ -58,7 +58,7 @@ def graph_of(data: str, node: str, weight: str) -> Graph:
 
 
 def product(graph: Graph) -> Linear:
-    found = linear(graph, OPS, infer(graph, OPS), graph.nodes[0])
+    found = as_linear(graph, OPS, infer(graph, OPS), graph.nodes[0])
     assert found is not None
     return found
 
@@ -102,7 +102,7 @@ def test_a_matrix_goes_back_into_the_weight(name: str) -> None:
 )
 def test_other_nodes_are_no_product(text: str) -> None:
     graph = parse_text(text)
-    assert linear(graph, OPS, infer(graph, OPS), graph.nodes[0]) is None
+    assert as_linear(graph, OPS, infer(graph, OPS), graph.nodes[0]) is None
 
 
 @pytest.mark.parametrize("name", ["point", "Gemm", "MatMul of rank 4", "a weight per head"])

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from slimc.fit.moments import JUDGED, Moments, Split, refit
+from slimc.fit.moments import RIDGE_OUTPUTS, Moments, SplitMoments, refit
 
 RNG = np.random.default_rng(0)
 
@@ -42,7 +42,7 @@ def test_the_diagonal_alone_is_that_of_all() -> None:
 
 def test_sums_of_two_sets_are_those_of_their_union() -> None:
     x, y = rows(300)
-    split, whole = Split(), Moments()
+    split, whole = SplitMoments(), Moments()
     split.add(x, y, np.arange(300) % 5 == 4)
     whole.pivot = split.train.pivot
     whole.add(x, y)
@@ -63,8 +63,8 @@ def test_the_error_is_that_of_the_rows() -> None:
     assert moments.error(w, None) == pytest.approx(np.square(centred).mean(0).sum(), rel=1e-3)
 
 
-def split_of(x: np.ndarray, y: np.ndarray) -> Split:
-    split = Split()
+def split_of(x: np.ndarray, y: np.ndarray) -> SplitMoments:
+    split = SplitMoments()
     split.add(x, y, np.arange(len(x)) % 5 == 4)
     return split
 
@@ -115,7 +115,7 @@ def test_refit_keeps_zeros_where_weights_are_not_free() -> None:
     free = np.arange(5) % 2 == np.zeros((2, 3, 1), int)
     fit = refit(split.train, split.held, np.zeros((2, 3, 5)), np.zeros((2, 3)), free=free)
     assert not fit.w[~free].any()
-    assert fit.says == "refitted with ridge 0.001"
+    assert fit.description == "refitted with ridge 0.001"
     kept = x[:, 0][:, free[0, 0]].astype(np.float64)
     kept, made = kept - kept.mean(0), y[:, 0] - y[:, 0].mean(0)
     wanted = np.linalg.lstsq(kept, made, rcond=None)[0].T
@@ -126,7 +126,9 @@ def test_rows_held_out_may_stay_unseen() -> None:
     x, y = rows(500)
     split = split_of(x, y)
     zero = np.zeros((2, 3, 5)), np.zeros((2, 3))
-    seen, unseen = (refit(split.train, split.held, *zero, again=again) for again in (True, False))
+    seen, unseen = (
+        refit(split.train, split.held, *zero, use_held=again) for again in (True, False)
+    )
     assert seen.after == unseen.after
     assert not np.array_equal(seen.w, unseen.w)
 
@@ -136,7 +138,7 @@ def test_moments_of_some_outputs_are_those_of_their_columns() -> None:
     whole, alone = Moments(), Moments()
     whole.add(x, y)
     alone.add(x, y[:, :, ::2])
-    some = whole.of(slice(None, None, 2))
+    some = whole.select_outputs(slice(None, None, 2))
     np.testing.assert_allclose(some.xy, alone.xy, rtol=0, atol=1e-6)
     np.testing.assert_allclose(some.yy, alone.yy, rtol=1e-6)
     w, b = RNG.standard_normal((2, 3, 5)), RNG.standard_normal((2, 3))
@@ -144,11 +146,11 @@ def test_moments_of_some_outputs_are_those_of_their_columns() -> None:
 
 
 def test_of_many_outputs_some_choose_the_ridge_and_all_are_fitted() -> None:
-    x, y = rows(1000, groups=1, o=2 * JUDGED)
-    split = Split()
+    x, y = rows(1000, groups=1, o=2 * RIDGE_OUTPUTS)
+    split = SplitMoments()
     split.add(x, y, np.arange(1000) % 5 == 4)
-    w, b = np.zeros((1, 2 * JUDGED, 5)), np.zeros((1, 2 * JUDGED))
-    found = refit(split.train, split.held, w, b, again=False)
+    w, b = np.zeros((1, 2 * RIDGE_OUTPUTS, 5)), np.zeros((1, 2 * RIDGE_OUTPUTS))
+    found = refit(split.train, split.held, w, b, use_held=False)
     assert found.ridge
     assert np.abs(found.w).min(axis=2).all()
     # what is told is the error of all outputs, not of those that chose

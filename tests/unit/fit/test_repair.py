@@ -10,7 +10,7 @@ from slimc.analysis.prune_groups import families
 from slimc.analysis.shapes import default_sizes, infer, retype
 from slimc.calib.data import Data
 from slimc.fit import repair as module
-from slimc.fit.repair import Repaired
+from slimc.fit.repair import RepairResult
 from slimc.ir.graph import Graph
 from slimc.ir.text import parse_text
 from slimc.ops import OPS
@@ -39,7 +39,7 @@ def samples(count: int, each: int = 8, columns: int = 6) -> list[dict[str, np.nd
 
 def repaired(
     text: str = TEXT, feeds: Sequence[dict[str, np.ndarray]] | None = None, dead: str = ""
-) -> tuple[Graph, Repaired]:
+) -> tuple[Graph, RepairResult]:
     """Cut half of every family, and repair; dead: a value that is zero there."""
     graph = retype(parse_text(text), OPS)
     coupling = couple(graph, OPS, infer(graph, OPS, default_sizes(graph)))
@@ -50,10 +50,10 @@ def repaired(
     given = list(samples(128) if feeds is None else feeds)
     data = Data.from_feeds(given or (lambda: []), graph)
     kept, sizes = kept_of_values(coupling, removed), default_sizes(graph)
-    return student, module.repair(graph, student, kept, OPS, data, sizes)
+    return student, module.repair_layers(graph, student, kept, OPS, data, sizes)
 
 
-def said(found: Repaired) -> dict[str, str]:
+def said(found: RepairResult) -> dict[str, str]:
     return {remark.node: remark.message for remark in found.remarks}
 
 
@@ -75,14 +75,14 @@ def test_layers_with_too_many_columns_are_named(monkeypatch: pytest.MonkeyPatch)
 
 def test_few_samples_are_told() -> None:
     _, found = repaired(feeds=samples(16))
-    assert said(found)[""] == "16 samples are few: weights fit what they have in common"
+    assert said(found)[""] == "16 samples are few: the fit may overfit them"
 
 
 @pytest.mark.parametrize("count", [1, 4])
 def test_too_few_results_leave_layers_as_they_are(count: int) -> None:
     student, found = repaired(feeds=samples(count, each=1))
     assert not found.table
-    assert said(found)["b"] == "not repaired: too few results to fit on and judge by"
+    assert said(found)["b"] == "not repaired: too few results to fit and validate on"
     assert found.graph.constants["wb"] is student.constants["wb"]
 
 
@@ -119,7 +119,7 @@ def test_channels_that_are_always_zero_are_harmless() -> None:
 
 def test_a_product_with_a_factor_is_not_repaired() -> None:
     _, found = repaired(TEXT.replace("%b = Gemm(%r, %wb) @b", "%b = Gemm(%r, %wb) {alpha=0.5} @b"))
-    assert said(found)["b"] == "not repaired: more than a product with its weights"
+    assert said(found)["b"] == "not repaired: it computes more than a product with its weights"
     assert [row["node"] for row in found.table] == ["c"]
 
 
@@ -127,7 +127,7 @@ def test_a_bias_that_is_computed_is_not_repaired() -> None:
     text = TEXT.replace("%b = Gemm(%r, %wb) @b", "%k = constant f32[6,8] random(9)\n"
                         "  %e = Gemm(%x, %k) @e\n  %b = Gemm(%r, %wb, %e) @b")  # fmt: skip
     _, found = repaired(text)
-    assert said(found)["b"] == "not repaired: more than a product with its weights"
+    assert said(found)["b"] == "not repaired: it computes more than a product with its weights"
 
 
 @pytest.mark.parametrize("kind", ["f16", "f64"])
@@ -146,5 +146,5 @@ def test_squares_that_overflow_leave_layers_as_they_are() -> None:
     wide = TEXT.replace("16", "256")
     huge = [{"x": feed["x"] * np.float32(1e24)} for feed in samples(128)]
     student, found = repaired(wide, huge)
-    assert said(found)["b"] == "not repaired: squares of what it reads overflow"
+    assert said(found)["b"] == "not repaired: squares of its inputs overflow"
     assert found.graph.constants["wb"] is student.constants["wb"]

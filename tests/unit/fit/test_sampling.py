@@ -5,8 +5,8 @@ import pytest
 
 from slimc.analysis.shapes import infer
 from slimc.calib.data import Data
-from slimc.calib.held_out import held_out
-from slimc.fit.linear import Linear, linear
+from slimc.calib.held_out import select_held_out
+from slimc.fit.linear import Linear, as_linear
 from slimc.fit.sampling import ROWS, sample_rows
 from slimc.ir.text import parse_text, to_text
 from slimc.ops import OPS
@@ -21,7 +21,7 @@ GRAPH = parse_text(
 
 
 def conv() -> Linear:
-    found = linear(GRAPH, OPS, infer(GRAPH, OPS, {"N": 2}), GRAPH.nodes[0])
+    found = as_linear(GRAPH, OPS, infer(GRAPH, OPS, {"N": 2}), GRAPH.nodes[0])
     assert found is not None
     return found
 
@@ -47,7 +47,7 @@ def test_of_many_some_are_taken_in_every_sample() -> None:
 
 
 def test_windows_of_a_sample_are_places_of_it() -> None:
-    found = sample_rows(conv(), (10 * 40, 4, 14, 14), 0, 0, 10, 0, own=10)
+    found = sample_rows(conv(), (10 * 40, 4, 14, 14), 0, 0, 10, 0, sample_count=10)
     each = -(-ROWS // 10)
     assert np.bincount(found.rows // (40 * 196)).tolist() == [each] * 10
     np.testing.assert_array_equal(found.held, found.rows // (40 * 196) % 5 == 4)
@@ -76,11 +76,11 @@ def seen(data: Data) -> list[list[float]]:
 
 
 def test_every_fifth_sample_over_all_feeds_is_held_out() -> None:
-    assert seen(held_out(Data.from_feeds(feeds_of(3, 4, 8), GRAPH), 0)) == [[4], [9, 14]]
+    assert seen(select_held_out(Data.from_feeds(feeds_of(3, 4, 8), GRAPH), 0)) == [[4], [9, 14]]
 
 
 def test_fewer_than_five_samples_are_all_seen() -> None:
-    assert seen(held_out(Data.from_feeds(feeds_of(4), GRAPH), 0)) == [[0, 1, 2, 3]]
+    assert seen(select_held_out(Data.from_feeds(feeds_of(4), GRAPH), 0)) == [[0, 1, 2, 3]]
 
 
 @pytest.mark.parametrize("leading", ["2", "A", "?"])
@@ -89,5 +89,5 @@ def test_feeds_that_cannot_be_cut_stay_whole(leading: str) -> None:
         "(%x: f32[N,3,16,16])", f"(%x: f32[{leading},3,16,16], %z: f32[B])"
     )
     feeds = [{**feed, "z": np.zeros(2, np.float32)} for feed in feeds_of(2, 2, 2, 2)]
-    found = held_out(Data.from_feeds(feeds, parse_text(text)), 0)
+    found = select_held_out(Data.from_feeds(feeds, parse_text(text)), 0)
     assert seen(found) == [[4, 5]]

@@ -7,9 +7,9 @@ import pytest
 
 from slimc.analysis.shapes import infer
 from slimc.analysis.sparsity import largest_two
-from slimc.fit.linear import linear
+from slimc.fit.linear import as_linear
 from slimc.fit.rounding import inverse_factor
-from slimc.fit.sparse_columns import by_group, drop_pairs, free_numbers, least_squares_within
+from slimc.fit.sparse_columns import drop_pairs, free_weights, group_order, least_squares_within
 from slimc.ir.text import parse_text
 from slimc.ops import OPS
 
@@ -68,7 +68,7 @@ def test_the_first_group_goes_by_what_all_columns_behind_make_up_for() -> None:
 def test_products_are_nearer_than_with_the_largest(taps: int) -> None:
     ins = 32
     w, h = RNG.standard_normal((1, 20, ins * taps)), covariance(ins * taps)
-    order = by_group(ins * taps, taps)
+    order = group_order(ins * taps, taps)
     made = drop_pairs(w, inverse_factor(h[:, order][:, :, order]), taps)
     split = made.reshape(20, ins // 4, 4, taps)
     assert (np.count_nonzero(split, axis=2) == 2).all()
@@ -100,9 +100,9 @@ graph (%x: f32[1,8,5,5]) -> (%y)
   %w = constant f32[6,8,3,3] random(0)
   %y = Conv(%x, %w) @conv
 """)
-    one = linear(graph, OPS, infer(graph, OPS), graph.by_name["conv"])
+    one = as_linear(graph, OPS, infer(graph, OPS), graph.by_name["conv"])
     assert one is not None
     w = graph.constants["w"].array
-    assert free_numbers(one, one.matrix(w)) is None
+    assert free_weights(one, one.matrix(w)) is None
     sparse = one.matrix(w * largest_two(w, 1))
-    np.testing.assert_array_equal(free_numbers(one, sparse), sparse != 0)
+    np.testing.assert_array_equal(free_weights(one, sparse), sparse != 0)

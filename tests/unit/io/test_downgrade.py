@@ -11,7 +11,7 @@ from slimc.io.read import from_bytes
 from slimc.io.write import to_bytes
 from slimc.ir.graph import Graph
 from slimc.ir.text import parse_text
-from slimc.ir.verify import problems
+from slimc.ir.verify import find_problems
 
 TOLERANCE = 1e-5  # decomposed, several f32 roundings stand for one
 
@@ -27,7 +27,7 @@ def kinds(made: Graph) -> list[str]:
 def check(made: Graph, opset: int) -> Graph:
     """Return the graph of that opset; it means the same."""
     lowered = downgrade(made, opset)
-    assert not list(problems(lowered))
+    assert not list(find_problems(lowered))
     rng = np.random.default_rng(0)
     feeds = {"x": rng.standard_normal((2, 4, 6)).astype(np.float32)}
     wanted = run(made, feeds)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from slimc.io.element_types import accepts
+from slimc.io.element_types import accepts_dtype
 from slimc.ir.graph import Node
 from slimc.ir.types import DType
 
@@ -23,14 +23,14 @@ def test_what_the_schema_says(
     op: str, operands: int, wanted: tuple[tuple[bool, ...], tuple[bool, ...]]
 ) -> None:
     node = Node(op, ("x",) * operands, ("y",), "n")
-    assert accepts(node, F16) == wanted
+    assert accepts_dtype(node, F16) == wanted
 
 
 def test_it_depends_on_the_opset() -> None:
     node = Node("CumSum", ("x", "axis"), ("y",), "n")
-    assert accepts(node, F16, 13) == ((False, False), (False,))
-    assert accepts(node, F16, 14) == ((True, False), (True,))
+    assert accepts_dtype(node, F16, 13) == ((False, False), (False,))
+    assert accepts_dtype(node, F16, 14) == ((True, False), (True,))
 
 
 def test_an_operator_without_a_schema_is_not_known() -> None:
-    assert accepts(Node("Odd", ("x",), ("y",), "n", domain="mine"), F16) is None
+    assert accepts_dtype(Node("Odd", ("x",), ("y",), "n", domain="mine"), F16) is None

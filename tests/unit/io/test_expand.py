@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from slimc.io.expand import expand
+from slimc.io.expand import expand_function
 from slimc.ir.graph import Node
 from slimc.ir.types import DType, TensorType
 
@@ -8,7 +8,7 @@ F32 = TensorType(DType.F32, ("N", 4))
 
 
 def test_a_function_becomes_its_body() -> None:
-    body = expand(Node("HardSwish", ("x",), ("y",), "act"), {"x": F32})
+    body = expand_function(Node("HardSwish", ("x",), ("y",), "act"), {"x": F32})
     assert body is not None
     assert (body.inputs, body.outputs) == (("x",), ("y",))
     assert [n.op for n in body.nodes] == ["HardSigmoid", "Mul"]
@@ -16,12 +16,14 @@ def test_a_function_becomes_its_body() -> None:
 
 
 def test_attributes_left_out_have_their_defaults() -> None:
-    body = expand(Node("Celu", ("x",), ("y",), "act"), {"x": F32})
+    body = expand_function(Node("Celu", ("x",), ("y",), "act"), {"x": F32})
     assert body is not None
     assert all(n.op != "Celu" for n in body.nodes)
 
 
 def test_what_is_no_function_or_of_unknown_type() -> None:
-    assert expand(Node("Conv", ("x", "w"), ("y",), "conv"), {"x": F32, "w": F32}) is None
-    assert expand(Node("HardSwish", ("x",), ("y",), "act"), {}) is None
-    assert expand(Node("HardSwish", ("x",), ("y",), "act", domain="mine"), {"x": F32}) is None
+    assert expand_function(Node("Conv", ("x", "w"), ("y",), "conv"), {"x": F32, "w": F32}) is None
+    assert expand_function(Node("HardSwish", ("x",), ("y",), "act"), {}) is None
+    assert (
+        expand_function(Node("HardSwish", ("x",), ("y",), "act", domain="mine"), {"x": F32}) is None
+    )

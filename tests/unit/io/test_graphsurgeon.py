@@ -9,11 +9,11 @@ import pytest
 
 from slimc.errors import SlimcError
 from slimc.execute.ort import run
-from slimc.io.graphsurgeon import from_surgeon, surgeon_function, to_surgeon
+from slimc.io.graphsurgeon import from_surgeon, to_surgeon, wrap_script
 from slimc.ir.graph import Form, Graph, Node
 from slimc.ir.text import parse_text, to_text
 from slimc.ir.types import DType, TensorType
-from slimc.ir.verify import problems
+from slimc.ir.verify import find_problems
 
 NET = """graph @net (%x: f32[N,4]) -> (%y)
   metadata "author" "me"
@@ -58,7 +58,7 @@ def test_a_script_that_changes_the_graph() -> None:
             if node.op == "Relu":
                 node.op = "Neg"
 
-    changed = surgeon_function(script)(parse_text(NET))
+    changed = wrap_script(script)(parse_text(NET))
     assert (run(changed, FEEDS)["y"] == -run(parse_text(NET), FEEDS, ["z"])["z"]).all()
 
 
@@ -67,7 +67,7 @@ def test_a_script_that_returns_another_graph() -> None:
         x, y = gs.Variable("x", np.float32, ("N", 4)), gs.Variable("y", np.float32, ("N", 4))
         return gs.Graph([gs.Node("Exp", "exp", inputs=[x], outputs=[y])], [x], [y], opset=17)
 
-    assert [n.op for n in surgeon_function(script)(parse_text(NET)).nodes] == ["Exp"]
+    assert [n.op for n in wrap_script(script)(parse_text(NET)).nodes] == ["Exp"]
 
 
 def test_the_form_is_kept_without_dead_nodes() -> None:
@@ -77,11 +77,11 @@ def test_the_form_is_kept_without_dead_nodes() -> None:
         relu.inputs[0].dtype = np.float32
         return surgeon
 
-    changed = surgeon_function(script)(replace(parse_text(NET), form=Form.CANONICAL))
+    changed = wrap_script(script)(replace(parse_text(NET), form=Form.CANONICAL))
     assert changed.form is Form.CANONICAL
     assert [n.name for n in changed.nodes] == ["fc"]
     assert changed.nodes[0].integer
-    assert not list(problems(changed))
+    assert not list(find_problems(changed))
 
 
 def test_what_graphsurgeon_drops_is_refused() -> None:

@@ -12,11 +12,11 @@ from slimc.io.json_file import parse_json, read_json
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{", "it is no JSON"),
+        ("{", "it is not JSON"),
         ("[" * 100_000, "nested too deep"),
-        ('{"a": NaN}', "NaN is no number"),
-        ("-Infinity", "-Infinity is no number"),
-        ("1" * 10_000, "it is no JSON"),
+        ('{"a": NaN}', "NaN is not a number"),
+        ("-Infinity", "-Infinity is not a number"),
+        ("1" * 10_000, "it is not JSON"),
     ],
 )
 def test_what_is_no_json_is_a_value_error(text: str, said: str) -> None:
@@ -31,7 +31,7 @@ def test_a_file_is_read_if_it_is_text_and_not_too_large(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="more than 0 MiB"):
         read_json(path, most_bytes=4)
     path.write_bytes(b"\xff\xfe\xff")
-    with pytest.raises(ValueError, match="no text"):
+    with pytest.raises(ValueError, match="not UTF-8 text"):
         read_json(path)
     with pytest.raises(OSError, match="absent"):
         read_json(tmp_path / "absent.json")

@@ -6,7 +6,7 @@ import onnx
 import pytest
 
 from slimc.errors import SlimcError
-from slimc.io.named import named_copy
+from slimc.io.named import copy_with_names
 from slimc.io.read import read
 from slimc.io.write import write
 from slimc.ir.text import parse_text
@@ -39,7 +39,7 @@ def test_every_node_has_a_name_of_its_own(
 ) -> None:
     file = renamed(tmp_path / "model.onnx", names)
     (tmp_path / "copy").mkdir()
-    copy = named_copy(file, tmp_path / "copy")
+    copy = copy_with_names(file, tmp_path / "copy")
     assert copy != file
     assert [node.name for node in read(copy).nodes] == wanted
     assert [node.name for node in onnx.load(str(file)).graph.node] == names
@@ -62,7 +62,7 @@ def test_data_files_come_along(tmp_path: Path, place: str) -> None:
     model = onnx.load(str(file), load_external_data=False)
     model.graph.initializer[0].external_data[0].value = place.format(home=home)
     onnx.save(model, str(file))
-    copy = named_copy(file, folder)
+    copy = copy_with_names(file, folder)
     assert copy.parent == folder
     assert sorted(one.name for one in folder.iterdir()) == ["model.onnx", "w.data"]
     assert [one.name for one in folder.parent.iterdir()] == ["copy"]
@@ -73,7 +73,7 @@ def test_data_files_come_along(tmp_path: Path, place: str) -> None:
 
 def test_a_file_with_names_stays_where_it_is(tmp_path: Path) -> None:
     file = renamed(tmp_path / "model.onnx", ["one", "two", "three"])
-    assert named_copy(file, tmp_path / "nowhere") == file
+    assert copy_with_names(file, tmp_path / "nowhere") == file
 
 
 def test_data_files_elsewhere_are_refused(tmp_path: Path) -> None:
@@ -87,6 +87,6 @@ def test_data_files_elsewhere_are_refused(tmp_path: Path) -> None:
     tensor.external_data.add(key="location", value="../secret")
     model.graph.initializer.append(tensor)
     file.write_bytes(model.SerializeToString())
-    with pytest.raises(SlimcError, match="lies outside the model's folder"):
-        named_copy(file, folder)
+    with pytest.raises(SlimcError, match="is outside the model's folder"):
+        copy_with_names(file, folder)
     assert list(folder.iterdir()) == []

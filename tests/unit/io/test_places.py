@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 
 from slimc.errors import SlimcError
 from slimc.io.places import Input, Output, check_places, model_inputs, sample_inputs
-from slimc.io.write import replaced
+from slimc.io.write import replace_file
 
 
 def refusal(outputs: list[Output], inputs: list[Input] | None = None) -> SlimcError:
@@ -47,7 +47,7 @@ def test_links_and_hard_links_are_followed(tmp_path: Path) -> None:
     for name in ("link", "hard"):
         error = refusal([Output(tmp_path / name, "-o")], [("the model", model)])
         assert (error.name, error.where) == ("input-overwritten", "option -o")
-        assert "is the model, which is read" in error.message
+        assert "would overwrite an input: the model" in error.message
     (tmp_path / "ahead").symlink_to(tmp_path / "none")  # of a file that is not there yet
     assert refusal([Output(tmp_path / "ahead"), Output(tmp_path / "none")])
 
@@ -58,7 +58,7 @@ def test_what_is_no_file_is_not_replaced(tmp_path: Path, kind: str) -> None:
     (path.mkdir if kind == "folder" else lambda: os.mkfifo(path))()
     mode = path.stat().st_mode
     assert refusal([Output(path, "-o")]).name == "unwritable"
-    with pytest.raises(SlimcError, match="unwritable"), replaced(path):
+    with pytest.raises(SlimcError, match="unwritable"), replace_file(path):
         pass
     assert path.stat().st_mode == mode
     assert list(tmp_path.iterdir()) == [path]
@@ -74,7 +74,7 @@ def test_a_link_stays_and_its_target_is_replaced(tmp_path: Path) -> None:
     link = tmp_path / "latest.onnx"
     link.symlink_to(target)
     for text in (b"first", b"second"):
-        with replaced(link) as file:
+        with replace_file(link) as file:
             file.write(text)
         assert (link.is_symlink(), target.read_bytes()) == (True, text)
     assert [path.name for path in target.parent.iterdir()] == ["v2.onnx"]
@@ -113,5 +113,5 @@ def test_a_file_that_is_no_model_has_no_data_files(tmp_path: Path) -> None:
 
 def test_samples_are_a_file_or_those_in_a_folder(tmp_path: Path) -> None:
     (tmp_path / "a.npz").write_bytes(b"")
-    assert list(sample_inputs(tmp_path)) == [("a file of samples", tmp_path / "a.npz")]
+    assert list(sample_inputs(tmp_path)) == [("a sample file", tmp_path / "a.npz")]
     assert list(sample_inputs(tmp_path / "a.npz")) == list(sample_inputs(tmp_path))

@@ -12,7 +12,7 @@ from slimc.execute.ort import run
 from slimc.io.read import from_bytes, from_model, read
 from slimc.ir.graph import OPSET, Form
 from slimc.ir.types import DType, TensorType
-from slimc.ir.verify import problems
+from slimc.ir.verify import find_problems
 
 
 def model(text: str, opset: int = 17, more: str = "") -> onnx.ModelProto:
@@ -153,7 +153,7 @@ IF = """net (bool c, float[2] x) => (float[2] y) {
 
 def test_names_of_bodies_are_made_unique() -> None:
     graph = from_model(model(IF))
-    assert not list(problems(graph))
+    assert not list(find_problems(graph))
     yes, no = graph.nodes[0].bodies[1], graph.nodes[0].bodies[0]
     assert {yes.name, no.name} == {"yes", "no"}
     assert set(yes.constants).isdisjoint(no.constants)
@@ -169,7 +169,7 @@ def test_a_body_may_shadow_an_outer_name() -> None:
     made.graph.node[0].attribute[1].g.node[1].name = "y"
     made.graph.node.append(helper.make_node("Relu", ["y"], ["k"]))  # the name of both constants
     graph = from_model(made)
-    assert not list(problems(graph))
+    assert not list(find_problems(graph))
     assert "k" in graph.producers
 
 

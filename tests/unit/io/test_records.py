@@ -118,11 +118,11 @@ def test_many_wrong_items_are_one_error() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "it is no JSON"),
+        ("", "it is not JSON"),
         ("[" * 20_000, "nested too deep"),
-        ('{"format": "layer-1", "name": "a", "scale": NaN}', "NaN is no number"),
+        ('{"format": "layer-1", "name": "a", "scale": NaN}', "NaN is not a number"),
         ('{"format": "layer-1", "name": "a", "scale": 1e999}', "scale: expected a number, found i"),
-        (f'{{"format": "layer-1", "name": "a", "scale": {"1" * 5000}}}', "it is no JSON"),
+        (f'{{"format": "layer-1", "name": "a", "scale": {"1" * 5000}}}', "it is not JSON"),
         ('{"format": "layer-2"}', "found format 'layer-2', expected 'layer-1'"),
         ('{"name": "a"}', "found format None, expected 'layer-1'"),
         ("[3]", "found format a list, expected 'layer-1'"),

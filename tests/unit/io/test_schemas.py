@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from onnx import AttributeProto
 
-from slimc.io.schemas import EmptyList, default_of, fault, find_schema, misfit, type_text
+from slimc.io.schemas import EmptyList, default_of, find_schema, find_violation, misfit, type_text
 from slimc.ir.graph import Node
 from slimc.ir.text import parse_text
 from slimc.ir.types import DType, MapType, OptionalType, SequenceType, TensorType
@@ -63,13 +63,13 @@ def test_what_does_not_fit(node: Node, opset: int, told: str) -> None:
 
 
 FAULTS = {
-    "%y = Relu()": "0 operands where ONNX has at least 1",
-    "%y = Relu(%x, %x)": "2 operands where ONNX has at most 1",
-    "%y, %z = Relu(%x)": "2 results where ONNX has at most 1",
+    "%y = Relu()": "0 operands, but ONNX allows at least 1",
+    "%y = Relu(%x, %x)": "2 operands, but ONNX allows at most 1",
+    "%y, %z = Relu(%x)": "2 results, but ONNX allows at most 1",
     "%y = Conv(_, %x)": "it lacks operand 0, 'X'",
     "%y = Cast(%x)": "it lacks attribute 'to'",
-    "%y = Concat(%x, %x) {axis=0.5}": "its attribute 'axis' is of another kind",
-    "%y = Transpose(%x) {perm=1}": "its attribute 'perm' is of another kind",
+    "%y = Concat(%x, %x) {axis=0.5}": "its attribute 'axis' has the wrong type",
+    "%y = Transpose(%x) {perm=1}": "its attribute 'perm' has the wrong type",
     "%y = Conv(%i, %i)": "its operand 'i' is i64[1,2,3], which ONNX does not allow there",
 }
 
@@ -77,7 +77,7 @@ FAULTS = {
 @pytest.mark.parametrize("call", list(FAULTS))
 def test_what_onnx_does_not_allow_of_a_node(call: str) -> None:
     graph = parse_text(f"graph (%x: f32[1,2,3], %i: i64[1,2,3]) -> (%y)\n  {call}")
-    assert FAULTS[call] in fault(graph.nodes[0], graph.types)
+    assert FAULTS[call] in find_violation(graph.nodes[0], graph.types)
 
 
 def test_sound_nodes_and_those_of_other_domains_have_no_fault() -> None:
@@ -85,4 +85,4 @@ def test_sound_nodes_and_those_of_other_domains_have_no_fault() -> None:
         "graph (%x: f32[1,2,3]) -> (%y)\n  opset own 1\n  %a = own.Thing()\n"
         "  %b = Concat(%x, %x, %x) {axis=0}\n  %c = Clip(%b, _, _)\n  %y = Add(%c, %a)"
     )
-    assert [fault(node, graph.types) for node in graph.nodes] == [""] * 4
+    assert [find_violation(node, graph.types) for node in graph.nodes] == [""] * 4

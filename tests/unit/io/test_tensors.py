@@ -43,12 +43,12 @@ def test_typed_fields_are_read_too() -> None:
 @pytest.mark.parametrize(
     ("fields", "told"),
     [
-        ({"dims": [3], "raw_data": b"1234"}, "take 12 bytes, the file holds 4"),
+        ({"dims": [3], "raw_data": b"1234"}, "needs 12 bytes, the file has 4"),
         ({"dims": [-1], "raw_data": b""}, "negative size"),
         ({"dims": [2], "float_data": [1.0]}, "do not fit"),
-        ({"dims": [1 << 40, 1 << 40], "raw_data": b"1234"}, "take"),
+        ({"dims": [1 << 40, 1 << 40], "raw_data": b"1234"}, "needs"),
         ({"dims": [1], "data_type": 99}, "element type 99"),
-        ({"dims": [2], "data_type": TensorProto.STRING, "string_data": [b"a"]}, "2 texts"),
+        ({"dims": [2], "data_type": TensorProto.STRING, "string_data": [b"a"]}, "2 strings"),
         ({"dims": [1], "segment": {"begin": 0, "end": 1}}, "segments"),
     ],
 )
@@ -104,13 +104,13 @@ def test_data_files_of_small_elements(tmp_path: Path) -> None:
         ({"location": "a/../../out.bin"}, "outside the model's folder"),
         ({"location": "/etc/hostname"}, "outside the model's folder"),
         ({"location": "link.bin"}, "outside the model's folder"),
-        ({"location": "none.bin"}, "no data file 'none.bin'"),
-        ({"location": "folder"}, "no data file 'folder'"),
+        ({"location": "none.bin"}, "data file 'none.bin' does not exist"),
+        ({"location": "folder"}, "data file 'folder' does not exist"),
         ({"location": "w.bin", "offset": 4}, "ends at byte 12 of 'w.bin', which has 8"),
         ({"location": "w.bin", "offset": 1 << 62}, "which has 8"),
-        ({"location": "w.bin", "offset": -4}, "no number of bytes"),
-        ({"location": "w.bin", "offset": "x"}, "no number of bytes"),
-        ({"location": "w.bin", "length": 4}, "take 8 bytes, its length is 4"),
+        ({"location": "w.bin", "offset": -4}, "not a number of bytes"),
+        ({"location": "w.bin", "offset": "x"}, "not a number of bytes"),
+        ({"location": "w.bin", "length": 4}, "needs 8 bytes, but its length is 4"),
     ],
 )
 def test_data_files_that_are_refused(facts: dict[str, Any], told: str, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import pytest
 from onnx import TypeProto, helper
 
 from slimc.errors import SlimcError
-from slimc.io.value_types import denotations, denote, read_type, write_type
+from slimc.io.value_types import read_denotations, read_type, write_denotation, write_type
 from slimc.ir.types import DType, MapType, OptionalType, SequenceType, TensorType, ValueType
 
 F32 = TensorType(DType.F32, ("N", 3, None))
@@ -50,8 +50,8 @@ def test_denotations_go_and_come_back() -> None:
     proto = write_type(F32)
     proto.denotation = "IMAGE"
     proto.tensor_type.shape.dim[1].denotation = "DATA_CHANNEL"
-    notes = dict(denotations(proto))
+    notes = dict(read_denotations(proto))
     again = write_type(F32)
-    assert all(denote(again, key, text) for key, text in notes.items())
+    assert all(write_denotation(again, key, text) for key, text in notes.items())
     assert again == proto
-    assert not denote(again, "author", "me")
+    assert not write_denotation(again, "author", "me")

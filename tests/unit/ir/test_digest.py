@@ -20,4 +20,4 @@ def test_every_element_and_name_counts() -> None:
     array = graph.constants["w"].array.copy()
     array[1, 399] += 1
     editor.set_constant("w", array)
-    assert digest(editor.done()) != digest(graph)
+    assert digest(editor.finish()) != digest(graph)

@@ -34,10 +34,10 @@ def test_computed_sizes(computed: Dim, text: Dim) -> None:
 
 
 def test_spelling_does_not_matter() -> None:
-    assert dims.same("s0 + s1", "s1+s0")
-    assert dims.same("2*(h + 1)", "2*h+2")
-    assert not dims.same("h", "w")
-    assert not dims.same(None, None)
+    assert dims.are_equal("s0 + s1", "s1+s0")
+    assert dims.are_equal("2*(h + 1)", "2*h+2")
+    assert not dims.are_equal("h", "w")
+    assert not dims.are_equal(None, None)
 
 
 @pytest.mark.parametrize("name", ["batch/2", "max(a, b)", "DynamicDimension.0", "a b", "unk__3"])
@@ -47,8 +47,8 @@ def test_odd_names_stand_for_themselves(name: str) -> None:
 
 
 def test_names_of_a_computed_size() -> None:
-    assert dims.names("2*(h*w)//3+b-1") == ("b", "h", "w")
-    assert dims.names(4) == ()
+    assert dims.collect_names("2*(h*w)//3+b-1") == ("b", "h", "w")
+    assert dims.collect_names(4) == ()
 
 
 sizes = st.recursive(

@@ -7,7 +7,7 @@ from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph, Quantization, is_f32
 from slimc.ir.text import parse_text, to_text
 from slimc.ir.types import DType, TensorType
-from slimc.ir.verify import problems
+from slimc.ir.verify import find_problems
 
 RNG = np.random.default_rng(0)
 
@@ -67,18 +67,18 @@ def test_blocks_survive_text() -> None:
     graph = recorded("block=2 scales=[2, 2] scale=[0.5, 0.25, 1.0, 2.0] zero=[0, 1, 0, -2]")
     assert graph.records["w"].scale.tolist() == [[0.5, 0.25], [1, 2]]
     assert to_text(parse_text(to_text(graph))) == to_text(graph)
-    assert not list(problems(graph))
+    assert not list(find_problems(graph))
 
 
 @pytest.mark.parametrize(
     ("line", "said"),
     [
         ("block=3 scales=[2, 2] scale=[1, 1, 1, 1]", "blocks of 3 along an axis of 4"),
-        ("block=2 scales=[1, 4] scale=[1, 1, 1, 1]", "scales [1, 4] where blocks want [2, 2]"),
+        ("block=2 scales=[1, 4] scale=[1, 1, 1, 1]", "scales [1, 4], but its blocks need [2, 2]"),
     ],
 )
 def test_blocks_that_do_not_fit_are_found(line: str, said: str) -> None:
-    assert any(said in problem for problem in problems(recorded(line)))
+    assert any(said in problem for problem in find_problems(recorded(line)))
 
 
 def test_types_of_tensors_in_one_call() -> None:

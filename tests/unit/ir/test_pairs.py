@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from slimc.ir.graph import Quantization
-from slimc.ir.pairs import LARGEST_PAIR, in_pairs, pair_sums, within_pairs
+from slimc.ir.pairs import MAX_PAIR_SUM, limit_pairs, pair_neighbours, sum_pairs
 from slimc.ir.types import DType
 
 CONV = (2, 3, 1)  # window, then channels
@@ -14,17 +14,17 @@ CONV = (2, 3, 1)  # window, then channels
 
 def saturated(data: np.ndarray, weight: np.ndarray, order: tuple[int, ...]) -> np.ndarray:
     """Sum as VPMADDUBSW does: products of neighbours in 16 bits, with its ends."""
-    products = in_pairs(data.astype(np.int64) * weight, order).sum(-1)
+    products = pair_neighbours(data.astype(np.int64) * weight, order).sum(-1)
     return np.clip(products, -(2**15), 2**15 - 1).sum(-1)
 
 
 def test_neighbours_are_channels_at_one_place_of_the_window() -> None:
     weight = np.arange(2 * 4 * 1 * 2).reshape(2, 4, 1, 2)
-    assert in_pairs(weight, CONV)[0].tolist() == [[0, 2], [4, 6], [1, 3], [5, 7]]
+    assert pair_neighbours(weight, CONV)[0].tolist() == [[0, 2], [4, 6], [1, 3], [5, 7]]
 
 
 def test_the_last_of_an_odd_sum_is_alone() -> None:
-    assert in_pairs(np.array([[1, 2, 3]]), (1,)).tolist() == [[[1, 2], [3, 0]]]
+    assert pair_neighbours(np.array([[1, 2, 3]]), (1,)).tolist() == [[[1, 2], [3, 0]]]
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_the_last_of_an_odd_sum_is_alone() -> None:
 def test_too_large_a_pair_of_one_sign_gives_up_what_is_too_much(
     pair: list[int], nearest: list[int]
 ) -> None:
-    found = within_pairs(np.array([pair], np.int8), (1,))
+    found = limit_pairs(np.array([pair], np.int8), (1,))
     assert (found.tolist(), found.dtype) == ([nearest], np.int8)
 
 
@@ -61,7 +61,7 @@ def test_no_data_saturates_what_a_record_with_pairs_makes(shape: tuple[int, ...]
 
     assert wrong(paired) == 0
     assert wrong(whole) > 0
-    assert pair_sums(paired.quantize(weight).astype(int), CONV).max() <= LARGEST_PAIR
+    assert sum_pairs(paired.quantize(weight).astype(int), CONV).max() <= MAX_PAIR_SUM
 
 
 def test_integers_of_a_record_with_pairs_come_back_the_same() -> None:

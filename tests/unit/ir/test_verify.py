@@ -11,7 +11,7 @@ from slimc.ir.constant import Constant
 from slimc.ir.graph import Form, Graph, Node, Quantization
 from slimc.ir.text import parse_text
 from slimc.ir.types import DType
-from slimc.ir.verify import problems, verify
+from slimc.ir.verify import find_problems, verify
 
 NET = parse_text("""graph (%x: f32[N,4]) -> (%y)
   %w = constant f32[4,2] random(0)
@@ -40,17 +40,17 @@ def test_a_sound_graph_has_no_problems() -> None:
 def test_the_error_names_the_graph_and_its_form() -> None:
     with pytest.raises(SlimcError, match="broken-graph") as caught:
         verify(replace(NET, outputs=("nothing",)))
-    assert caught.value.message == "nothing makes the output 'nothing'"
+    assert caught.value.message == "the output 'nothing' has no producer"
     assert "form imported" in caught.value.where
 
 
 def changed(**changes: Any) -> list[str]:
-    return list(problems(replace(NET, **changes)))
+    return list(find_problems(replace(NET, **changes)))
 
 
 def test_values_are_made_before_they_are_read() -> None:
     (problem,) = changed(nodes=NET.nodes[::-1])
-    assert problem == "node 'y' reads 'z', which nothing makes before it"
+    assert problem == "node 'y' reads 'z', which is not defined before it"
 
 
 def test_names_are_unique() -> None:
@@ -73,10 +73,10 @@ def test_bodies_are_looked_into() -> None:
         "else_branch": branch(Node("Relu", ("x",), ("s",), "else")),
     }
     loop = Node("If", ("x",), ("i",), "if", attrs)
-    assert list(problems(replace(NET, nodes=(*NET.nodes, loop), outputs=("y", "i")))) == []
+    assert list(find_problems(replace(NET, nodes=(*NET.nodes, loop), outputs=("y", "i")))) == []
     later = Node("Neg", ("s",), ("n",), "neg")
     found = changed(nodes=(NET.nodes[0], loop, later, NET.nodes[1]))
-    assert found == ["node 'neg' reads 's', which nothing makes before it"]
+    assert found == ["node 'neg' reads 's', which is not defined before it"]
 
 
 def test_no_dead_code_from_canonical_on() -> None:
@@ -85,25 +85,25 @@ def test_no_dead_code_from_canonical_on() -> None:
     assert changed(nodes=(dead, *NET.nodes), constants=constants) == []
     found = changed(nodes=(dead, *NET.nodes), constants=constants, form=Form.CANONICAL)
     assert found == [
-        "node 'dead' is dead: nothing reads what it makes",
+        "node 'dead' is dead: nothing reads its results",
         "constant 'unread' is dead: nothing reads it",
     ]
 
 
 def test_records_only_where_the_form_has_them() -> None:
     for form in (Form.IMPORTED, Form.CANONICAL):
-        assert "has a quantization record" in changed(records={"x": record()}, form=form)[0]
+        assert "has a quantization" in changed(records={"x": record()}, form=form)[0]
     assert changed(records={"x": record()}, form=Form.QUANTIZED) == []
-    assert changed(form=Form.LEGAL) == ["it names no target"]
+    assert changed(form=Form.LEGAL) == ["it has no target"]
 
 
 @pytest.mark.parametrize(
     ("value", "changes", "told"),
     [
-        ("none", {}, "of 'none', which nothing makes"),
-        ("x", {"low": -200}, "uses -200..127 of i8"),
+        ("none", {}, "'none' has a quantization but is not defined"),
+        ("x", {"low": -200}, "has the invalid range -200..127 for i8"),
         ("x", {"scale": np.array(0.0)}, "a scale that is not positive"),
-        ("x", {"scale": np.ones(2)}, "of other shapes"),
+        ("x", {"scale": np.ones(2)}, "of different shapes"),
         ("x", {"scale": np.ones(2), "zero_point": np.zeros(2)}, "several scales but no axis"),
         ("w", {"scale": np.ones(4), "zero_point": np.zeros(4), "axis": 1}, "along an axis of 2"),
     ],

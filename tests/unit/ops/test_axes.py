@@ -3,10 +3,12 @@ from __future__ import annotations
 import pytest
 
 from slimc.ir.types import Dim
-from slimc.ops.axes import Bound, Unmatched, bind, labels_of, parse
+from slimc.ops.axes import BoundSignature, Unmatched, bind, labels_of, parse
 
 
-def laid(text: str, *shapes: tuple[Dim, ...] | None, results: int = 1, **given: Dim) -> Bound:
+def laid(
+    text: str, *shapes: tuple[Dim, ...] | None, results: int = 1, **given: Dim
+) -> BoundSignature:
     return bind(parse(text), shapes, results, given)
 
 
@@ -32,7 +34,7 @@ def test_concatenation_and_scalars() -> None:
 
 def test_axes_of_size_one() -> None:
     assert laid("n c *s -> n c *1", (2, 3, 4, 5)).output_shapes() == ((2, 3, 1, 1),)
-    with pytest.raises(Unmatched, match="an axis of size 2 where 1 is described"):
+    with pytest.raises(Unmatched, match="an axis of size 2, but its signature gives 1"):
         laid("1 a -> a", (2, 3))
 
 
@@ -50,21 +52,21 @@ def test_what_is_not_known_stays_unknown() -> None:
 
 
 def test_operands_that_do_not_fit_say_why() -> None:
-    with pytest.raises(Unmatched, match="an axis of size 4 where 3 is described"):
+    with pytest.raises(Unmatched, match="an axis of size 4, but its signature gives 3"):
         laid("a, a -> a", (3,), (4,))
-    with pytest.raises(Unmatched, match="an axis of size 5 is no multiple of 2"):
+    with pytest.raises(Unmatched, match="an axis of size 5 is not a multiple of 2"):
         laid("(a b) -> a", (5,), b=2)
-    with pytest.raises(Unmatched, match="rank 2 where 1 axes are described"):
+    with pytest.raises(Unmatched, match="rank 2, but its signature has 1 axes"):
         laid("a -> a", (5, 2))
     with pytest.raises(Unmatched, match="rank 1 is too small"):
         laid("n c *s -> n", (5,))
-    with pytest.raises(Unmatched, match="2 operands where 1 are described"):
+    with pytest.raises(Unmatched, match="2 operands, but its signature has 1"):
         laid("a -> a", (5,), (5,))
 
 
 @pytest.mark.parametrize("text", ["a, b", "a ( -> b", "a2+ -> b", "*s! 2x -> a"])
 def test_texts_that_are_no_signatures(text: str) -> None:
-    with pytest.raises(ValueError, match=r"signature|cannot read"):
+    with pytest.raises(ValueError, match=r"signature|cannot parse"):
         parse(text)
 
 

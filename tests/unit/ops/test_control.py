@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from slimc.ir.types import DType, TensorType
-from slimc.ops.control import ENDS, RESULTS_OF
+from slimc.ops.control import ENDS, OPEN_OPS
 from slimc.ops.op import Call
 
 
@@ -17,7 +17,7 @@ STEPS, GO = TensorType(DType.I64, ()), TensorType(DType.BOOL, ())
 def text(
     kind: str, results: int, ends: tuple[int, ...], *types: TensorType | None, **attrs: object
 ) -> str:
-    rule = RESULTS_OF[kind].axes
+    rule = OPEN_OPS[kind].axes
     assert callable(rule)
     values = (np.array(4), *(None,) * (len(types) - 1)) if kind == "Loop" else (None,) * len(types)
     made = rule(Call("results", {ENDS: ends, **attrs}, types, values, results))

@@ -7,7 +7,7 @@ from slimc.ir.graph import Node
 from slimc.ir.types import DType, TensorType
 from slimc.ops import OPS
 from slimc.ops.axes import Unmatched
-from slimc.ops.op import Call, Op, Quant, Unknown, table
+from slimc.ops.op import Call, Op, Quant, UnknownType, make_table
 
 
 def call(op: str = "Op", *shapes: tuple[int, ...], **attrs: object) -> Call:
@@ -17,20 +17,22 @@ def call(op: str = "Op", *shapes: tuple[int, ...], **attrs: object) -> Call:
 
 def test_what_a_rule_sees_of_a_node() -> None:
     kind = TensorType(DType.I64, (2,))
-    seen = Call("Op", {"mode": b"edge", "axis": -1}, (kind, None, Unknown()), (np.array([3, 4]),))
+    seen = Call(
+        "Op", {"mode": b"edge", "axis": -1}, (kind, None, UnknownType()), (np.array([3, 4]),)
+    )
     assert seen.attr("mode") == "edge"
     assert seen.attr("other", 5) == 5
     assert seen.axis(0) == 0
-    assert (seen.present(0), seen.present(1), seen.present(2), seen.present(3)) == (
+    assert (seen.has_operand(0), seen.has_operand(1), seen.has_operand(2), seen.has_operand(3)) == (
         True, False, True, False
     )  # fmt: skip
     assert seen.ints(0) == [3, 4]
-    assert seen.list_of("axes", 0) == [3, 4]
-    assert seen.list_of("axis") == [-1]
+    assert seen.int_list("axes", 0) == [3, 4]
+    assert seen.int_list("axis") == [-1]
     with pytest.raises(Unmatched, match="operand 2 has no known rank"):
         seen.shape(2)
     with pytest.raises(Unmatched, match="it has no attribute perm"):
-        seen.needed("perm")
+        seen.required_attr("perm")
     with pytest.raises(Unmatched, match="axis 3 of an operand of rank 1"):
         Call("Op", {"axis": 3}, (kind,), (None,)).axis(0)
 
@@ -40,18 +42,18 @@ def test_elements_with_names_are_no_list() -> None:
     seen = Call("Op", {}, (kind,), (np.array(["n", 4], object),))
     assert seen.ints(0) is None
     with pytest.raises(Unmatched, match="axes is computed at run time"):
-        seen.list_of("axes", 0)
+        seen.int_list("axes", 0)
 
 
 def test_tables_are_values() -> None:
-    mine = table(Op("my.Swirl", "*a -> *a"))
+    mine = make_table(Op("my.Swirl", "*a -> *a"))
     both = OPS | mine
     assert both.get("my.Swirl") is mine.rows["my.Swirl"]
     assert OPS.get("my.Swirl") is None
-    with pytest.raises(ValueError, match=r"given twice: my\.Swirl"):
+    with pytest.raises(ValueError, match=r"duplicate operators: my\.Swirl"):
         both | mine
-    with pytest.raises(ValueError, match="given twice: A"):
-        table(Op("A"), (Op("A"),))
+    with pytest.raises(ValueError, match="duplicate operator: A"):
+        make_table(Op("A"), (Op("A"),))
 
 
 def test_macs_are_products_of_labels() -> None:

@@ -25,8 +25,8 @@ class Mine(Pass):
 OTHERS = """
 PASSES = (Mine,)
 STAGES = {"own-stage": (Mine,)}
-from slimc.ops.op import Op, table
-OPS = table(Op("my.domain.Twice", axes="*s -> *s"))
+from slimc.ops.op import Op, make_table
+OPS = make_table(Op("my.domain.Twice", axes="*s -> *s"))
 from slimc.targets.target import Target
 TARGETS = {"my-board": Target("my-board", "none", "a board of mine")}
 """

@@ -59,7 +59,7 @@ def renamed(op: str) -> Callable[[Graph], Graph]:
     def change(graph: Graph) -> Graph:
         edit = Editor(graph)
         edit.update("relu", op=op)
-        return edit.done()
+        return edit.finish()
 
     return change
 
@@ -69,7 +69,7 @@ def scaled(factor: float) -> Callable[[Graph], Graph]:
         edit = Editor(graph)
         value = next(v for v in graph.constants if graph.constants[v].shape == (4, 3, 3, 3))
         edit.set_constant(value, graph.constants[value].array * np.float32(factor))
-        return edit.done()
+        return edit.finish()
 
     return change
 

@@ -135,7 +135,7 @@ def applied(graph: Graph, found: IndexMap) -> Graph:
     if "depthwise" in graph.by_name:
         width = len(edit.array("w2") if edit.array("w2") is not None else ())
         edit.update("depthwise", attrs={**edit.node("depthwise").attrs, "group": width})
-    made = edit.done()
+    made = edit.finish()
     return replace(made, types={v: made.types[v] for v in made.inputs})
 
 
@@ -342,7 +342,7 @@ def test_the_network_that_ships_with_slimc_is_mapped_whole() -> None:
     for name, constant in graph.constants.items():
         if constant.array.dtype == np.int64 and (constant.array == 384).any():
             edit.set_constant(name, np.where(constant.array == 384, -1, constant.array))
-    graph = edit.done()  # the flattened width follows from the operand
+    graph = edit.finish()  # the flattened width follows from the operand
     found = assert_leads_back(graph, compile(graph, CUT))
     norms = {name.rpartition(".")[0] for name in graph.constants if name.endswith("running_var")}
     cut = {f"{norm}.{one}" for norm in norms for one in ("weight", "bias", "running_mean")}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from slimc.analysis.sensitivity_curves import Curve, Curves, Point, Setup
-from slimc.report.plots import picture
+from slimc.report.plots import draw_curves
 
 RATIOS = (0.25, 0.5, 0.75)
 
@@ -34,19 +34,19 @@ def size(png: bytes) -> tuple[int, int]:
 
 @pytest.mark.parametrize("form", ["png", "svg"])
 def test_the_same_curves_give_the_same_bytes(form: str) -> None:
-    first = picture(curves(5), form, "title")  # type: ignore[arg-type]
-    assert first == picture(curves(5), form, "title")  # type: ignore[arg-type]
-    assert first != picture(curves(5, 1.4), form, "title")  # type: ignore[arg-type]
+    first = draw_curves(curves(5), form, "title")  # type: ignore[arg-type]
+    assert first == draw_curves(curves(5), form, "title")  # type: ignore[arg-type]
+    assert first != draw_curves(curves(5, 1.4), form, "title")  # type: ignore[arg-type]
 
 
 def test_a_picture_grows_with_the_families() -> None:
-    (few, low), (many, high) = (size(picture(curves(n), "png", "title")) for n in (5, 120))
+    (few, low), (many, high) = (size(draw_curves(curves(n), "png", "title")) for n in (5, 120))
     assert few == many
     assert high > 3 * low
 
 
 def test_every_family_has_its_row() -> None:
-    drawn = picture(curves(5), "svg", "title").decode()
+    drawn = draw_curves(curves(5), "svg", "title").decode()
     assert drawn.count("a_rather") == 0  # names are shortened in the middle
     assert drawn.count('id="ytick_5"') == 1
 
@@ -62,4 +62,4 @@ def test_every_family_has_its_row() -> None:
 )
 @pytest.mark.parametrize("score", [False, True])
 def test_odd_curves_are_drawn_too(made: Curves, score: bool) -> None:
-    assert size(picture(made, "png", "title", score))[0] > 500
+    assert size(draw_curves(made, "png", "title", score))[0] > 500

@@ -4,17 +4,17 @@ import json
 import math
 from dataclasses import replace
 
-from slimc.remarks import Agreement, Latency, Measure, PassReport, Report, applied, note, skipped
+from slimc.remarks import Agreement, GraphSize, Latency, PassReport, Report, applied, note, skipped
 from slimc.report.json import report_dict, report_json
-from slimc.report.text import human, human_bytes, pass_summary, report_text
+from slimc.report.text import format_bytes, format_count, pass_summary, report_text
 
 REPORT = Report(
     recipe="prune{ratio=0.3},quant",
     target="jetson",
     versions={"slimc": "0.1.0"},
     digests={"input": "aa", "data": "bb", "output": "cc"},
-    before=Measure(1_080_000, 272_474, 40_813_184, 80),
-    after=Measure(280_000, 190_000, 28_000_000, 61),
+    before=GraphSize(1_080_000, 272_474, 40_813_184, 80),
+    after=GraphSize(280_000, 190_000, 28_000_000, 61),
     passes=(
         PassReport(
             "fold-batch-norm",
@@ -95,7 +95,7 @@ def test_what_cannot_be_counted_here_names_the_command_that_does() -> None:
     assert report_text(unknown).splitlines()[-1] == counted
     asked = replace(unknown, integer_oracle="tensorrt-rtx:SM86")
     assert report_text(asked).splitlines()[-1] == (
-        f"{counted}; how many run so: slimc verify FILE --target jetson"
+        f"{counted}; to count them: slimc verify FILE --target jetson"
     )
 
 
@@ -132,10 +132,11 @@ def test_without_times_nothing_depends_on_the_clock() -> None:
 
 
 def test_numbers_for_people() -> None:
-    assert [human(n) for n in (0, 999, 1000, 999_499, 999_999, 4_190_000, 11_200_000_000)] == [
+    numbers = (0, 999, 1000, 999_499, 999_999, 4_190_000, 11_200_000_000)
+    assert [format_count(n) for n in numbers] == [
         "0", "999", "1 k", "999 k", "1 M", "4.19 M", "11.2 G",
     ]  # fmt: skip
-    assert [human_bytes(n) for n in (812, 1_080_000)] == ["812 B", "1.08 MB"]
+    assert [format_bytes(n) for n in (812, 1_080_000)] == ["812 B", "1.08 MB"]
 
 
 def test_a_pass_without_remarks_says_whether_it_changed_anything() -> None:
@@ -158,7 +159,7 @@ def test_a_removal_says_what_it_saves_and_a_repair_how_far_off_layers_are() -> N
     }
     said = (applied("a", "width 8 -> 4"), skipped("b", "whole: the macs budget chose others"))
     assert pass_summary(PassReport("remove-channels", 0, True, said, facts)) == (
-        "1 family narrowed: MACs -30.0 %, parameters -20.0 %; "
+        "1 prune group narrowed: MACs -30.0 %, parameters -20.0 %; "
         "1 skipped (whole: the macs budget chose others)"
     )
     errors = ((0.2, 0.1), (0.4, 0.02), (0.3, 0.3))
@@ -167,7 +168,7 @@ def test_a_removal_says_what_it_saves_and_a_repair_how_far_off_layers_are() -> N
         "samples": 256,
     }
     assert pass_summary(PassReport("repair-weights", 0, True, (), facts)) == (
-        "2 of 3 layers refitted on 256 samples, squared error of the middle one 30 % -> 6 %"
+        "2 of 3 layers refitted on 256 samples, median squared error 30 % -> 6 %"
     )
 
 

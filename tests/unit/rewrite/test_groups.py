@@ -17,7 +17,7 @@ from slimc.ir.text import parse_text
 from slimc.ir.types import DType
 from slimc.ops import OPS
 from slimc.ops.groups import GROUPS, members
-from slimc.ops.op import Op, Quant, Weighted, table
+from slimc.ops.op import Op, Quant, Weighted, make_table
 from slimc.passes.base import Pass, PassResult
 from slimc.passes.canonical.fold_batch_norm import FoldBatchNorm
 from slimc.passes.canonical.fold_scale import FoldScale
@@ -28,8 +28,8 @@ from slimc.passes.canonical.remove_identities import RemoveIdentities
 from slimc.passes.context import Context
 from slimc.passes.prune.remove_channels import RemoveChannels
 from slimc.passes.quant.assign_scales import AssignScales
-from slimc.passes.quant.integer_nodes import choose
-from slimc.passes.quant.scale_groups import groups
+from slimc.passes.quant.integer_nodes import select_integer_nodes
+from slimc.passes.quant.scale_groups import make_scale_groups
 from slimc.passes.schemes import schemes_of
 from slimc.rewrite.pattern import parse_pattern
 from slimc.targets.contractions import weight_of
@@ -42,12 +42,12 @@ SHUFFLE = "com.example.Shuffle"
 CONV, RESHAPE, TRANSPOSE, MATMUL = (
     OPS.rows[kind] for kind in ("Conv", "Reshape", "Transpose", "MatMul")
 )
-ROWS = OPS | table(
+ROWS = OPS | make_table(
     replace(CONV, kind=FUSED),
     replace(MATMUL, kind="com.example.Product"),
     Op(
         LINEAR,
-        lambda call: f"o i, n i, ?{', o' if call.present(3) else ''} -> n o",
+        lambda call: f"o i, n i, ?{', o' if call.has_operand(3) else ''} -> n o",
         dtypes=1,
         quant=Quant.WEIGHTED,
         weighted=Weighted(data=1, weight=0, bias=3, channel="o"),
@@ -213,10 +213,10 @@ def test_values_around_a_new_mover_share_one_scale() -> None:
     graph = read(CHAIN)
     ctx = context(graph)
     schemes = schemes_of(graph, ctx.target, "int8", (), (), None, "assign-scales")
-    choice = choose(graph, ctx, infer(graph, ROWS, ctx.sizes), schemes)
+    choice = select_integer_nodes(graph, ctx, infer(graph, ROWS, ctx.sizes), schemes)
     assert set(choice.sites) == {"first", "view", "last"}
     assert ctx.target.placement is not None
-    shared = groups(graph, ROWS, ctx.target.placement, choice)
+    shared = make_scale_groups(graph, ROWS, ctx.target.placement, choice)
     assert {"a", "m"} in [set(group.values) for group in shared]
 
 

@@ -10,7 +10,14 @@ import pytest
 
 from slimc.io.write import write
 from slimc.ir.text import parse_text
-from slimc.testing.golden import GoldenError, check, diff, load, region, same_text
+from slimc.testing.golden import (
+    GoldenError,
+    check_golden,
+    diff,
+    extract_nodes,
+    load_golden,
+    same_text,
+)
 
 PLUGIN = '''
 from __future__ import annotations
@@ -41,7 +48,7 @@ class RenameOperator(Pass):
             raise SlimcError("bad-option-value", f"no {self.old} here", "nowhere", "look again")
         for name in found:
             edit.update(name, op=self.new)
-        return PassResult(edit.done(), tuple(applied(name, "renamed") for name in found))
+        return PassResult(edit.finish(), tuple(applied(name, "renamed") for name in found))
 
 
 PASSES = (RenameOperator,)
@@ -66,9 +73,9 @@ def golden(folder: Path, new: str = "HardSwish", text: str | None = None) -> Pat
 
 def test_an_empty_golden_fails_until_it_is_updated(tmp_path: Path) -> None:
     path = golden(tmp_path, "Relu")
-    with pytest.raises(GoldenError, match="does not say what must come out"):
-        check(path)
-    check(path, update=True)
+    with pytest.raises(GoldenError, match="has no expected result"):
+        check_golden(path)
+    check_golden(path, update=True)
     assert path.read_text() == GIVEN % "Relu" + (
         "--- output\n"
         "graph (%x: f32[N,4]) -> (%y)\n"
@@ -76,29 +83,29 @@ def test_an_empty_golden_fails_until_it_is_updated(tmp_path: Path) -> None:
         "--- remarks\n"
         "applied @act: renamed\n"
     )
-    check(path)
+    check_golden(path)
 
 
 def test_a_stale_golden_fails_with_a_diff(tmp_path: Path) -> None:
     path = golden(tmp_path, "Relu")
-    check(path, update=True)
+    check_golden(path, update=True)
     path.write_text(path.read_text().replace("applied @act: renamed", "applied @act: moved"))
     with pytest.raises(GoldenError) as caught:
-        check(path)
+        check_golden(path)
     assert "-applied @act: moved\n+applied @act: renamed" in str(caught.value)
 
 
 def test_wrong_values_fail_even_in_an_update(tmp_path: Path) -> None:
     path = golden(tmp_path, "Neg")
     with pytest.raises(GoldenError, match="values differ: output 'y' is off by"):
-        check(path, update=True)
+        check_golden(path, update=True)
     assert "--- output" not in path.read_text()
 
 
 def test_a_refusal_is_golden_too(tmp_path: Path) -> None:
     text = (GIVEN % "Relu").replace("new=Relu", "old=Conv")
     path = golden(tmp_path, text=text)
-    check(path, update=True)
+    check_golden(path, update=True)
     tail = (
         "--- error\nerror[bad-option-value]: no Conv here\n  where: nowhere\n  help:  look again\n"
     )
@@ -109,7 +116,7 @@ def test_a_refusal_is_golden_too(tmp_path: Path) -> None:
     ("old", "new", "message"),
     [
         ("pipeline: rename", "# rename", "there is no line `pipeline: ...`"),
-        ("A Relu becomes something else.\n", "", "the first line is to be a sentence"),
+        ("A Relu becomes something else.\n", "", "the first line must be a sentence"),
         ("plugin: plugin.py", "plug: plugin.py", "did you mean 'plugin'"),
         ("--- input", "model: m.onnx\n--- input", "give either"),
         ("values: same", "values: equal", "cannot read `values:"),
@@ -118,14 +125,14 @@ def test_a_refusal_is_golden_too(tmp_path: Path) -> None:
 def test_malformed_files_say_so(tmp_path: Path, old: str, new: str, message: str) -> None:
     path = golden(tmp_path, text=(GIVEN % "Relu").replace(old, new))
     with pytest.raises(GoldenError, match=re.escape(message)):
-        check(path)
+        check_golden(path)
 
 
 def test_the_head_is_read(tmp_path: Path) -> None:
-    found = load(golden(tmp_path))
+    found = load_golden(golden(tmp_path))
     assert found.head["values"] == "same within 1e-6"
     assert found.input.startswith("graph (%x")
-    assert found.wanted == ""
+    assert found.expected == ""
 
 
 def test_pytest_collects_and_updates(tmp_path: Path) -> None:
@@ -139,7 +146,7 @@ def test_pytest_collects_and_updates(tmp_path: Path) -> None:
         return run.returncode, run.stdout
 
     status, text = pytest_here()
-    assert (status, "does not say what must come out" in text) == (1, True)
+    assert (status, "has no expected result" in text) == (1, True)
     assert pytest_here("--update-golden")[0] == 0
     assert pytest_here()[0] == 0
     path.write_text(path.read_text().replace("@act: renamed", "@act: moved"))
@@ -166,14 +173,14 @@ def test_of_a_model_the_report_is_golden(tmp_path: Path) -> None:
     write(graph, tmp_path / "m.onnx")
     head = (GIVEN % "HardSwish").partition("--- input")[0].replace("values: same", "values: masked")
     path = golden(tmp_path, text=head.replace("1e-6", "10") + "model: m.onnx\n")
-    check(path, update=True)
+    check_golden(path, update=True)
     assert path.read_text().partition("--- report\n")[2] == (
         "rename-operator{new=HardSwish}: 1 applied\n"
         "nodes: 1 -> 1\nparameters: 0 -> 0\nMACs: 0 -> 0\n"
     )
-    check(path)
+    check_golden(path)
     path.write_text(path.read_text().replace("model:", "show: act\nmodel:"))
-    check(path, update=True)
+    check_golden(path, update=True)
     assert "--- output\ngraph (%x: f32[N,4]) -> (%y)" in path.read_text()
 
 
@@ -182,7 +189,7 @@ def test_a_region_of_a_big_graph_is_a_graph() -> None:
         "graph (%x) -> (%z)\n  %w = constant f32[] 2\n  %a = Abs(%x) @body/abs\n"
         "  %b = Mul(%a, %w) @head/mul\n  %c = Neg(%b) @head/neg\n  %z = Relu(%c) @tail\n"
     )
-    part = region(graph, ["head/*"])
+    part = extract_nodes(graph, ["head/*"])
     assert (part.inputs, part.outputs, list(part.constants)) == (("a",), ("c",), ["w"])
     with pytest.raises(GoldenError, match="no node matches"):
-        region(graph, ["nothing"])
+        extract_nodes(graph, ["nothing"])

@@ -17,7 +17,7 @@ from slimc.ops import OPS
 from slimc.passes.canonical.canonicalize import CANONICAL, Canonicalize
 from slimc.passes.context import Context
 from slimc.targets import TARGETS
-from slimc.testing.golden import load
+from slimc.testing.golden import load_golden
 
 GOLDEN = Path(__file__).parents[3] / "golden"
 FOLDERS = [one.name.replace("-", "_") for one in (*CANONICAL, Canonicalize)]
@@ -34,7 +34,7 @@ def context(graph: Graph) -> Context:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_values_stay_and_a_second_run_changes_nothing(path: Path) -> None:
-    golden = load(path)
+    golden = load_golden(path)
     graph = retype(parse_text(golden.input), OPS)
     ctx = context(graph)
     after = Canonicalize().run(graph, ctx).graph

@@ -9,7 +9,7 @@ from slimc.ir.editor import Editor
 from slimc.ir.graph import Graph
 from slimc.ir.text import parse_text
 from slimc.ops import OPS
-from slimc.ops.qdq import MEASURE, SUMS
+from slimc.ops.qdq import DYNAMIC_QUANTIZE, MATMUL_INTEGER
 from slimc.passes.lower.emit_dynamic import emit_dynamic
 
 STACK = """graph (%x: f32[2,5,16]) -> (%y, %z)
@@ -43,7 +43,7 @@ def in_floats(text: str) -> Graph:
     for value, record in graph.records.items():
         editor.set_constant(value, record.dequantize(record.quantize(graph.constants[value].array)))
         editor.set_record(value, None)
-    return editor.done()
+    return editor.finish()
 
 
 @pytest.mark.parametrize("text", [STACK, SQUARE, UNSIGNED])
@@ -59,16 +59,16 @@ def test_only_the_rounding_of_data_is_lost_whatever_their_range(text: str, size:
 
 
 def test_data_are_quantized_once_and_each_weight_as_its_products_read_it() -> None:
-    assert [n.op for n in emitted(STACK).nodes].count(MEASURE) == 1
+    assert [n.op for n in emitted(STACK).nodes].count(DYNAMIC_QUANTIZE) == 1
     square = emitted(SQUARE)
-    held = [square.array(n.inputs[1]) for n in square.nodes if n.op == SUMS]
+    held = [square.array(n.inputs[1]) for n in square.nodes if n.op == MATMUL_INTEGER]
     assert (held[0] == held[1].T).all()
     assert not (held[0] == held[1]).all()
 
 
 def test_onnxruntime_makes_one_kernel_of_a_product_its_scales_and_its_bias() -> None:
     shared = optimized_ops(emitted(STACK))
-    assert shared == {MEASURE: 1, "com.microsoft.MatMulIntegerToFloat": 2}
+    assert shared == {DYNAMIC_QUANTIZE: 1, "com.microsoft.MatMulIntegerToFloat": 2}
     alone = STACK.replace("-> (%y, %z)", "-> (%y)").rsplit("\n", 1)[0]
     assert optimized_ops(emitted(alone)) == {"com.microsoft.DynamicQuantizeMatMul": 1}
 

@@ -18,7 +18,7 @@ from slimc.ir.verify import verify
 from slimc.ops import OPS
 from slimc.passes.base import PassResult
 from slimc.passes.context import Context
-from slimc.passes.lower.float_casts import rounded
+from slimc.passes.lower.float_casts import round_to_float
 from slimc.passes.lower.lower_float16 import LowerFloat16, magnitudes
 from slimc.passes.schemes import Scheme
 from slimc.pipeline.compiler import compile
@@ -141,7 +141,7 @@ def test_q_and_dq_keep_their_scales_and_the_rest_is_f16() -> None:
 
 
 def test_what_is_not_zero_does_not_become_zero() -> None:
-    made = rounded(np.array([1e-12, -1e-12, 0.0, 1.0, -np.inf], np.float32), DType.F16)
+    made = round_to_float(np.array([1e-12, -1e-12, 0.0, 1.0, -np.inf], np.float32), DType.F16)
     assert (np.sign(made) == [1, -1, 0, 1, -1]).all()
     assert np.isneginf(made[-1])
 

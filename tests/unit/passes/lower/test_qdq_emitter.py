@@ -10,8 +10,8 @@ from slimc.ir.text import parse_text
 from slimc.ir.types import DType
 from slimc.ir.verify import verify
 from slimc.ops import OPS
-from slimc.passes.lower.insert_qdq import place
-from slimc.passes.lower.qdq_emitter import LARGEST_BIAS, Emitter, with_room_for
+from slimc.passes.lower.insert_qdq import insert_qdq
+from slimc.passes.lower.qdq_emitter import MAX_BIAS_STEPS, Emitter, fit_bias
 from slimc.targets.onnxruntime.devices import CPU_VNNI
 from slimc.targets.target import Placement
 from slimc.targets.tensorrt.devices import JETSON_ORIN
@@ -30,7 +30,7 @@ CONV = """graph (%x: f32[1,2,4,4]) -> (%y)
 
 
 def emitted(text: str, placement: Placement) -> Graph:
-    graph = place(parse_text(text), OPS, placement).graph
+    graph = insert_qdq(parse_text(text), OPS, placement).graph
     verify(graph)
     return graph
 
@@ -113,11 +113,11 @@ def test_a_bias_that_32_bits_do_not_hold_raises_the_scale_of_its_channel_only() 
     scale = np.array([1e-12, 0.01], np.float32)
     record = Quantization(DType.I8, scale, np.zeros(2, np.int8), -127, 127, 0)
     bias = np.array([10.0, 10.0])
-    made = with_room_for(record, bias)
-    np.testing.assert_allclose(made.scale[0], 10 / LARGEST_BIAS, rtol=1e-6)
+    made = fit_bias(record, bias)
+    np.testing.assert_allclose(made.scale[0], 10 / MAX_BIAS_STEPS, rtol=1e-6)
     assert made.scale[1] == scale[1]
     assert (np.abs(bias / made.scale) <= np.iinfo(np.int32).max).all()
-    assert with_room_for(record, np.array([0.0, 1.0])) is record
+    assert fit_bias(record, np.array([0.0, 1.0])) is record
 
 
 def test_one_scale_for_the_tensor_has_one_for_the_bias() -> None:
@@ -135,6 +135,6 @@ def test_values_of_half_precision_have_scales_of_half_precision() -> None:
     )
     emitter = Emitter(graph, OPS, TENSORRT, "insert-qdq")
     emitter.quantize_operand(graph.by_name["add"], 0)
-    made = emitter.done()
+    made = emitter.finish()
     assert made.constants["x.scale"].dtype is DType.F16
     assert str(made.type_of("x.dq")) == "f16[1,2]"

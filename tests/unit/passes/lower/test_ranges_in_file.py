@@ -14,9 +14,9 @@ from slimc.ir.types import DType
 from slimc.ops import OPS
 from slimc.passes.context import Context
 from slimc.passes.lower.insert_qdq import as_computed
-from slimc.passes.lower.ranges_in_file import leave_beside, settled
-from slimc.passes.quant.integer_nodes import choose
-from slimc.passes.quant.scale_groups import groups, with_every_value
+from slimc.passes.lower.ranges_in_file import keep_ranges, round_to_grid
+from slimc.passes.quant.integer_nodes import select_integer_nodes
+from slimc.passes.quant.scale_groups import cover_all_values, make_scale_groups
 from slimc.passes.quant.scales import weight_record
 from slimc.passes.schemes import schemes_of
 from slimc.targets.dla.devices import JETSON_ORIN_DLA, PLACEMENT
@@ -42,16 +42,16 @@ def test_tensorrt_rounds_settled_weights_to_themselves(axis: int, moved: float) 
     record = weight_record(W8, weight, axis)
     shape = [-1 if i == axis else 1 for i in range(4)]
     weight *= 1 - moved * record.scale.reshape(shape) / (np.abs(weight).max() + 1)
-    found = settled(weight, record)
+    found = round_to_grid(weight, record)
     # 127 * scale / 127 is scale up to one rounding of f32.
     np.testing.assert_allclose(by_tensorrt(found, axis), found, rtol=3e-7)
-    np.testing.assert_array_equal(settled(found, record), found)
+    np.testing.assert_array_equal(round_to_grid(found, record), found)
     assert np.abs(found - weight).max() <= 3 * record.scale.max()
 
 
 def test_one_scale_for_all() -> None:
     record = Quantization(DType.I8, np.array(0.01, np.float32), np.array(0, np.int8), -127, 127)
-    found = settled(np.array([[0.5, -1.2]], np.float32), record)
+    found = round_to_grid(np.array([[0.5, -1.2]], np.float32), record)
     np.testing.assert_allclose(found, [[0.5, -1.27]], rtol=1e-6)
 
 
@@ -69,10 +69,10 @@ def test_every_float_has_a_scale_group() -> None:
     data = Data.from_feeds([{"x": np.zeros((1, 2, 6, 6), np.float32)}], NET)
     ctx = Context(OPS, JETSON_ORIN_DLA, data)
     schemes = schemes_of(NET, JETSON_ORIN_DLA, "auto", (), (), None, "assign-scales")
-    choice = choose(NET, ctx, infer(NET, OPS), schemes)
+    choice = select_integer_nodes(NET, ctx, infer(NET, OPS), schemes)
     assert set(choice.sites) == {"first", "last"}
     assert "DLA has no Erf" in choice.reasons.get("erf", "DLA has no Erf")
-    shared = with_every_value(NET, groups(NET, OPS, PLACEMENT, choice), choice)
+    shared = cover_all_values(NET, make_scale_groups(NET, OPS, PLACEMENT, choice), choice)
     place = {value: group for group in shared for value in group.values}
     assert set(place) == {"x", "c", "r", "e", "m", "y"}
     assert place["c"] is place["r"]  # the kernel clamps what it makes
@@ -94,7 +94,7 @@ def test_what_stays_computes_what_q_and_dq_do() -> None:
   %y: f32[1,2,4,4] = Clip(%r, %l, %h) @clip
   %y quantized i8 scale=0.01"""
     graph = parse_text(text)
-    made = leave_beside(graph, OPS, JETSON_ORIN_DLA).graph
+    made = keep_ranges(graph, OPS, JETSON_ORIN_DLA).graph
     assert [node.op for node in made.nodes] == ["Conv", "Relu", "Clip"]
     assert [node.integer for node in made.nodes] == [True, True, False]  # DLA clips from 0 only
     assert dict(made.records) == dict(graph.records)
@@ -118,7 +118,7 @@ def test_weights_that_others_read_stay_what_they_are() -> None:
   %y: f32[1,2,4,4] = Conv(%d, %v) @last integer
   %y quantized i8 scale=0.01
   %z: f32[2,2,1,1] = Mul(%w, %w) @square""")
-    made = leave_beside(graph, OPS, JETSON_ORIN_DLA).graph
+    made = keep_ranges(graph, OPS, JETSON_ORIN_DLA).graph
     feed = {"x": np.ones((1, 2, 4, 4), np.float32)}
     before, after = run(graph, feed), run(made, feed)
     for value in ("z", "v"):

@@ -178,10 +178,10 @@ graph (%x: f32[B,7,N], %m: f32[B,2,8,8]) -> (%first, %y, %masks)
     ("graph", "options", "name", "message"),
     [
         (JOINED, {"head": "z"}, "unknown-output", "no output 'z'"),
-        (JOINED, {"boxes": "y"}, "no-detection-head", "either one output"),
-        (APART, {"head": "boxes"}, "no-detection-head", "which holds no boxes and scores"),
+        (JOINED, {"boxes": "y"}, "no-detection-head", "give either head"),
+        (APART, {"head": "boxes"}, "no-detection-head", "which cannot hold boxes and scores"),
         (APART, {"boxes": "scores", "scores": "boxes"}, "no-detection-head", "'scores' is of type"),
-        (APART, {"boxes": "boxes", "scores": "boxes"}, "no-detection-head", "either one output"),
+        (APART, {"boxes": "boxes", "scores": "boxes"}, "no-detection-head", "give either head"),
         (
             APART,
             {"objectness": True, "boxes": "boxes", "scores": "scores"},

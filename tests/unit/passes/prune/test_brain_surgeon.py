@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from slimc.passes.prune import brain_surgeon as elimination
-from slimc.passes.prune.brain_surgeon import Reader, Sum, eliminate
+from slimc.passes.prune.brain_surgeon import Reader, UncorrectedReader, eliminate
 
 RNG = np.random.default_rng(1)
 
@@ -58,7 +58,7 @@ def test_rounds_change_the_order_but_not_what_is_counted() -> None:
 
 
 def test_shares_add_up() -> None:
-    found = eliminate([Sum(np.array([0.5, 0.1, 0.4]))], 3)
+    found = eliminate([UncorrectedReader(np.array([0.5, 0.1, 0.4]))], 3)
     assert found.order.tolist() == [1, 2, 0]
     np.testing.assert_allclose(found.damage, [0, 0.1, 0.5, 1])
 

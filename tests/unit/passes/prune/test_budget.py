@@ -15,7 +15,7 @@ from slimc.ops import OPS
 from slimc.passes.context import Context
 from slimc.passes.prune.plan import Budget, Plan, choose_widths, costs_of, family_table
 from slimc.passes.prune.remove_channels import RemoveChannels
-from slimc.passes.prune.widths import Range
+from slimc.passes.prune.widths import WidthRange
 from slimc.targets.target import Target
 
 GRAPH = parse_text("""
@@ -57,7 +57,7 @@ def test_every_budget_is_met_and_reported(budget: Budget, choose: str) -> None:
 def test_nothing_is_cut_that_saves_no_latency(budget: Budget) -> None:
     coupling = couple(GRAPH, OPS, infer(GRAPH, OPS))
     found = families(coupling)
-    ranges = [Range(by_importance(np.ones(f.width), 1).damage, 8) for f in found]
+    ranges = [WidthRange(by_importance(np.ones(f.width), 1).damage, 8) for f in found]
     costs = dict(costs_of(coupling, found, SPEED, 8))
     (unread,) = [i for i, f in enumerate(found) if f.name == "b"]
     usage = costs["latency"].usage.tolil()
@@ -105,7 +105,7 @@ def test_a_family_at_its_least_width_is_said_to_be() -> None:
 def test_shares_are_of_what_was_there() -> None:
     coupling = couple(GRAPH, OPS, infer(GRAPH, OPS))
     found = families(coupling)
-    ranges = tuple(Range(by_importance(np.ones(f.width), 1).damage) for f in found)
+    ranges = tuple(WidthRange(by_importance(np.ones(f.width), 1).damage) for f in found)
     costs = costs_of(coupling, found, SPEED, 1)
     nothing = np.zeros(len(found), np.int64)
     plan = Plan(coupling, found, ranges, nothing, np.zeros(len(coupling.pinned), bool), costs)

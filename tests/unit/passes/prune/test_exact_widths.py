@@ -8,9 +8,9 @@ from scipy.sparse import csc_array
 
 from slimc.analysis.removal_cost import Cost
 from slimc.errors import SlimcError
-from slimc.passes.prune.cost_tables import tables
+from slimc.passes.prune.cost_tables import expand_cost
 from slimc.passes.prune.exact_widths import cut_exactly
-from slimc.passes.prune.widths import Range, cut_to_budget
+from slimc.passes.prune.widths import WidthRange, cut_to_budget
 
 
 def some_cost(rng: np.random.Generator, widths: list[int], factors: int = 2) -> Cost:
@@ -31,11 +31,11 @@ def some_cost(rng: np.random.Generator, widths: list[int], factors: int = 2) -> 
     return Cost(base, csc_array(usage), np.array(terms), weight, np.ones(len(base), np.int64))
 
 
-def some_range(rng: np.random.Generator, width: int, step: int = 1) -> Range:
-    return Range(np.concatenate([[0.0], np.cumsum(rng.exponential(size=width))]), step)
+def some_range(rng: np.random.Generator, width: int, step: int = 1) -> WidthRange:
+    return WidthRange(np.concatenate([[0.0], np.cumsum(rng.exponential(size=width))]), step)
 
 
-def damage(ranges: list[Range], lost: np.ndarray) -> float:
+def damage(ranges: list[WidthRange], lost: np.ndarray) -> float:
     return float(sum(r.damage[k] for r, k in zip(ranges, lost, strict=True)))
 
 
@@ -68,7 +68,7 @@ def test_it_is_never_worse_than_greedy(seed: int) -> None:
 
 def test_what_greedy_does_not_reach_is_cut_as_far_as_it_goes() -> None:
     rng = np.random.default_rng(0)
-    ranges = [Range(some_range(rng, 8).damage, least=6) for _ in range(2)]
+    ranges = [WidthRange(some_range(rng, 8).damage, least=6) for _ in range(2)]
     cost = some_cost(rng, [8, 8])
     assert cut_exactly(ranges, cost, 0.9, cost).tolist() == [2, 2]
 
@@ -78,7 +78,7 @@ def test_tables_sum_to_the_cost() -> None:
     widths = [5, 6, 7]
     cost = some_cost(rng, widths)
     lost = [np.arange(0, w, 2) for w in widths]
-    found = tables(cost, lost)
+    found = expand_cost(cost, lost)
     for at in product(*(range(len(one)) for one in lost)):
         total = found.constant + sum(float(found.single[f][i]) for f, i in enumerate(at))
         total += sum(float(t[at[f], at[g]]) for (f, g), t in found.pairs.items())
@@ -92,7 +92,7 @@ def test_rounded_sizes_are_exact_for_one_family_and_never_too_low_for_two() -> N
     terms, weight = np.array([[0, 2], [1, 2]]), np.ones(2)
     cost = Cost(sizes, usage, terms, weight, np.array([8, 8, 1]))
     lost = [np.arange(16), np.arange(16)]
-    found = tables(cost, lost)
+    found = expand_cost(cost, lost)
     assert not found.pairs
     for i, k in product(range(16), range(16)):
         total = found.constant + found.single[0][i] + found.single[1][k]
@@ -106,7 +106,7 @@ def test_products_of_three_families_are_refused() -> None:
     ones = np.ones(4, np.int64)
     cost = Cost(np.array([4, 4, 4, 1]), usage, np.array([[0, 1, 2]]), ones[:1], ones)
     with pytest.raises(SlimcError) as caught:
-        tables(cost, [np.arange(4)] * 3)
+        expand_cost(cost, [np.arange(4)] * 3)
     assert caught.value.name == "too-many-choices"
     assert "choose=greedy" in caught.value.help
 
@@ -116,4 +116,4 @@ def test_too_many_pairs_are_refused() -> None:
     ones = np.ones(3, np.int64)
     cost = Cost(np.array([300, 300, 1]), usage, np.array([[0, 1]]), ones[:1], ones)
     with pytest.raises(SlimcError, match="more than 40000 pairs"):
-        tables(cost, [np.arange(300)] * 2)
+        expand_cost(cost, [np.arange(300)] * 2)

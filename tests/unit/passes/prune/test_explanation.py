@@ -7,7 +7,7 @@ from slimc.analysis.shapes import default_sizes, infer
 from slimc.ir.text import parse_text
 from slimc.ops import OPS
 from slimc.passes.prune.explanation import Explanation
-from slimc.remarks import listed
+from slimc.remarks import join_names
 
 
 def explained(text: str) -> Explanation:
@@ -136,6 +136,6 @@ def test_weighted_members_of_a_family_stand_in_graph_order() -> None:
 
 
 def test_long_lists_are_cut_short() -> None:
-    assert listed(["a", "b"]) == "'a', 'b'"
-    assert listed([*"abcdef"]) == "'a', 'b', 'c', 'd' and 2 more"
-    assert listed(["'a' (Conv)"], quoted=True) == "'a' (Conv)"
+    assert join_names(["a", "b"]) == "'a', 'b'"
+    assert join_names([*"abcdef"]) == "'a', 'b', 'c', 'd' and 2 more"
+    assert join_names(["'a' (Conv)"], quoted=True) == "'a' (Conv)"

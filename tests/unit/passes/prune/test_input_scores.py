@@ -37,7 +37,7 @@ def feeds() -> list[dict[str, np.ndarray]]:
 def with_array(graph: Graph, name: str, array: np.ndarray) -> Graph:
     editor = Editor(graph)
     editor.set_constant(name, array)
-    return editor.done()
+    return editor.finish()
 
 
 def ranked(graph: Graph, score: str, data: Data | None = None) -> tuple[Ranking | None, ...]:

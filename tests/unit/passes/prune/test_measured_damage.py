@@ -5,7 +5,7 @@ import pytest
 
 from slimc.analysis.importance import Ranking
 from slimc.analysis.sensitivity_curves import Curve, Point
-from slimc.passes.prune.measured_damage import calibrate, monotone
+from slimc.passes.prune.measured_damage import calibrate, fit_monotone
 
 ORDER = np.arange(8)
 RANKING = Ranking(ORDER, np.array([0, 1, 2, 4, 8, 16, 32, 64, 128.0]))
@@ -48,11 +48,11 @@ def test_without_points_nothing_changes() -> None:
 
 
 def test_monotone_is_nearest_in_least_squares() -> None:
-    assert monotone([1, 3, 2, 4]) == [1, 2.5, 2.5, 4]
-    assert monotone([3, 2, 1]) == [2, 2, 2]
-    assert monotone([]) == []
+    assert fit_monotone([1, 3, 2, 4]) == [1, 2.5, 2.5, 4]
+    assert fit_monotone([3, 2, 1]) == [2, 2, 2]
+    assert fit_monotone([]) == []
     given = np.random.default_rng(0).normal(size=9)
-    found = np.array(monotone(given))
+    found = np.array(fit_monotone(given))
     assert (np.diff(found) >= 0).all()
     for other in np.sort(np.random.default_rng(1).normal(size=(200, 9)), axis=1):
         assert np.square(found - given).sum() <= np.square(other - given).sum()

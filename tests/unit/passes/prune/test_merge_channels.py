@@ -109,7 +109,7 @@ def test_groups_merge_within_themselves() -> None:
 
 
 def test_wide_readers_are_left_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(merge_channels, "WIDEST", 8)
+    monkeypatch.setattr(merge_channels, "MAX_CHANNELS", 8)
     made, _ = merged(CHAIN)
     assert [row["node"] for row in made.table] == ["c"]
     assert any(r.node == "b" and "more than 8 channels" in r.message for r in made.remarks)

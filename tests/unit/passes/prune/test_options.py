@@ -11,7 +11,7 @@ from slimc.errors import SlimcError
 from slimc.ir.graph import Graph, Origin
 from slimc.ir.text import parse_text
 from slimc.ops import OPS
-from slimc.passes.prune.options import Bounds, bounds, kept_nodes, matching
+from slimc.passes.prune.options import WidthBounds, kept_nodes, match_nodes, parse_bounds
 
 GRAPH = parse_text("""
 graph (%x: f32[1,8]) -> (%y)
@@ -36,11 +36,11 @@ def coupled(graph: Graph = GRAPH) -> Coupling:
     return couple(graph, OPS, infer(graph, OPS))
 
 
-def of(*widths: str, step: int = 1, least: int = 1) -> Bounds:
+def of(*widths: str, step: int = 1, least: int = 1) -> WidthBounds:
     coupling = coupled()
     found = families(coupling)
     (trunk,) = [i for i, f in enumerate(found) if f.width == 16]
-    return bounds(coupling, found, [step] * len(found), widths, least)[trunk]
+    return parse_bounds(coupling, found, [step] * len(found), widths, least)[trunk]
 
 
 @pytest.mark.parametrize(
@@ -48,12 +48,12 @@ def of(*widths: str, step: int = 1, least: int = 1) -> Bounds:
     [("in/a:8-12", 8, 12), ("in/*:8", 8, 8), ("in/b:-12", 1, 12), ("in/b:5-", 5, 1 << 62)],
 )
 def test_texts_of_bounds(text: str, least: int, most: int) -> None:
-    assert of(text) == Bounds(least, most)
+    assert of(text) == WidthBounds(least, most)
 
 
 def test_all_bounds_of_a_family_hold_and_the_option_for_all() -> None:
-    assert of("in/a:4-12", "in/b:2-14", least=3) == Bounds(4, 12)
-    assert of("in/a:2-12", least=3) == Bounds(3, 12)
+    assert of("in/a:4-12", "in/b:2-14", least=3) == WidthBounds(4, 12)
+    assert of("in/a:2-12", least=3) == WidthBounds(3, 12)
 
 
 @pytest.mark.parametrize(
@@ -74,20 +74,20 @@ def test_bounds_that_say_nothing_are_refused(texts: list[str], message: str) -> 
 
 
 def test_bounds_without_a_multiple_are_refused() -> None:
-    assert of("in/a:8-9", step=8) == Bounds(8, 9)
+    assert of("in/a:8-9", step=8) == WidthBounds(8, 9)
     with pytest.raises(SlimcError, match="no width from 9 to 15 that is a multiple of 8"):
         of("in/a:9-15", step=8)
 
 
 def test_nodes_are_found_by_the_names_of_the_users_model_too() -> None:
-    assert matching(renamed(), "user/bias", "keep") == {"in/b"}
-    assert matching(renamed(), "in/b", "keep") == {"in/b"}
+    assert match_nodes(renamed(), "user/bias", "keep") == {"in/b"}
+    assert match_nodes(renamed(), "in/b", "keep") == {"in/b"}
     assert kept_nodes(renamed(), ["user/*", "out"]) == {"in/b", "out"}
 
 
 def test_a_name_of_no_node_gets_a_suggestion() -> None:
     with pytest.raises(SlimcError) as caught:
-        matching(renamed(), "user/biass", "widths")
+        match_nodes(renamed(), "user/biass", "widths")
     assert caught.value.name == "unknown-node"
     assert caught.value.where == "option widths of pass remove-channels"
     assert caught.value.help == "did you mean 'user/bias'?"

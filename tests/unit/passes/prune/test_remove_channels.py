@@ -11,7 +11,7 @@ from slimc.ir.graph import Graph, Quantization
 from slimc.ir.text import parse_text, to_text
 from slimc.ir.types import DType
 from slimc.ops import OPS
-from slimc.ops.op import Op, table
+from slimc.ops.op import Op, make_table
 from slimc.passes.context import Context
 from slimc.passes.prune.remove_channels import RemoveChannels
 from slimc.targets.target import Target
@@ -181,7 +181,7 @@ graph (%x: f32[N,6]) -> (%y)
 
 def test_a_family_without_which_the_graph_does_not_run_stays_whole() -> None:
     whole = parse_text(MISDESCRIBED)
-    ops = OPS | table(Op("com.microsoft.BiasGelu", "*a b, c -> *a b"))  # c is b in truth
+    ops = OPS | make_table(Op("com.microsoft.BiasGelu", "*a b, c -> *a b"))  # c is b in truth
     feed = {"x": np.random.default_rng(0).standard_normal((8, 6)).astype(np.float32)}
     seen = replace(context(), ops=ops, data=Data.from_feeds([feed], whole), sizes={"N": 8})
     result = RemoveChannels(ratio=0.3, score="magnitude").run(whole, seen)

@@ -11,8 +11,8 @@ from slimc.analysis.prune_groups import Family, families
 from slimc.analysis.sensitivity_curves import Curve, Curves, Point, Setup
 from slimc.analysis.shapes import default_sizes, infer
 from slimc.calib.data import Data
-from slimc.calib.held_out import held_out
-from slimc.calib.output_loss import LEAST, WORST, MetricLoss, OutputError, evaluation_feeds
+from slimc.calib.held_out import select_held_out
+from slimc.calib.output_loss import LEAST_SAMPLES, WORST, MetricLoss, OutputError, evaluation_feeds
 from slimc.errors import SlimcError
 from slimc.execute.ort import run
 from slimc.ir.constant import Constant
@@ -23,7 +23,7 @@ from slimc.ops import OPS
 from slimc.passes.context import Context
 from slimc.passes.prune.rankings import rank
 from slimc.passes.prune.remove_channels import RemoveChannels
-from slimc.passes.prune.sensitivity import kept_at, measure_curves, measure_points
+from slimc.passes.prune.sensitivity import kept_units, measure_curves, measure_points
 from slimc.passes.prune.slice_axes import Sliced
 from slimc.targets import resolve
 
@@ -173,7 +173,7 @@ def test_known_points_and_whole_families_are_not_run() -> None:
     ("width", "ratio", "kept"), [(8, 0.25, 6), (10, 0.3, 7), (100, 0.29, 71), (2, 0.9, 1)]
 )
 def test_the_nearest_number_of_units_goes(width: int, ratio: float, kept: int) -> None:
-    assert kept_at(width, ratio) == kept
+    assert kept_units(width, ratio) == kept
 
 
 def test_a_refit_is_measured_in_place_of_the_cut() -> None:
@@ -213,9 +213,9 @@ def test_samples_are_bounded_by_their_cost(monkeypatch: pytest.MonkeyPatch) -> N
     assert counts() == [3, 3, 3, 1]  # feeds smaller than those the graph was analysed for
     data = Data.from_feeds([feed], coupling.graph)
     monkeypatch.setattr(f"{module}.MACS_PER_POINT", 1)
-    assert counts() == [LEAST]
+    assert counts() == [LEAST_SAMPLES]
     monkeypatch.setattr(f"{module}.LIVE_BYTES", 1)
-    assert counts() == [1] * LEAST
+    assert counts() == [1] * LEAST_SAMPLES
 
 
 def test_feeds_of_a_fixed_size_are_taken_whole() -> None:
@@ -229,7 +229,7 @@ def test_held_out_feeds_of_a_fixed_size_are_whole_too() -> None:
     for leading, sizes in (("N", [1, 1, 1, 1]), ("4", [4, 4, 4, 4])):
         graph = parse_text(CHAIN.replace("f32[N,3,8,8]", f"f32[{leading},3,8,8]"))
         data = Data.from_feeds([{"x": np.zeros((4, 3, 8, 8), np.float32)}] * 5, graph)
-        assert [len(feed["x"]) for feed in held_out(data, 20)] == sizes
+        assert [len(feed["x"]) for feed in select_held_out(data, 20)] == sizes
 
 
 def test_an_output_without_floats_needs_a_score() -> None:

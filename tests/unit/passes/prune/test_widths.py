@@ -6,12 +6,12 @@ from scipy.sparse import csc_array
 
 from slimc.analysis.importance import by_importance
 from slimc.analysis.removal_cost import Cost
-from slimc.passes.prune.widths import Range, cut_evenly, cut_to_budget
+from slimc.passes.prune.widths import WidthRange, cut_evenly, cut_to_budget
 
 
-def ramp(width: int, step: int = 1, least: int = 1, readers: int = 1) -> Range:
+def ramp(width: int, step: int = 1, least: int = 1, readers: int = 1) -> WidthRange:
     ranking = by_importance(np.linspace(0.5, 1.5, width), readers)
-    return Range(ranking.damage, step, least)
+    return WidthRange(ranking.damage, step, least)
 
 
 def chain(*widths: int) -> Cost:
@@ -63,12 +63,12 @@ def test_a_family_with_many_readers_is_spared() -> None:
 
 def test_the_price_is_the_largest_convex_curve_below_the_damage() -> None:
     damage = np.array([0.0, 5, 5, 6, 6, 20])
-    price = Range(damage).price
+    price = WidthRange(damage).price
     np.testing.assert_allclose(price, [0, 1.5, 3, 4.5, 6, 20])
     rng = np.random.default_rng(0)
     for _ in range(20):
         damage = np.concatenate([[0], np.cumsum(rng.exponential(size=12) ** 3)])
-        price = Range(damage).price
+        price = WidthRange(damage).price
         assert (price <= damage + 1e-12).all()
         assert (np.diff(price, 2) >= -1e-9).all()
         for k in range(1, 13):  # every point is on the curve, or below a line between two that are
@@ -81,8 +81,8 @@ def test_the_price_is_the_largest_convex_curve_below_the_damage() -> None:
 
 
 def test_greedy_goes_over_a_steep_place_to_a_flat_one() -> None:
-    steep = Range(np.array([0.0, 2, 2, 2, 2, 2, 2, 2, 30]))
-    even = Range(np.arange(9.0))
+    steep = WidthRange(np.array([0.0, 2, 2, 2, 2, 2, 2, 2, 30]))
+    even = WidthRange(np.arange(9.0))
     cost = chain(8, 8)
     lost = cut_to_budget([steep, even], cost, 0.8, cost)
     assert lost.tolist() == [7, 0]
@@ -99,15 +99,15 @@ def test_greedy_goes_over_a_steep_place_to_a_flat_one() -> None:
     ],
 )
 def test_allowed_widths(step: int, least: int, most: int, allowed: list[int]) -> None:
-    one = Range(np.arange(34.0), step, least, most)
-    assert one.allowed() == allowed
+    one = WidthRange(np.arange(34.0), step, least, most)
+    assert one.allowed_widths() == allowed
     assert one.kept_at(0.0) == allowed[0]
     assert one.kept_at(0.999) == allowed[-1]
 
 
 def test_a_family_above_what_it_may_keep_is_cut_whatever_the_budget() -> None:
     cost = chain(16, 16)
-    ranges = [Range(np.arange(17.0), most=8), Range(np.arange(17.0))]
+    ranges = [WidthRange(np.arange(17.0), most=8), WidthRange(np.arange(17.0))]
     assert cut_to_budget(ranges, cost, 0.1, cost).tolist() == [8, 0]
     assert cut_evenly(ranges, 0.25, cost).tolist() == [8, 4]
 
@@ -121,7 +121,7 @@ def test_a_step_that_saves_nothing_is_taken_together_with_the_next() -> None:
 
 def test_what_the_last_step_saves_too_much_is_given_back() -> None:
     cost = chain(8, 8)
-    cheap, dear = Range(np.arange(9.0) / 100, 1, 6), Range(np.arange(9.0), 8 // 2)
+    cheap, dear = WidthRange(np.arange(9.0) / 100, 1, 6), WidthRange(np.arange(9.0), 8 // 2)
     lost = cut_to_budget([cheap, dear], cost, 0.5, cost)
     assert lost.tolist() == [0, 4]  # first two of the cheap ones went, then half of the others
 
@@ -130,7 +130,9 @@ def test_nothing_more_can_be_given_back() -> None:
     rng = np.random.default_rng(3)
     for _ in range(10):
         widths = rng.integers(4, 30, 4)
-        ranges = [Range(np.concatenate([[0], np.cumsum(rng.exponential(size=w))])) for w in widths]
+        ranges = [
+            WidthRange(np.concatenate([[0], np.cumsum(rng.exponential(size=w))])) for w in widths
+        ]
         cost = chain(*widths.tolist())
         goal = 0.6 * cost.of(np.zeros(4, np.int64))
         lost = cut_to_budget(ranges, cost, 0.4, cost)
@@ -143,8 +145,8 @@ def test_nothing_more_can_be_given_back() -> None:
 
 def test_a_last_step_that_saves_far_too_much_is_left_to_others() -> None:
     """The wide family's half is cheapest per saved cost, but a few units of the other do."""
-    wide = Range(np.array([0, 1.0, 2.0]), step=1)  # half of 1000
-    fine = Range(np.linspace(0, 4, 41), step=1)  # fortieths of 1000
+    wide = WidthRange(np.array([0, 1.0, 2.0]), step=1)  # half of 1000
+    fine = WidthRange(np.linspace(0, 4, 41), step=1)  # fortieths of 1000
     usage = csc_array(np.array([[1, 0], [0, 1], [0, 0]]))
     terms, ones = np.array([[0, 2], [1, 2]]), np.ones(3, np.int64)
     cost = Cost(np.array([2, 40, 1]), usage, terms, np.array([500, 25]), ones)

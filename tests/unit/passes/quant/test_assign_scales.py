@@ -19,7 +19,7 @@ from slimc.ir.types import DType
 from slimc.ops import OPS
 from slimc.passes.base import PassResult, traits_of
 from slimc.passes.context import Context
-from slimc.passes.lower.insert_qdq import place
+from slimc.passes.lower.insert_qdq import insert_qdq
 from slimc.passes.prune.remove_channels import RemoveChannels
 from slimc.passes.quant.assign_scales import AssignScales
 from slimc.passes.traits import Trait
@@ -173,7 +173,7 @@ def test_a_bias_is_part_of_the_contraction_before_it() -> None:
 def test_a_bias_is_added_by_the_integer_kernel() -> None:
     graph = parse_text(BIASED_TEXT.replace("f32[N,", "f32[2,"))
     assert CPU_VNNI.placement is not None
-    made = place(assigned(graph, CPU_VNNI).graph, OPS, CPU_VNNI.placement).graph
+    made = insert_qdq(assigned(graph, CPU_VNNI).graph, OPS, CPU_VNNI.placement).graph
     kinds = optimized_ops(made)  # the last product has no bias
     assert kinds["com.microsoft.MatMulIntegerToFloat"] == 1
     assert kinds["com.microsoft.QGemm"] == 1
@@ -239,7 +239,7 @@ def test_short_sums_pay_only_between_integers() -> None:
 def test_what_is_left_in_float_is_so_in_the_runtime(target: Target) -> None:
     graph = assigned(SHORT, target).graph
     assert target.placement is not None
-    placed = place(graph, OPS, target.placement).graph
+    placed = insert_qdq(graph, OPS, target.placement).graph
     assert integer_kernels(placed, signed=target is CPU_ARM64) == len(integer(graph))
 
 

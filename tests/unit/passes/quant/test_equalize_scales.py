@@ -18,7 +18,7 @@ from slimc.passes.context import Context
 from slimc.passes.lower.insert_qdq import InsertQdq
 from slimc.passes.quant.assign_scales import AssignScales
 from slimc.passes.quant.equalize_scales import EqualizeScales
-from slimc.passes.quant.scalable_channels import Site, sites_of
+from slimc.passes.quant.scalable_channels import ScalableChannels, find_sites
 from slimc.targets.generic import GENERIC_ONNX
 
 CHAIN = """
@@ -68,7 +68,7 @@ def uneven(graph: Graph, name: str, axis: int, factor: float = 40) -> Graph:
     array = np.moveaxis(graph.constants[name].array.copy(), axis, 0)
     array[::4] *= factor
     editor.set_constant(name, np.moveaxis(array, 0, axis))
-    return editor.done()
+    return editor.finish()
 
 
 def equalized(graph: Graph, seed: int = 0) -> tuple[PassResult, Context, Data]:
@@ -128,7 +128,7 @@ def test_gates_take_one_more_multiplication_if_asked() -> None:
 
 
 def reasons(graph: Graph) -> dict[str, str]:
-    found = sites_of(graph, OPS, infer(graph, OPS, {"N": 8}))
+    found = find_sites(graph, OPS, infer(graph, OPS, {"N": 8}))
     return {node: one for node, one in found if isinstance(one, str)}
 
 
@@ -146,12 +146,12 @@ def test_a_weight_that_two_nodes_share_parts() -> None:
     text = CHAIN.replace("BETWEEN", "Relu(%a)").replace("(%y)", "(%y, %z)")
     text += "  %z: f32[N,16,6,6] = Conv(%x, %w1) @beside\n"
     graph = parse_text(text)
-    found = dict(sites_of(graph, OPS, infer(graph, OPS, {"N": 8})))
+    found = dict(find_sites(graph, OPS, infer(graph, OPS, {"N": 8})))
     site = found["first"]
-    assert isinstance(site, Site)
+    assert isinstance(site, ScalableChannels)
     editor = Editor(graph)
     site.rescale(editor, np.linspace(0.1, 5, 16))
-    made = editor.done()
+    made = editor.finish()
     x = np.random.default_rng(0).normal(size=(2, 8, 6, 6)).astype(np.float32)
     for name, wanted in run(graph, {"x": x}).items():
         np.testing.assert_allclose(run(made, {"x": x})[name], wanted, rtol=1e-4, atol=1e-4)

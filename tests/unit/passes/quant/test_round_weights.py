@@ -16,7 +16,7 @@ from slimc.passes.base import Pass, PassResult
 from slimc.passes.context import Context
 from slimc.passes.quant.assign_scales import AssignScales
 from slimc.passes.quant.correct_bias import CorrectBias
-from slimc.passes.quant.layer_fitting import simulated
+from slimc.passes.quant.layer_fitting import simulate
 from slimc.passes.quant.round_weights import RoundWeights
 from slimc.targets import TARGETS
 from slimc.targets.generic import GENERIC_ONNX
@@ -73,7 +73,7 @@ def run(one: Pass, text: str = CONVS, bits: int = 3, count: int = 40) -> tuple[G
 def error(scaled: Graph, made: Graph) -> float:
     """Return the error of the outputs on samples that no pass has seen, as a geometric mean."""
     floats, ctx = replace(scaled, records={}), context(scaled)
-    errors = sample_errors(floats, [simulated(made, ctx)], feeds(200, seed=9))[0]
+    errors = sample_errors(floats, [simulate(made, ctx)], feeds(200, seed=9))[0]
     return float(np.exp(np.log(errors).mean()))
 
 
@@ -153,7 +153,7 @@ def test_fields_that_ranges_do_not_hold_for_change_nothing() -> None:
     scaled = AssignScales().run(graph, ctx).graph
     made = RoundWeights().run(scaled, ctx)
     assert made.graph is scaled
-    assert "farther on the made-up samples that ranges are of" in made.remarks[0].message
+    assert "worse on the random samples of the ranges" in made.remarks[0].message
 
 
 def test_weights_of_two_readers_stay_the_nearest() -> None:
@@ -170,7 +170,7 @@ graph (%x: f32[N,16]) -> (%y)
     scaled = AssignScales().run(graph, ctx).graph
     made = RoundWeights().run(scaled, ctx)
     said = {remark.node: remark.message for remark in made.remarks}
-    assert said["a"] == said["b"] == "as it is: others read its weights too"
+    assert said["a"] == said["b"] == "as it is: other nodes share its weights"
     assert made.graph.constants["w"] is graph.constants["w"]
 
 
@@ -208,11 +208,11 @@ graph (%x: f32[N,16]) -> (%y)
     scaled = AssignScales(scheme="int8-dynamic").run(graph, ctx).graph
     made = RoundWeights().run(scaled, ctx)
     assert {row["node"] for row in made.facts["layers"]} == {"a", "b"}
-    assert "MatMulInteger" in {node.op for node in simulated(made.graph, ctx).nodes}
+    assert "MatMulInteger" in {node.op for node in simulate(made.graph, ctx).nodes}
     floats = Session(graph)
     unseen = [{"x": rng.standard_normal((64, 16)).astype(np.float32)} for _ in range(4)]
     before, after = (
-        sum(np.square(floats.run(f)["y"] - Session(simulated(g, ctx)).run(f)["y"]).sum()
+        sum(np.square(floats.run(f)["y"] - Session(simulate(g, ctx)).run(f)["y"]).sum()
             for f in unseen)
         for g in (scaled, made.graph)
     )  # fmt: skip

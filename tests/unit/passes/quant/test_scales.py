@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from slimc.calib.table import Range
+from slimc.calib.table import ValueRange
 from slimc.ir.types import DType
 from slimc.passes.quant.scales import activation_record, weight_record
 from slimc.targets.target import Grid
@@ -14,14 +14,15 @@ S8_FREE = Grid(DType.I8, -128, 127, symmetric=False)
 W8 = Grid(DType.I8, -127, 127, symmetric=True, per_channel=True)
 W7 = Grid(DType.I8, -64, 64, symmetric=True, per_channel=True)
 RANGES = [
-    Range(-1, 1), Range(0, 6), Range(-0.278, 12), Range(-7, -1), Range(2, 3), Range(0, 0),
-    Range(-1e-45, 0), Range(-3e38, 3e38), Range(-0.1, 1e6),
+    ValueRange(-1, 1), ValueRange(0, 6), ValueRange(-0.278, 12), ValueRange(-7, -1),
+    ValueRange(2, 3), ValueRange(0, 0),
+    ValueRange(-1e-45, 0), ValueRange(-3e38, 3e38), ValueRange(-0.1, 1e6),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("grid", [U8, S8, S8_FREE], ids=["u8", "s8", "s8-free"])
 @pytest.mark.parametrize("span", RANGES, ids=str)
-def test_grid_covers_the_range_and_holds_zero(grid: Grid, span: Range) -> None:
+def test_grid_covers_the_range_and_holds_zero(grid: Grid, span: ValueRange) -> None:
     record = activation_record(grid, span)
     assert record.scale.dtype == np.float32
     assert record.scale.shape == record.zero_point.shape == ()
@@ -34,11 +35,11 @@ def test_grid_covers_the_range_and_holds_zero(grid: Grid, span: Range) -> None:
 
 
 def test_rectified_values_use_every_integer() -> None:
-    record = activation_record(U8, Range(0, 6))
+    record = activation_record(U8, ValueRange(0, 6))
     assert record.zero_point == 0
     assert record.scale == np.float32(6 / 255)
-    assert activation_record(S8_FREE, Range(0, 6)).zero_point == -128
-    assert activation_record(S8, Range(-3, 6)).scale == np.float32(6 / 127)
+    assert activation_record(S8_FREE, ValueRange(0, 6)).zero_point == -128
+    assert activation_record(S8, ValueRange(-3, 6)).scale == np.float32(6 / 127)
 
 
 @pytest.mark.parametrize("grid", [W8, W7], ids=["8-bit", "7-bit"])

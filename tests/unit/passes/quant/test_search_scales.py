@@ -15,7 +15,7 @@ from slimc.passes.base import PassResult
 from slimc.passes.context import Context
 from slimc.passes.lower.insert_qdq import InsertQdq
 from slimc.passes.quant.assign_scales import AssignScales
-from slimc.passes.quant.consumers import Readers, shared_scales
+from slimc.passes.quant.consumers import Readers, find_shared_scales
 from slimc.passes.quant.range_search import range_of
 from slimc.passes.quant.search_scales import SearchScales
 from slimc.targets.dla.devices import JETSON_ORIN_DLA
@@ -44,7 +44,7 @@ def searched(graph: Graph, ctx: Context, calibrator: str = "minmax") -> tuple[Gr
 def with_weights(graph: Graph, name: str, array: np.ndarray) -> Graph:
     editor = Editor(graph)
     editor.set_constant(name, array.astype(np.float32))
-    return editor.done()
+    return editor.finish()
 
 
 def unread_outliers() -> tuple[Graph, np.ndarray]:
@@ -105,7 +105,7 @@ def test_values_that_share_a_scale_go_on_sharing_one() -> None:
     x[:, 3] *= 9
     ctx = context(MOVED, x)
     before, result = searched(MOVED, ctx)
-    shared = shared_scales(before, OPS)
+    shared = find_shared_scales(before, OPS)
     assert ("a", "m") in shared
     assert result.graph.records["a"] is result.graph.records["m"]
     readers = Readers.of(before, ctx, shared)
@@ -149,4 +149,4 @@ graph (%x: f32[N,16,4,4]) -> (%y)
     x = np.random.default_rng(2).normal(size=(64, 16, 4, 4)).astype(np.float32)
     x[:, 3] *= 9
     before, _ = searched(graph, context(graph, x, JETSON_ORIN_DLA))
-    assert shared_scales(before, OPS) == [("x",), ("a", "r"), ("y",)]
+    assert find_shared_scales(before, OPS) == [("x",), ("a", "r"), ("y",)]

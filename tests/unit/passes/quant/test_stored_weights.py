@@ -39,7 +39,7 @@ def product(weight: str, call: str, data: str = "f32[2,96]") -> str:
     ],
 )
 def test_blocks_lie_along_what_is_summed_or_looked_up(text: str, axis: int, block: int) -> None:
-    (one,) = chosen(text).found
+    (one,) = chosen(text).stored
     assert (one.axis, one.grid.block) == (axis, block)
 
 
@@ -53,7 +53,7 @@ def test_blocks_lie_along_what_is_summed_or_looked_up(text: str, axis: int, bloc
 )
 def test_what_stays_float_has_a_reason(text: str, said: str) -> None:
     found = chosen(text)
-    assert not found.found
+    assert not found.stored
     assert all(said in reason for reason in found.reasons.values())
     assert bool(found.reasons) == bool(said)
 
@@ -61,7 +61,7 @@ def test_what_stays_float_has_a_reason(text: str, said: str) -> None:
 def test_a_tiny_weight_is_not_worth_it() -> None:
     text = product("f32[96,8]", "MatMul(%x, %w)")
     assert "768 elements: less than 769" in chosen(text, least=769).reasons["node"]
-    assert chosen(text, least=768).found
+    assert chosen(text, least=768).stored
 
 
 @pytest.mark.parametrize(
@@ -77,5 +77,5 @@ def test_runtimes_may_want_matrices_of_even_rows(weight: str, data: str, found: 
     ctx = Context(OPS, JETSON_ORIN, Data.synthesize(graph, {}, 0, 1))
     schemes = Schemes(JETSON_ORIN, "int4-weights", {})
     made = choose_weights(graph, ctx, infer(graph, OPS), schemes, 0)
-    assert len(made.found) == found
+    assert len(made.stored) == found
     assert all("rows of a multiple of 2" in why for why in made.reasons.values())

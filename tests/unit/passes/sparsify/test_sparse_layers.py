@@ -13,10 +13,10 @@ from slimc.ir.graph import Graph
 from slimc.ir.text import parse_text
 from slimc.ops import OPS
 from slimc.passes.context import Context
-from slimc.passes.sparsify.sparse_layers import Bounds, sparse_layers, with_zeros
+from slimc.passes.sparsify.sparse_layers import SparsityBounds, copy_zeros, select_sparse_layers
 from slimc.targets.tensorrt.devices import JETSON_ORIN
 
-BOUNDS = Bounds(channels=8, multiple=4)
+BOUNDS = SparsityBounds(channels=8, multiple=4)
 PRODUCT = """
 graph (%x: f32[2,8]) -> (%y)
   %w = constant f32[8,8] random(0)
@@ -28,10 +28,10 @@ def context(graph: Graph) -> Context:
     return Context(OPS, JETSON_ORIN, Data.synthesize(graph, {}, 0, 1))
 
 
-def left(text: str, bounds: Bounds = BOUNDS, keep: tuple[str, ...] = ()) -> dict[str, str]:
+def left(text: str, bounds: SparsityBounds = BOUNDS, keep: tuple[str, ...] = ()) -> dict[str, str]:
     """Return why nodes stay dense."""
     graph = retype(parse_text(text), OPS)
-    _, remarks = sparse_layers(graph, context(graph), keep, bounds)
+    _, remarks = select_sparse_layers(graph, context(graph), keep, bounds)
     return {remark.node: remark.message.removeprefix("stays dense: ") for remark in remarks}
 
 
@@ -47,10 +47,10 @@ graph (%x: f32[1,8,4,4]) -> (%y)
 """),
         OPS,
     )
-    found, _ = sparse_layers(graph, context(graph), (), BOUNDS)
+    found, _ = select_sparse_layers(graph, context(graph), (), BOUNDS)
     assert [(one.name, one.axis) for one in found] == [("conv", 1), ("product", 0)]
     for one in found:
-        masked = one.masked(graph)
+        masked = one.masked_weight(graph)
         assert is_sparse(masked, one.axis)
         assert masked.dtype == np.float32
 
@@ -66,7 +66,7 @@ graph (%x: f32[1,8,4,4]) -> (%y)
         (
             "  %w = constant f32[8,8] random(0)\n"
             "  %z = MatMul(%x, %w) @other\n  %y = MatMul(%z, %w) @node",
-            "others read its weights too",
+            "other nodes share its weights",
         ),
         (
             "  %w = constant f32[8,4] random(0)\n  %y = MatMul(%x, %w) @node",
@@ -83,14 +83,14 @@ def test_what_stays_dense_gets_the_reason(text: str, reason: str) -> None:
 
 
 def test_kept_nodes_odd_channels_and_weights_that_are_not_finite_stay_dense() -> None:
-    assert left(PRODUCT, keep=("node",))["node"] == "it is kept"
-    wider = Bounds(channels=8, multiple=16)
-    assert left(PRODUCT, wider)["node"] == "its 8 input channels are no multiple of 16"
+    assert left(PRODUCT, keep=("node",))["node"] == "it is listed in keep"
+    wider = SparsityBounds(channels=8, multiple=16)
+    assert left(PRODUCT, wider)["node"] == "its 8 input channels are not a multiple of 16"
     graph = retype(parse_text(PRODUCT), OPS)
     array = graph.constants["w"].array.copy()
     array[0, 0] = np.nan
     graph = replace(graph, constants={"w": Constant(array)})
-    _, (one,) = sparse_layers(graph, context(graph), (), BOUNDS)
+    _, (one,) = select_sparse_layers(graph, context(graph), (), BOUNDS)
     assert "NaN" in one.message
 
 
@@ -114,8 +114,8 @@ graph (%x: f32[1,8,4,4], %c: bool[]) -> (%y, %z)
 
 def test_zeros_of_another_graph_are_taken_over() -> None:
     dense = retype(parse_text(PRODUCT), OPS)
-    ((layer,), _) = sparse_layers(dense, context(dense), (), BOUNDS)
-    masked = replace(dense, constants={"w": Constant(layer.masked(dense))})
-    made = with_zeros(dense, masked, context(dense))
+    ((layer,), _) = select_sparse_layers(dense, context(dense), (), BOUNDS)
+    masked = replace(dense, constants={"w": Constant(layer.masked_weight(dense))})
+    made = copy_zeros(dense, masked, context(dense))
     np.testing.assert_array_equal(made.constants["w"].array, masked.constants["w"].array)
-    assert with_zeros(dense, dense, context(dense)).constants["w"] is dense.constants["w"]
+    assert copy_zeros(dense, dense, context(dense)).constants["w"] is dense.constants["w"]

@@ -79,17 +79,15 @@ def test_outputs_are_nearer_than_with_the_largest_weights_on_unseen_samples() ->
     assert error(graph, made.graph) < 0.2 * error(graph, largest.graph)
     assert made.facts["sparse"] == 3
     assert made.facts["gain_db"] > 3
-    assert made.remarks[0].message.endswith("nearer than by magnitude on samples held out")
+    assert made.remarks[0].message.endswith("closer than by magnitude on held-out samples")
 
 
 def test_every_contraction_is_told() -> None:
     _, made = run(SparsifyWeights(min_channels=8))
     told = {remark.node: remark.message for remark in made.remarks if remark.node}
-    assert told["wide"].startswith("two of four weights stay by ")
-    assert told["first"] == "stays dense: its 3 input channels are no multiple of 16"
-    assert (
-        told["depthwise"] == "stays dense: its 32 groups have kernels of their own, which are dense"
-    )
+    assert told["wide"].startswith("two of every four weights are kept by ")
+    assert told["first"] == "stays dense: its 3 input channels are not a multiple of 16"
+    assert told["depthwise"] == "stays dense: grouped kernels are dense, and it has 32 groups"
     assert "16 input and 5 output channels" in told["product"]
 
 
@@ -105,7 +103,7 @@ def test_the_largest_stay_where_there_are_no_samples() -> None:
     graph = retype(parse_text(NET), OPS)
     ctx = replace(context(graph), data=Data.synthesize(graph, {"N": 1}, 0, 4))
     made = SparsifyWeights(min_channels=4).run(graph, ctx)
-    assert made.remarks[0].message == "there are no samples: the largest weights stay"
+    assert made.remarks[0].message == "no samples: the largest weights are kept"
     _, largest = run(SparsifyWeights(min_channels=4, score="magnitude"))
     for name in SPARSE.values():
         np.testing.assert_array_equal(
@@ -127,7 +125,7 @@ graph (%x: f32[N,16]) -> (%y)
     ctx = replace(context(parse_text(NET)), data=Data.from_feeds(rows, graph))
     made = SparsifyWeights(min_channels=16).run(graph, ctx)
     largest = SparsifyWeights(min_channels=16, score="magnitude").run(graph, ctx)
-    assert made.remarks[0].message.startswith("by magnitude: outputs are not surely nearer")
+    assert made.remarks[0].message.startswith("by magnitude: outputs are not significantly closer")
     new, old = (one.graph.constants["w"].array for one in (made, largest))
     np.testing.assert_array_equal(new, old)
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from slimc.analysis.shapes import infer, retype
 from slimc.analysis.sparsity import largest_two
-from slimc.fit.layer import Layer, layer_of
+from slimc.fit.layer import LayerPair, pair_layer
 from slimc.ir.constant import Constant
 from slimc.ir.text import parse_text
 from slimc.ops import OPS
@@ -21,15 +21,15 @@ graph (%x: f32[1,16]) -> (%y)
 RNG = np.random.default_rng(0)
 
 
-def layer() -> tuple[Layer, np.ndarray, np.ndarray]:
+def layer() -> tuple[LayerPair, np.ndarray, np.ndarray]:
     """Return a layer with its two largest weights of four, the dense weights, and the bias."""
     dense = retype(parse_text(TEXT), OPS)
     array = dense.constants["w"].array
     masked = Constant(array * largest_two(array, 1))
     student = replace(dense, constants={**dense.constants, "w": masked})
     facts = infer(dense, OPS), infer(student, OPS)
-    one = layer_of(dense, student, OPS, facts, student.by_name["node"])
-    assert isinstance(one, Layer)
+    one = pair_layer(dense, student, OPS, facts, student.by_name["node"])
+    assert isinstance(one, LayerPair)
     return one, array.astype(np.float64)[None], dense.constants["b"].array[None].astype(np.float64)
 
 
@@ -47,10 +47,12 @@ def fitted(rows: int, mix: np.ndarray) -> SparseFit | str:
 def test_correlated_columns_choose_what_the_others_make_up_for() -> None:
     found = fitted(2000, RNG.standard_normal((16, 16)))
     assert isinstance(found, SparseFit)
-    assert found.by == "second order"
+    assert found.criterion == "second order"
     assert found.after < 0.5 * found.before
     assert (np.count_nonzero(found.w.reshape(1, 8, 4, 4), axis=3) == 2).all()
-    assert found.says.startswith("two of four weights stay by second order, refitted with ridge")
+    assert found.description.startswith(
+        "two of every four weights are kept by second order, refitted with ridge"
+    )
 
 
 def test_of_independent_columns_of_one_size_the_largest_stay() -> None:
@@ -61,4 +63,4 @@ def test_of_independent_columns_of_one_size_the_largest_stay() -> None:
 
 
 def test_too_few_rows_leave_the_largest() -> None:
-    assert fitted(3, np.eye(16)) == "too few results to fit on and judge by"
+    assert fitted(3, np.eye(16)) == "too few results to fit and validate on"

@@ -113,7 +113,7 @@ def test_weights_alone_are_told_apart(tmp_path: Path) -> None:
     proof = verify(tmp_path / "made.onnx", CPU_VNNI, OPS)
     assert {layer.meant for layer in proof.layers} == {"weights"}
     assert proof.passed  # nothing was meant to run in integers
-    assert "store weights alone in few bits: 2," in proof_text(tmp_path / "made.onnx", proof)
+    assert "weight-only quantized: 2," in proof_text(tmp_path / "made.onnx", proof)
 
 
 def test_a_target_without_an_oracle_says_what_is_shown(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from slimc.cli import main
 from slimc.errors import SlimcError
 from slimc.ir.text import parse_text
 from slimc.pipeline.sensitivity.regions import RegionNoise, RegionNoises, noises_text, region_noises
-from slimc.report.plots import bar_chart
+from slimc.report.plots import draw_bar_chart
 
 TEXT = """
 graph (%x: f32[N,3,8,8]) -> (%y)
@@ -64,8 +64,8 @@ def test_a_model_that_is_not_quantized_has_no_regions() -> None:
 def test_bars_are_the_same_bytes_and_small_ones_are_one(form: str) -> None:
     regions = tuple(RegionNoise(f"conv{i}", (f"conv{i}",), 1 / (1 + i), 9) for i in range(60))
     made = RegionNoises("", "cpu", "quant", 0.5, 8, False, "", regions)
-    first = bar_chart(made, form, "title")  # type: ignore[arg-type]
-    assert first == bar_chart(made, form, "title")  # type: ignore[arg-type]
+    first = draw_bar_chart(made, form, "title")  # type: ignore[arg-type]
+    assert first == draw_bar_chart(made, form, "title")  # type: ignore[arg-type]
     if form == "svg":
         assert first.decode().count('id="ytick_') == 49
 
